@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the kernel programs and userspace agree on: keys and values of every shared map, reasons, and the
+ * arithmetic of the bucket. The only header that bpf/ and user/ both include.
+ *
+ * Invariants: fixed-width types only, no implicit padding (each struct's size is asserted), network byte order
+ * where a field says _be, host order otherwise. Any change of a shape raises SL_ABI_SCHEMA, which names the
+ * directory that the maps are pinned in, so that programs of two schemas never meet over one map.
+ */
+#ifndef SLUICE_ABI_H
+#define SLUICE_ABI_H
+
+#ifndef __bpf__
+#include <linux/types.h>
+#endif
+
+#define SL_ABI_SCHEMA 1
+#define SL_ABI_SCHEMA_STR "1"
+
+/* Sizes; what a full table does is said at each map in bpf/lib/maps.h. */
+#define SL_MAX_LISTENERS 1024      /* bound (address, port, protocol) triples known to the kernel */
+#define SL_MAX_SOURCES_DEFAULT 65536
+#define SL_MAX_PENALTIES 65536
+#define SL_MAX_CONSUMER_SLOTS 65536 /* consumers with byte counters */
+#define SL_CAS_TRIES 8              /* then: deny, and count cas_exhausted */
+#define SL_NAME_LEN 32              /* consumer and rule names kept with a penalty, NUL-terminated, cut */
+
+/* Families, as the first byte of a key: the values of AF_INET and AF_INET6, which are ABI. */
+#define SL_AF_INET 2
+#define SL_AF_INET6 10
+
+/* An address of either family: IPv4 stands in the first 4 bytes, the other 12 are zero. */
+struct sl_addr {
+    __u8 bytes[16];
+};
+
+/* A listener that is ours. `listener` numbers the policy's listener for per-listener counters. */
+struct sl_listener_key {
+    struct sl_addr addr;
+    __u16 port_be;
+    __u8 proto; /* IPPROTO_TCP or IPPROTO_UDP */
+    __u8 family;
+};
+struct sl_listener_value {
+    __u32 listener; /* index into listener_stats, < SL_MAX_LISTENERS */
+};
+
+/* Longest-prefix keys. prefixlen counts bits of addr only. */
+struct sl_lpm4_key {
+    __u32 prefixlen;
+    __u8 addr[4];
+};
+struct sl_lpm6_key {
+    __u32 prefixlen;
+    __u8 addr[16];
+};
+
+/* allow and deny live in one trie per family, so that the longer prefix wins and one lookup decides. */
+enum sl_list_verdict {
+    SL_LIST_ALLOW = 1, /* skips all limits */
+    SL_LIST_DENY = 2,
+};
+struct sl_list_value {
+    __u32 verdict;
+    __u32 generation; /* of the policy load that wrote it; older ones are swept after a load */
+    __u64 deadline_ns; /* CLOCK_MONOTONIC; 0: for ever (`sluicectl deny --for` sets it) */
+};
+
+/* Penalties: written by userspace only. */
+enum sl_penalty_scope {
+    SL_PENALTY_FLOW = 1,    /* this 4-tuple only; ports are set */
+    SL_PENALTY_CONNECT = 2, /* new connections (SYN without ACK) of the source */
+    SL_PENALTY_SOURCE = 3,  /* every packet of the source */
+};
+struct sl_penalty_key {
+    struct sl_addr addr;  /* the source; for IPv6 CONNECT and SOURCE scopes its /64 (the rest zero) */
+    struct sl_addr daddr; /* FLOW only, else zero */
+    __u16 sport_be;       /* FLOW only, else zero */
+    __u16 dport_be;       /* FLOW only, else zero */
+    __u8 family;
+    __u8 scope; /* enum sl_penalty_scope: SOURCE and CONNECT share one key with scope SL_PENALTY_SOURCE */
+    __u16 zero;
+};
+struct sl_penalty_value {
+    __u64 deadline_ns; /* CLOCK_MONOTONIC; past it the entry counts for nothing */
+    __u64 since_ns;
+    __u32 effect;     /* SL_PENALTY_CONNECT or SL_PENALTY_SOURCE or SL_PENALTY_FLOW: what is dropped */
+    __u32 level;      /* how often in a row: the deadline doubles with it */
+    __u32 rejections; /* that led to it */
+    __u32 manual;     /* 1: put there by an operator */
+    char consumer[SL_NAME_LEN];
+    char rule[SL_NAME_LEN];
+};
+
+/* ---- the bucket --------------------------------------------------------------------------------------- */
+
+/*
+ * A GCRA bucket. `tat` is the theoretical arrival time on CLOCK_MONOTONIC in ns: bpf_ktime_get_ns() and
+ * clock_gettime(CLOCK_MONOTONIC) are the same clock. `key` is 0 for a free slot, and is written once by
+ * compare-and-swap when the slot is taken.
+ */
+struct sl_bucket {
+    __u64 key;      /* seeded hash of what is counted and the limit's name; 0: free */
+    __u64 tat;      /* ns */
+    __u64 admitted; /* units admitted since the slot was taken */
+    __u64 denied;   /* units refused since then */
+};
+
+/*
+ * A limit: one unit costs interval_ns; a bucket of capacity C has tolerance_ns = C * interval_ns.
+ * interval_ns 0 means unlimited. Bytes cost (bytes * mult) >> shift ns instead (no rate * elapsed, no overflow:
+ * bytes < 2^32 and mult < 2^32).
+ */
+struct sl_limit {
+    __u64 interval_ns;
+    __u64 tolerance_ns;
+    __u32 mult;
+    __u32 shift;
+};
+
+/* Per-source buckets in the kernel: no key, they live in a map keyed by the source. */
+struct sl_source {
+    __u64 tat_connections;
+    __u64 tat_packets;
+    __u64 tat_bytes;
+};
+
+/* A consumer's `sources`: what the kernel holds new connections of that range to. */
+struct sl_consumer_source {
+    __u32 bucket;   /* slot in the shared bucket table */
+    __u32 consumer; /* slot in consumer_bytes */
+    struct sl_limit limit; /* headroom x the proxy's limit */
+    __u32 generation;
+    __u32 zero;
+};
+
+/*
+ * Advances the bucket by cost_ns if that keeps it within tolerance_ns of now. Returns 1 admitted, 0 refused
+ * (*wait_ns, if not NULL, is then how long until cost_ns would be admitted), -1 after SL_CAS_TRIES lost races
+ * (refused; count it). A refused request only reads, save where the tat lies beyond what this limit can have
+ * written (a limit was raised): then the clamp is written back, or the key would be locked out for ever.
+ * Loads are volatile: clang 14 has no __atomic_load_n for BPF, and aligned 64-bit loads are single on all
+ * targets we have.
+ */
+static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __u64 now, __u64 cost_ns,
+                                                                __u64 tolerance_ns, __u64 *wait_ns)
+{
+    for (int i = 0; i < SL_CAS_TRIES; i++) {
+        __u64 tat = *(volatile __u64 *)tat_p, old = tat;
+        if (tat > now + tolerance_ns)
+            tat = now + tolerance_ns;
+        __u64 next = (tat > now ? tat : now) + cost_ns;
+        if (next - now > tolerance_ns) {
+            if (wait_ns)
+                *wait_ns = next - now - tolerance_ns;
+            if (tat != old && __sync_val_compare_and_swap(tat_p, old, tat) != old)
+                continue;
+            return 0;
+        }
+        if (__sync_val_compare_and_swap(tat_p, old, next) == old)
+            return 1;
+    }
+    if (wait_ns)
+        *wait_ns = cost_ns;
+    return -1;
+}
+
+/* ---- reasons ------------------------------------------------------------------------------------------ */
+
+/* X(enumerator, name in metrics and CLI, drops, help) */
+#define SL_REASONS(X)                                                                                          \
+    X(PASS_NOT_OURS, "not_ours", 0, "not for a listener: passed as it came")                                   \
+    X(PASS, "admitted", 0, "for a listener, admitted")                                                         \
+    X(PASS_ALLOWED, "allow_list", 0, "source in the allow list: passed without limits")                        \
+    X(PASS_CONTROL, "control", 0, "ARP, neighbour discovery, path MTU and other ICMP: always passed")          \
+    X(PASS_UNPARSED, "unparsed", 0, "beyond what the parser follows, passed")                                  \
+    X(DROP_DENIED, "deny_list", 1, "source in the deny list")                                                  \
+    X(DROP_PENALTY_FLOW, "penalty_flow", 1, "flow under a penalty")                                            \
+    X(DROP_PENALTY_CONNECT, "penalty_connect", 1, "new connection of a source under a penalty")                \
+    X(DROP_PENALTY_SOURCE, "penalty_source", 1, "source under a penalty")                                      \
+    X(DROP_MALFORMED, "malformed", 1, "TCP flags or offsets that no stack sends")                              \
+    X(DROP_FRAGMENT, "fragment", 1, "fragment aimed at a listener's address that cannot be read")              \
+    X(DROP_TRUNCATED, "truncated", 1, "header cut short, aimed at a listener's address")                       \
+    X(DROP_CONN_RATE, "source_connections", 1, "source over its new-connection limit")                         \
+    X(DROP_CONSUMER_RATE, "consumer_connections", 1, "consumer's sources over headroom x its limit")           \
+    X(DROP_PACKET_RATE, "source_packets", 1, "source over its packet limit")                                   \
+    X(DROP_BYTE_RATE, "source_bytes", 1, "source over its byte limit")                                         \
+    X(CAS_EXHAUSTED, "cas_exhausted", 0, "bucket contended for too many tries: refused, counted here as well") \
+    X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for a source's bucket: passed unlimited")
+
+enum sl_reason {
+#define SL_X(e, name, drops, help) SL_##e,
+    SL_REASONS(SL_X)
+#undef SL_X
+        SL_REASON_COUNT
+};
+
+struct sl_count {
+    __u64 packets;
+    __u64 bytes;
+};
+
+/* Per listener, per CPU. */
+struct sl_listener_stats {
+    struct sl_count passed;
+    struct sl_count dropped;
+    struct sl_count would_drop; /* shadow mode */
+};
+
+/* Bytes of a consumer seen at TC, per CPU: wire length, so retransmits and headers count. */
+struct sl_consumer_bytes {
+    struct sl_count in;
+    struct sl_count out;
+};
+
+/* In the socket's storage (BPF_MAP_TYPE_SK_STORAGE), put there by the worker once the consumer is known. */
+struct sl_sock_consumer {
+    __u32 consumer; /* slot in consumer_bytes, < SL_MAX_CONSUMER_SLOTS */
+    __u32 generation;
+};
+
+/* Settings, one entry, replaced whole by userspace. */
+struct sl_kernel_config {
+    struct sl_limit source_connections; /* interval 0: no limit */
+    struct sl_limit source_packets;
+    struct sl_limit source_bytes;
+    __u32 shadow;      /* 1: count as would_drop and pass */
+    __u32 ipv6_prefix; /* bits that make one IPv6 source, 1..128 */
+    __u32 generation;
+    __u32 flags; /* enum sl_kernel_flags: steps that have nothing to do are skipped */
+};
+enum sl_kernel_flags {
+    SL_HAVE_LISTS4 = 1,
+    SL_HAVE_LISTS6 = 2,
+    SL_HAVE_PENALTIES = 4,
+    SL_HAVE_CONSUMER_SOURCES = 8,
+};
+
+/* Header of the pinned state: says which boot the monotonic times belong to. */
+struct sl_state_header {
+    __u32 schema;
+    __u32 zero;
+    __u8 boot_id[16];
+    __u64 bucket_seed; /* of the key hash: kept, so that buckets survive a restart */
+    __u64 bucket_slots;
+};
+
+#define SL_ASSERT_SIZE(t, n) _Static_assert(sizeof(struct t) == (n), #t " has padding or changed: raise SL_ABI_SCHEMA")
+SL_ASSERT_SIZE(sl_addr, 16);
+SL_ASSERT_SIZE(sl_listener_key, 20);
+SL_ASSERT_SIZE(sl_lpm4_key, 8);
+SL_ASSERT_SIZE(sl_lpm6_key, 20);
+SL_ASSERT_SIZE(sl_list_value, 16);
+SL_ASSERT_SIZE(sl_penalty_key, 40);
+SL_ASSERT_SIZE(sl_penalty_value, 96);
+SL_ASSERT_SIZE(sl_bucket, 32);
+SL_ASSERT_SIZE(sl_limit, 24);
+SL_ASSERT_SIZE(sl_source, 24);
+SL_ASSERT_SIZE(sl_consumer_source, 40);
+SL_ASSERT_SIZE(sl_count, 16);
+SL_ASSERT_SIZE(sl_listener_stats, 48);
+SL_ASSERT_SIZE(sl_consumer_bytes, 32);
+SL_ASSERT_SIZE(sl_sock_consumer, 8);
+SL_ASSERT_SIZE(sl_kernel_config, 88);
+SL_ASSERT_SIZE(sl_state_header, 40);
+
+#endif

@@ -1,0 +1,65 @@
+# tests/unit/LAYER/test_X.c -> $(BUILD)/tests/unit/LAYER/test_X, a cmocka binary linked with that layer and those below.
+# tests/bpf/test_X.c likewise (kernel layer; needs root). tests/fuzz/fuzz_X.c -> libFuzzer target (clang).
+
+TEST_CPPFLAGS = $(CPPFLAGS) -Itests -Itests/harness
+ABOVE_base := base
+ABOVE_net := net base
+ABOVE_config := config base
+ABOVE_telemetry := telemetry base
+ABOVE_http := http telemetry config net base
+ABOVE_policy := policy http config base
+ABOVE_upstream := upstream policy http telemetry config net base
+ABOVE_kernel := kernel config base
+ABOVE_gateway := gateway kernel upstream policy http telemetry config net base
+ABOVE_control := control kernel upstream policy http telemetry config net base
+ABOVE_supervisor := supervisor control gateway kernel upstream policy http telemetry config net base
+ABOVE_ctl := ctl kernel policy http config base
+
+define unit_rules
+$(BUILD)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call LIBS_OF,$(ABOVE_$(1))) $(LLHTTP)
+	@mkdir -p $$(@D)
+	@echo "  TEST  $$<"
+	@$(CC) $(TEST_CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP $(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIB_LIBS) -lcmocka
+UNIT_$(1) := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/$(1)/test_*.c))
+.PHONY: unit-$(1)
+unit-$(1): $$(UNIT_$(1))
+	@tests/harness/run-cmocka $$(UNIT_$(1))
+endef
+$(foreach l,$(LAYERS) ctl,$(eval $(call unit_rules,$(l))))
+UNIT_ALL := $(foreach l,$(LAYERS) ctl,$(UNIT_$(l)))
+
+BPF_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/test_*.c))
+$(BUILD)/tests/bpf/%: tests/bpf/%.c $(call LIBS_OF,$(ABOVE_kernel)) $(SKELS)
+	@mkdir -p $(@D)
+	@echo "  TEST  $<"
+	@$(CC) $(TEST_CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka
+
+# Fuzz targets: clang's libFuzzer over the sources of their layers, with ASan and UBSan.
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+FUZZ_LAYER_SRC := $(foreach l,policy http config base,$(call LAYER_SRC,$(l))) $(addprefix $(LLHTTP_SRC)/,api.c http.c llhttp.c)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LAYER_SRC) $(BUILD)/.libs
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $<"
+	@$(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -DLLHTTP_STRICT_MODE=1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    $(LIB_CFLAGS) -w -o $@ $< $(FUZZ_LAYER_SRC) $(LIB_LIBS)
+
+.PHONY: test unit bpf-test http-test e2e fuzz fuzz-short tests-bin
+tests-bin: all $(UNIT_ALL) $(BPF_TESTS)
+unit: $(UNIT_ALL)
+	@tests/harness/run-cmocka $(UNIT_ALL)
+bpf-test: $(BPF_TESTS)
+	@tests/harness/run-cmocka $(BPF_TESTS)
+http-test: all
+	@/usr/bin/python3 -m pytest -q tests/http
+e2e: all
+	@/usr/bin/python3 -m pytest -q tests/e2e
+FUZZ_SECONDS ?= 600
+fuzz: $(FUZZ_BIN)
+	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_BIN)
+fuzz-short:
+	@$(MAKE) fuzz FUZZ_SECONDS=8
+test:
+	@tests/run
+## make test               every kind of test, counted in the closing line (root)
+## make unit | unit-LAYER | bpf-test | http-test | e2e | fuzz     one kind

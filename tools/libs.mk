@@ -1,0 +1,16 @@
+# Libraries by pkg-config name; tools/check-libs reads this list and names the packages of what is missing.
+#        pkg-config      Debian            Fedora
+LIB_TABLE := \
+         libbpf:         libbpf-dev        libbpf-devel        \
+         libelf:         libelf-dev        elfutils-libelf-devel \
+         zlib:           zlib1g-dev        zlib-devel          \
+         openssl:        libssl-dev        openssl-devel       \
+         jansson:        libjansson-dev    jansson-devel       \
+         yaml-0.1:       libyaml-dev       libyaml-devel       \
+         libseccomp:     libseccomp-dev    libseccomp-devel    \
+         libxxhash:      libxxhash-dev     xxhash-devel        \
+         libpcre2-8:     libpcre2-dev      pcre2-devel
+LIB_PC := $(patsubst %:,%,$(filter %:,$(LIB_TABLE)))
+LIB_CFLAGS = $(shell pkg-config --cflags $(LIB_PC) 2>/dev/null)
+# libev has no pkg-config file
+LIB_LIBS = $(shell pkg-config --libs $(LIB_PC) 2>/dev/null) -lev -lm

@@ -1,0 +1,16 @@
+# make lint: format, clang-tidy, cppcheck, layers. Each tool reads the same lists.
+LINT_C := $(shell find user tests bpf include tools -name '*.[ch]' -not -name 'vmlinux*' 2>/dev/null)
+TIDY_C := $(shell find user -name '*.c' 2>/dev/null)
+.PHONY: lint format tidy cppcheck layers
+lint: format layers cppcheck tidy
+	@echo "lint: ok"
+format:
+	@clang-format --dry-run -Werror $(LINT_C)
+layers:
+	@tools/check-layers
+cppcheck: $(SKELS)
+	@cppcheck -q -j2 --std=c11 --error-exitcode=1 --enable=warning,portability,performance --inline-suppr \
+	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -D_GNU_SOURCE -Iinclude -Iuser user
+tidy: $(SKELS)
+	@printf '%s\n' $(TIDY_C) | xargs -P2 -n4 clang-tidy --quiet 2>/dev/null -- -std=c11 $(CPPFLAGS) $(LIB_CFLAGS)
+## make lint               clang-format, layer check, cppcheck, clang-tidy

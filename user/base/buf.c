@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+int sl_buf_reserve(struct sl_buf *b, size_t n)
+{
+    if (b->cap - b->end >= n)
+        return 0;
+    size_t len = sl_buf_len(b);
+    if (b->start && b->cap - len >= n) {
+        memmove(b->base, b->base + b->start, len);
+        b->start = 0;
+        b->end = len;
+        return 0;
+    }
+    if (n > SIZE_MAX / 4 || b->cap > SIZE_MAX / 4)
+        return -ENOMEM;
+    size_t cap = SL_MAX(b->cap * 2, (size_t)512);
+    while (cap - len < n)
+        cap *= 2;
+    char *p = malloc(cap);
+    if (!p)
+        return -ENOMEM;
+    if (len)
+        memcpy(p, b->base + b->start, len);
+    free(b->base);
+    *b = (struct sl_buf){.base = p, .start = 0, .end = len, .cap = cap};
+    return 0;
+}
+
+int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
+{
+    int r = sl_buf_reserve(b, n);
+    if (r < 0)
+        return r;
+    if (n)
+        memcpy(b->base + b->end, p, n);
+    b->end += n;
+    return 0;
+}
+
+int sl_buf_append_slice(struct sl_buf *b, struct sl_slice s)
+{
+    return sl_buf_append(b, s.p, s.n);
+}
+
+int sl_buf_printf(struct sl_buf *b, const char *fmt, ...)
+{
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    int r = n < 0 ? -EINVAL : sl_buf_reserve(b, (size_t)n + 1);
+    if (r == 0) {
+        (void)vsnprintf(b->base + b->end, (size_t)n + 1, fmt, again);
+        b->end += (size_t)n;
+    }
+    va_end(again);
+    return r;
+}
+
+/* Length of the valid UTF-8 sequence at p (RFC 3629: no overlong forms, no surrogates), or 0. */
+static size_t _sl_utf8_len(const unsigned char *p, size_t n)
+{
+    if (p[0] < 0x80)
+        return 1;
+    size_t len = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
+                 : (p[0] & 0xf0) == 0xe0        ? 3
+                 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
+                                                : 0;
+    if (!len || n < len)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+        (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return len;
+}
+
+int sl_buf_append_json(struct sl_buf *b, struct sl_slice s)
+{
+    int r = sl_buf_reserve(b, s.n + 16);
+    const unsigned char *p = (const unsigned char *)s.p;
+    for (size_t i = 0; r == 0 && i < s.n;) {
+        size_t len = _sl_utf8_len(p + i, s.n - i);
+        if (len == 0 || p[i] < 0x20 || p[i] == 0x7f) {
+            r = sl_buf_printf(b, "\\u%04x", p[i]);
+            i++;
+            continue;
+        }
+        if (p[i] == '"' || p[i] == '\\')
+            r = sl_buf_append(b, "\\", 1);
+        if (r == 0)
+            r = sl_buf_append(b, p + i, len);
+        i += len;
+    }
+    return r;
+}
+
+void sl_buf_free(struct sl_buf *b)
+{
+    free(b->base);
+    *b = (struct sl_buf){0};
+}

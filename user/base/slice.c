@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/slice.h"
+
+#include <errno.h>
+
+bool sl_slice_ieq(struct sl_slice a, struct sl_slice b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (sl_lower(a.p[i]) != sl_lower(b.p[i]))
+            return false;
+    return true;
+}
+
+bool sl_slice_starts(struct sl_slice s, struct sl_slice prefix)
+{
+    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+
+struct sl_slice sl_slice_trim(struct sl_slice s)
+{
+    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s.p++, s.n--;
+    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+ssize_t sl_slice_chr(struct sl_slice s, char c)
+{
+    const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+    return at ? at - s.p : -1;
+}
+
+bool sl_slice_next(struct sl_slice *rest, char sep, struct sl_slice *part)
+{
+    if (!rest->p)
+        return false;
+    ssize_t at = sl_slice_chr(*rest, sep);
+    if (at < 0) {
+        *part = *rest;
+        *rest = SL_SLICE_NUL;
+        return true;
+    }
+    *part = sl_slice(rest->p, (size_t)at);
+    *rest = sl_slice(rest->p + at + 1, rest->n - (size_t)at - 1);
+    return true;
+}
+
+int sl_slice_u64(struct sl_slice s, uint64_t *out)
+{
+    uint64_t v = 0;
+    if (s.n == 0)
+        return -EINVAL;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return -EINVAL;
+        if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v))
+            return -ERANGE;
+    }
+    *out = v;
+    return 0;
+}

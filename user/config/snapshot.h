@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A policy, checked and immutable. Everything hangs in one arena; named things stand in arrays in the order of the
+ * policy and carry their position. Strings are NUL-terminated too. Durations are ns, sizes bytes.
+ * Optional durations and counts are resolved to their defaults here: nobody further down knows a default.
+ */
+#ifndef SL_CONFIG_SNAPSHOT_H
+#define SL_CONFIG_SNAPSHOT_H
+
+#include "base/hash.h"
+#include "base/ip.h"
+#include "config/diag.h"
+#include <stdatomic.h>
+
+/* The bytes of a file that the policy names, or a literal or environment value. Secrets are never printed. */
+struct sl_blob {
+    struct sl_slice data;
+    const char *path; /* NULL: not from a file */
+    bool secret;
+    struct sl_pos pos;
+};
+
+struct sl_strings {
+    struct sl_slice *v;
+    size_t n;
+};
+struct sl_cidrs {
+    struct sl_cidr *v;
+    size_t n;
+};
+
+/* ---- listeners */
+struct sl_certificate {
+    struct sl_blob cert; /* PEM chain, leaf first */
+    struct sl_blob key;  /* PEM */
+    struct sl_strings names; /* DNS names of the leaf, lower case, "*." kept */
+};
+struct sl_tls_config {
+    bool enabled;
+    struct sl_certificate *certificates;
+    size_t n_certificates; /* >= 1 when enabled; the first is the default */
+    int min_version;       /* TLS1_2_VERSION or TLS1_3_VERSION */
+};
+struct sl_listener {
+    const char *name;
+    struct sl_pos pos;
+    struct sl_sockaddr *bind;
+    size_t n_bind;
+    struct sl_tls_config tls;
+    bool redirect_https;
+    struct {
+        uint64_t handshake, headers, body, idle;
+    } timeouts;
+    struct {
+        uint32_t connections; /* of this listener, over all workers */
+        uint32_t headers;     /* bytes */
+        uint32_t header_count;
+        uint64_t body; /* bytes */
+    } limits;
+    uint32_t slot; /* of the counters; stable over reloads */
+};
+
+/* ---- limits */
+enum sl_limit_by { SL_BY_CONSUMER, SL_BY_IP, SL_BY_CREDENTIAL, SL_BY_HEADER };
+enum sl_limit_headers { SL_LIMIT_HEADERS_IETF, SL_LIMIT_HEADERS_KONG, SL_LIMIT_HEADERS_BOTH, SL_LIMIT_HEADERS_OFF };
+struct sl_window {
+    const char *name; /* "second" "minute" "hour" "day" */
+    uint64_t seconds;
+    uint64_t limit;    /* requests in the window */
+    uint64_t capacity; /* requests of the bucket: limit, or burst for the shortest window */
+};
+struct sl_rate_limit {
+    struct sl_pos pos; /* line 0: none written */
+    struct sl_window windows[4];
+    size_t n_windows; /* 0: no limit */
+    enum sl_limit_by by;
+    const char *by_header;
+    enum sl_limit_headers headers;
+    unsigned status;
+    const char *message;
+};
+
+/* ---- who */
+enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY };
+struct sl_claim_header {
+    const char *claim;  /* dotted path */
+    const char *header; /* always overwritten */
+};
+struct sl_auth {
+    const char *name;
+    struct sl_pos pos;
+    enum sl_auth_type type;
+    struct {
+        const char *issuer; /* NULL: any */
+        struct sl_strings audiences;
+        struct sl_strings algorithms;
+        struct sl_blob jwks;   /* JSON text, of jwks or jwks_file; data.n 0: none */
+        struct sl_blob secret; /* for HS*; data.n 0: none */
+        uint64_t clock_skew;
+        bool verify_exp, verify_nbf;
+        const char *consumer_claim;
+        const char *roles_claim; /* NULL: none */
+        const char *scopes_claim;
+        struct sl_claim_header *claims_to_headers;
+        size_t n_claims_to_headers;
+        const char *from_header; /* NULL: not taken from there */
+        const char *from_cookie;
+        const char *from_query;
+        bool forward;
+        uint64_t cache; /* ceiling of a verified token's life in the cache; 0: no cache */
+    } jwt;
+    struct {
+        struct sl_strings names;
+        bool in_header, in_query;
+        bool hide;
+    } key;
+};
+
+struct sl_escalate {
+    bool enabled;
+    uint32_t rejections;
+    uint64_t within, penalty, max_penalty;
+};
+struct sl_tier {
+    const char *name;
+    struct sl_pos pos;
+    struct sl_rate_limit rate_limit;
+    uint32_t headroom; /* kernel ceiling = headroom x limit; 0: no kernel entry */
+    struct sl_escalate escalate;
+    uint32_t slot;
+};
+struct sl_consumer {
+    const char *name;
+    struct sl_pos pos;
+    const struct sl_tier *tier; /* never NULL: "anonymous" or an unlimited built-in one */
+    struct sl_cidrs sources;
+    struct sl_strings groups;
+    struct sl_strings key_hashes; /* 32 raw bytes each: SHA-256 of the API key */
+    struct sl_rate_limit rate_limit; /* its own; n_windows 0: the tier's */
+    uint32_t slot; /* of consumer_bytes in the kernel; stable over reloads */
+};
+
+/* ---- where to */
+struct sl_target {
+    struct sl_sockaddr address;
+    const char *text; /* as written */
+    uint32_t weight;
+};
+struct sl_upstream {
+    const char *name;
+    struct sl_pos pos;
+    struct sl_target *targets;
+    size_t n_targets; /* >= 1 */
+    struct {
+        bool enabled;
+        struct sl_blob ca; /* n 0: the system's */
+        const char *sni;   /* also what the certificate must name */
+        struct sl_blob cert, key;
+    } tls;
+    struct {
+        uint32_t idle; /* connections kept per worker and target */
+        uint64_t idle_timeout;
+        uint64_t requests; /* per connection */
+    } keepalive;
+    uint32_t max_pending; /* exchanges waiting for a connection, per worker */
+    uint32_t slot;
+};
+
+/* ---- routes */
+enum sl_path_kind { SL_PATH_PREFIX, SL_PATH_EXACT, SL_PATH_REGEX };
+struct sl_path_match {
+    enum sl_path_kind kind;
+    struct sl_slice text; /* without the "=" or "~" */
+    struct sl_pos pos;
+};
+struct sl_name_value {
+    struct sl_slice name, value;
+    struct sl_pos pos;
+};
+struct sl_name_values {
+    struct sl_name_value *v;
+    size_t n;
+};
+struct sl_header_ops { /* applied in this order: remove, rename, set, add */
+    struct sl_strings remove;
+    struct sl_name_values rename, set, add;
+};
+enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT };
+struct sl_route {
+    const char *name;
+    struct sl_pos pos;
+    struct sl_strings hosts; /* lower case; "*.suffix"; n 0: any */
+    struct sl_path_match *paths; /* n 0: any */
+    size_t n_paths;
+    uint32_t methods; /* bit per enum sl_method; 0: any */
+    struct sl_strings other_methods; /* methods that the enum does not name */
+    struct sl_name_values headers; /* all must equal */
+    enum sl_action action;
+    const struct sl_upstream *upstream;
+    struct {
+        unsigned status;
+        struct sl_slice body;
+        struct sl_name_values headers;
+    } respond;
+    struct {
+        unsigned status; /* 301 302 303 307 308 */
+        struct sl_slice location; /* with variables */
+    } redirect;
+    struct sl_slice strip_prefix; /* n 0: none */
+    const struct sl_auth **auth; /* any one of them */
+    size_t n_auth;
+    bool is_public; /* "public" was said: no credentials needed */
+    struct sl_strings require_roles, require_scopes, require_groups; /* any one of each list that is written */
+    struct sl_cidrs sources_allow, sources_deny;
+    struct sl_rate_limit rate_limit;
+    struct {
+        uint64_t connect, first_byte, idle, total;
+    } timeouts;
+    uint64_t request_body; /* bytes; the listener's where not written: UINT64_MAX */
+    struct sl_header_ops request_headers, response_headers;
+    uint32_t slot;
+};
+
+/* ---- the kernel guard */
+enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
+struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
+    uint64_t count;
+    uint64_t per_ns;
+};
+struct sl_kernel {
+    struct sl_pos pos;
+    enum sl_kernel_mode mode; /* OFF where the policy has no kernel section */
+    struct sl_strings interfaces;
+    bool shadow;
+    struct sl_cidrs allow, deny;
+    struct {
+        struct sl_rate new_connections, packets, bytes;
+        uint32_t burst; /* seconds of the rate */
+    } per_source;
+    uint32_t table_size; /* buckets */
+};
+
+struct sl_admin {
+    struct sl_sockaddr *bind;
+    size_t n_bind;
+};
+
+struct sl_snapshot {
+    struct sl_arena arena;
+    atomic_uint refs;
+    uint64_t version;    /* counts up with each accepted policy; 0 for a check */
+    char hash[65];       /* SHA-256 of all its bytes, hex */
+    unsigned workers;    /* resolved */
+    const char *user;    /* NULL: the default rule */
+    struct sl_cidrs trusted_proxies;
+    struct sl_listener *listeners;
+    size_t n_listeners;
+    struct sl_admin admin;
+    struct sl_kernel kernel;
+    struct sl_auth *auths;
+    size_t n_auths;
+    struct sl_tier *tiers; /* the last one is the built-in "default", without limits */
+    size_t n_tiers;
+    const struct sl_tier *anonymous; /* for requests without a consumer; the built-in one where none is written */
+    struct sl_consumer *consumers;
+    size_t n_consumers;
+    struct sl_map consumers_by_name; /* struct sl_consumer */
+    struct sl_upstream *upstreams;
+    size_t n_upstreams;
+    struct sl_route *routes;
+    size_t n_routes;
+    struct {
+        const char *header;
+        bool trust, echo;
+    } correlation_id;
+    struct {
+        bool enabled;
+        const char *path; /* "-": standard output */
+        double sample;
+    } access_log;
+    struct {
+        bool by_route, by_code, by_tier;
+        uint32_t max_series;
+    } metrics;
+};
+
+struct sl_bundle;
+
+/*
+ * Parses and checks a bundle. 0 with *out holding one reference; -EINVAL with errors in diag; -ENOMEM.
+ * The bundle must outlive nothing: all bytes are copied.
+ */
+int sl_snapshot_new(const struct sl_bundle *bundle, struct sl_diag *diag, struct sl_snapshot **out) SL_MUST_CHECK;
+struct sl_snapshot *sl_snapshot_ref(struct sl_snapshot *s);
+/* NULL is fine. Secrets are wiped before the memory goes. */
+void sl_snapshot_unref(struct sl_snapshot *s);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages between the supervisor and its children: SOCK_SEQPACKET, one struct a message, its exact length checked,
+ * descriptors by SCM_RIGHTS. Strings are NUL-terminated inside fixed arrays; the receiver checks that too. Each side
+ * answers nothing that it did not expect.
+ */
+#ifndef SL_NET_IPC_H
+#define SL_NET_IPC_H
+
+#include "base/ip.h"
+
+#define SL_IPC_MAX_FDS 64
+
+enum sl_ipc_type {
+    /* supervisor -> child */
+    SL_IPC_SNAPSHOT = 1, /* fds[0]: the bundle's memfd; then listening sockets, in the order of (listener, bind) */
+    SL_IPC_DRAIN,        /* finish what is under way by deadline_ns, then exit */
+    SL_IPC_REOPEN,       /* fds[0]: the access log, newly opened by the supervisor */
+    SL_IPC_RESULT,       /* answer to a request of the controller's; fds[0] may be a memfd with text */
+    SL_IPC_STATE,        /* to the controller: what the supervisor knows (processes, attach modes), memfd JSON in fds[0] */
+    /* child -> supervisor */
+    SL_IPC_READY = 64, /* serves `version` */
+    SL_IPC_PENALTY,    /* worker: escalation; controller: `sluicectl deny --for` of one address */
+    SL_IPC_RELOAD,     /* controller: read the policy again and apply it */
+    SL_IPC_LIST,       /* controller: deny or allow a prefix, or take it back */
+    SL_IPC_DETACH,     /* controller: take the guard off the interfaces */
+};
+
+struct sl_ipc_header {
+    uint32_t type; /* enum sl_ipc_type */
+    uint32_t size; /* of the whole message */
+    uint64_t id;   /* of a request; SL_IPC_RESULT repeats it */
+};
+struct sl_ipc_snapshot {
+    struct sl_ipc_header h;
+    uint64_t version;
+    uint32_t n_sockets;
+    uint32_t zero;
+};
+struct sl_ipc_drain {
+    struct sl_ipc_header h;
+    uint64_t deadline_ns;
+};
+struct sl_ipc_ready {
+    struct sl_ipc_header h;
+    uint64_t version;
+    int32_t error; /* 0 or -errno: the child could not take the snapshot and serves the old one */
+    uint32_t zero;
+};
+struct sl_ipc_result {
+    struct sl_ipc_header h;
+    int32_t error; /* 0 or -errno */
+    uint32_t zero;
+    uint64_t value; /* deadline, count or version, by request */
+};
+struct sl_ipc_penalty {
+    struct sl_ipc_header h;
+    struct sl_ip source, destination;
+    uint16_t source_port, destination_port;
+    uint32_t effect; /* enum sl_penalty_scope */
+    uint64_t duration_ns, max_ns;
+    uint32_t rejections, manual;
+    char consumer[SL_NAME_LEN], rule[SL_NAME_LEN];
+};
+struct sl_ipc_list {
+    struct sl_ipc_header h;
+    struct sl_cidr prefix;
+    uint32_t verdict; /* enum sl_list_verdict; 0: remove the entry and its penalties */
+    uint64_t for_ns;
+};
+struct sl_ipc_plain { /* DRAIN-less requests: REOPEN, RELOAD, DETACH, STATE */
+    struct sl_ipc_header h;
+};
+union sl_ipc {
+    struct sl_ipc_header h;
+    struct sl_ipc_snapshot snapshot;
+    struct sl_ipc_drain drain;
+    struct sl_ipc_ready ready;
+    struct sl_ipc_result result;
+    struct sl_ipc_penalty penalty;
+    struct sl_ipc_list list;
+    struct sl_ipc_plain plain;
+};
+
+/* Exact size of a type's message; 0 for an unknown type. */
+size_t sl_ipc_size(uint32_t type);
+/* Sends m (h.type set by the caller, h.size by this) with n_fds descriptors: 0, -EAGAIN when the peer is slow, or
+ * another -errno. Descriptors stay the caller's. */
+int sl_ipc_send(int sock, union sl_ipc *m, const int *fds, size_t n_fds);
+/* Receives one: 1 with *m and fds filled (*n_fds in: room, out: got; now the caller's), 0 nothing there, -EPIPE peer
+ * closed, -EPROTO a message of wrong size or type (its descriptors are closed). */
+int sl_ipc_recv(int sock, union sl_ipc *m, int *fds, size_t *n_fds);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is calling: runs a route's any-of list of providers over a request's credentials, and its coarse authorisation.
+ * Credentials are taken out of what the upstream will see; identity headers a client sent are always removed.
+ */
+#ifndef SL_POLICY_AUTH_H
+#define SL_POLICY_AUTH_H
+
+#include "config/snapshot.h"
+#include "http/message.h"
+
+/* Immutable and counted: a cached token's identity outlives its cache entry while an exchange uses it. */
+struct sl_identity {
+    unsigned refs; /* one process, no threads */
+    const struct sl_auth *provider;
+    struct sl_slice consumer_name;      /* n 0: none */
+    const struct sl_consumer *consumer; /* NULL: not in the policy */
+    const struct sl_tier *tier;         /* never NULL */
+    uint64_t credential;                /* hash of the credential, for `by: credential` */
+    struct sl_strings roles, scopes;
+    struct sl_name_values headers; /* claims_to_headers, ready to set */
+    const void *claims;            /* json_t *; for $claim.NAME; NULL: none */
+    uint64_t expires_wall_s;
+    struct sl_arena arena;
+};
+void sl_identity_unref(struct sl_identity *id);
+/* The text of a claim by dotted path, for $claim.NAME; n 0 where absent. Numbers and booleans as JSON text, arrays of
+ * strings joined by ','. Lives as long as the identity. */
+struct sl_slice sl_identity_claim(const struct sl_identity *id, struct sl_slice path, struct sl_arena *a);
+
+enum sl_auth_result {
+    SL_AUTH_OK,             /* identity set, or public without credentials: identity NULL */
+    SL_AUTH_NO_CREDENTIALS, /* 401 */
+    SL_AUTH_INVALID_TOKEN,  /* 401, error="invalid_token" */
+    SL_AUTH_INVALID_KEY,    /* 401 */
+    SL_AUTH_FORBIDDEN_ROLE, /* 403 */
+    SL_AUTH_FORBIDDEN_SCOPE,
+    SL_AUTH_FORBIDDEN_GROUP,
+};
+
+struct sl_auth_outcome {
+    enum sl_auth_result result;
+    struct sl_identity *identity; /* one reference, or NULL */
+    const char *detail;           /* which check failed, static text: for the log, metrics and problem+json */
+    const char *challenge;        /* WWW-Authenticate value for a 401, static or in the arena; NULL: none */
+    bool cached;                  /* token was in the verified-token cache */
+    bool verified;                /* a signature was checked */
+};
+
+struct sl_authenticator;
+int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag, struct sl_authenticator **out) SL_MUST_CHECK;
+void sl_authenticator_free(struct sl_authenticator *a);
+/*
+ * Authenticates and authorises. On return the credentials that the policy hides are removed from req (headers, cookie,
+ * query), as are all identity headers of every provider of the policy; the identity's headers are added.
+ * now_wall_s: Unix seconds.
+ */
+struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route, struct sl_request *req,
+                                       struct sl_arena *arena, uint64_t now_wall_s);
+
+#endif

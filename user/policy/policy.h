@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A snapshot compiled for use: router, verified keys, limits and header programs. Pure: no sockets, no loop, no files.
+ * Built by each worker off the hot path, and by `sluicectl check` and the supervisor for its errors. Immutable but for
+ * the verified-token cache, which belongs to one process.
+ */
+#ifndef SL_POLICY_POLICY_H
+#define SL_POLICY_POLICY_H
+
+#include "config/snapshot.h"
+#include "http/message.h"
+#include "policy/auth.h"
+#include "policy/limit.h"
+#include "policy/router.h"
+#include "policy/transform.h"
+
+/* A route ready to run. */
+struct sl_route_policy {
+    const struct sl_route *route;
+    struct sl_limit_set *limits; /* the route's own; NULL: none */
+    struct sl_transform *request, *response, *respond; /* NULL: nothing to do */
+    struct sl_template *redirect;
+};
+struct sl_tier_policy {
+    const struct sl_tier *tier;
+    struct sl_limit_set *limits; /* NULL: none */
+};
+
+struct sl_policy {
+    struct sl_snapshot *snapshot; /* one reference */
+    struct sl_router *router;
+    struct sl_authenticator *auth;
+    struct sl_route_policy *routes;       /* [snapshot->n_routes], same order */
+    struct sl_tier_policy *tiers;         /* [snapshot->n_tiers] */
+    struct sl_limit_set **consumer_limits; /* [snapshot->n_consumers]; NULL: the tier's */
+};
+
+/* 0 with *out; -EINVAL with errors in diag (bad key, regex, template …); -ENOMEM. Takes a reference to s. */
+int sl_policy_new(struct sl_snapshot *s, struct sl_diag *diag, struct sl_policy **out) SL_MUST_CHECK;
+void sl_policy_free(struct sl_policy *p);
+
+#endif

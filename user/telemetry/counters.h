@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counters in shared memory: one block per worker, written by that worker alone with plain stores, read and summed by
+ * the controller. A worker that dies leaves its block to its successor, so nothing is lost. Slots are those of the
+ * bundle (config/config.h) and hold over reloads; past a table's end, slot 0 "other".
+ */
+#ifndef SL_TELEMETRY_COUNTERS_H
+#define SL_TELEMETRY_COUNTERS_H
+
+#include "base/macros.h"
+#include <stdint.h>
+
+#define SL_COUNTER_LISTENERS 256
+#define SL_COUNTER_ROUTES    12288
+#define SL_COUNTER_TIERS     1024
+#define SL_COUNTER_UPSTREAMS 2048
+#define SL_HISTOGRAM_BUCKETS 14
+
+/* Upper bounds in µs of the latency buckets; the last is +Inf. */
+extern const uint32_t sl_histogram_bounds_us[SL_HISTOGRAM_BUCKETS - 1];
+
+struct sl_histogram {
+    uint64_t buckets[SL_HISTOGRAM_BUCKETS]; /* not cumulative */
+    uint64_t sum_us;
+};
+void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
+
+/* Why the proxy itself answered: X(enumerator, name, status). Names stand in metrics, the access log and problem+json. */
+#define SL_PROXY_REASONS(X)                                                                                    \
+    X(NONE, "", 0)                                                                                             \
+    X(BAD_REQUEST, "bad_request", 400)                                                                         \
+    X(NO_ROUTE, "no_route", 404)                                                                               \
+    X(METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                                           \
+    X(NO_CREDENTIALS, "no_credentials", 401)                                                                   \
+    X(INVALID_TOKEN, "invalid_token", 401)                                                                     \
+    X(INVALID_KEY, "invalid_key", 401)                                                                         \
+    X(FORBIDDEN_ROLE, "forbidden_role", 403)                                                                   \
+    X(FORBIDDEN_SCOPE, "forbidden_scope", 403)                                                                 \
+    X(FORBIDDEN_GROUP, "forbidden_group", 403)                                                                 \
+    X(FORBIDDEN_SOURCE, "forbidden_source", 403)                                                               \
+    X(RATE_LIMITED, "rate_limited", 429)                                                                       \
+    X(BODY_TOO_LARGE, "body_too_large", 413)                                                                   \
+    X(REQUEST_TIMEOUT, "request_timeout", 408)                                                                 \
+    X(UPSTREAM_CONNECT, "upstream_connect", 502)                                                               \
+    X(UPSTREAM_TLS, "upstream_tls", 502)                                                                       \
+    X(UPSTREAM_RESET, "upstream_reset", 502)                                                                   \
+    X(UPSTREAM_MALFORMED, "upstream_malformed", 502)                                                           \
+    X(UPSTREAM_TIMEOUT, "upstream_timeout", 504)                                                               \
+    X(UPSTREAM_OVERLOADED, "upstream_overloaded", 503)                                                         \
+    X(OVERLOADED, "overloaded", 503)                                                                           \
+    X(CLIENT_GONE, "client_gone", 499)                                                                         \
+    X(HEADERS_TOO_LARGE, "headers_too_large", 431)                                                             \
+    X(TARGET_TOO_LONG, "target_too_long", 414)                                                                 \
+    X(EXPECTATION_FAILED, "expectation_failed", 417)                                                           \
+    X(VERSION_NOT_SUPPORTED, "version_not_supported", 505)                                                     \
+    X(DRAINING, "draining", 503)                                                                               \
+    X(INTERNAL, "internal", 500)
+
+enum sl_proxy_reason {
+#define SL_X(e, name, status) SL_WHY_##e,
+    SL_PROXY_REASONS(SL_X)
+#undef SL_X
+        SL_WHY_COUNT
+};
+const char *sl_proxy_reason_name(enum sl_proxy_reason r);
+unsigned sl_proxy_reason_status(enum sl_proxy_reason r);
+
+struct sl_listener_counters {
+    uint64_t connections; /* accepted */
+    uint64_t active;      /* gauge */
+    uint64_t refused;     /* over limits.connections */
+    uint64_t handshakes, handshake_failures, resumed;
+    uint64_t requests;
+    uint64_t malformed; /* refused by the codec */
+    uint64_t bytes_in, bytes_out;
+    uint64_t timeouts;
+};
+struct sl_route_counters {
+    uint64_t codes[6]; /* by first digit; [0]: no answer was sent */
+    uint64_t reasons[SL_WHY_COUNT];
+    struct sl_histogram seconds; /* whole exchange */
+};
+struct sl_tier_counters {
+    uint64_t admitted, limited, penalties; /* penalties asked for */
+};
+struct sl_upstream_counters {
+    uint64_t requests, connects, connect_failures, resets, timeouts, retries, reused;
+    uint64_t active, idle; /* gauges */
+    struct sl_histogram first_byte;
+};
+
+struct sl_worker_counters {
+    _Alignas(SL_CACHE_LINE) uint64_t generation; /* of the snapshot that the worker serves */
+    uint64_t started_ns;                         /* CLOCK_MONOTONIC; 0: never */
+    uint64_t pid;
+    uint64_t loop_turns;
+    uint64_t jwt_cache_hits, jwt_cache_misses, jwt_verified, jwt_refused;
+    uint64_t bucket_cas_exhausted, bucket_table_full;
+    uint64_t log_lines, log_dropped;
+    uint64_t arena_bytes, buffer_bytes; /* gauges */
+    struct sl_listener_counters listeners[SL_COUNTER_LISTENERS];
+    struct sl_tier_counters tiers[SL_COUNTER_TIERS];
+    struct sl_upstream_counters upstreams[SL_COUNTER_UPSTREAMS];
+    struct sl_route_counters routes[SL_COUNTER_ROUTES];
+};
+
+/* The region: supervisor makes it before the fork (memfd, sparse); all map it. workers <= SL_MAX_WORKERS. */
+#define SL_MAX_WORKERS 256
+struct sl_counters {
+    uint32_t workers;
+    int fd;
+    struct sl_worker_counters *blocks; /* [workers] */
+};
+int sl_counters_new(uint32_t workers, struct sl_counters *out) SL_MUST_CHECK;
+int sl_counters_map(int fd, struct sl_counters *out) SL_MUST_CHECK;
+void sl_counters_unmap(struct sl_counters *c);
+/* Slot clamped to its table: out of range gives 0. */
+static inline uint32_t sl_slot(uint32_t slot, uint32_t table)
+{
+    return slot < table ? slot : 0;
+}
+
+#endif

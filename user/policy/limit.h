@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Limits over the shared bucket table (GCRA, sluice/abi.h). A bucket is keyed by what is counted and the limit's name
- * and window, never by worker or reload. All windows of a request are looked at together, none is debited when one
- * refuses.
+ * Limits over the shared bucket table (GCRA, sluice/abi.h). A bucket is keyed by what is counted and the
+ * limit's name and window, never by worker or reload. All windows of a request are looked at together, none
+ * is debited when one refuses.
  */
 #ifndef SL_POLICY_LIMIT_H
 #define SL_POLICY_LIMIT_H
 
+#include "base/bucket.h"
 #include "base/buf.h"
 #include "config/snapshot.h"
 #include "http/message.h"
 
-/* The table as one process sees it. */
-struct sl_bucket_table {
-    struct sl_bucket *slots;
-    size_t n; /* a power of two */
-    uint64_t seed;
-};
-/* The slot of a key, taken if need be: buckets that have been full again for longest are reused (their tat lies
- * behind now). NULL when the probe window has no room: the caller admits and counts. key must not be 0. */
-struct sl_bucket *sl_bucket_get(struct sl_bucket_table *t, uint64_t key, uint64_t now);
-
 struct sl_limit_set;
-/* name: what the buckets are keyed by beside the subject ("tier:partner", "route:orders"). NULL where rl has no window;
- * -ENOMEM as errno. */
-int sl_limit_set_new(const struct sl_rate_limit *rl, const char *name, struct sl_limit_set **out) SL_MUST_CHECK;
+/* name: what the buckets are keyed by beside the subject ("tier:partner", "route:orders"). NULL where rl has
+ * no window; -ENOMEM as errno. */
+int sl_limit_set_new(const struct sl_rate_limit *rl, const char *name,
+                     struct sl_limit_set **out) SL_MUST_CHECK;
 void sl_limit_set_free(struct sl_limit_set *l);
 const struct sl_rate_limit *sl_limit_set_config(const struct sl_limit_set *l);
 
@@ -38,8 +30,8 @@ struct sl_limit_subject {
 
 struct sl_limit_verdict {
     bool admitted;
-    bool table_full;    /* admitted because no bucket could be had */
-    bool cas_exhausted; /* refused because of contention */
+    bool table_full;                /* admitted because no bucket could be had */
+    bool cas_exhausted;             /* refused because of contention */
     const struct sl_limit_set *set; /* the one that refused, or the tightest */
     unsigned window;                /* its window */
     uint64_t wait_ns;               /* until the next request would be admitted; 0 when admitted */
@@ -49,8 +41,8 @@ struct sl_limit_verdict {
 /* Checks up to 4 sets (NULLs are skipped) as one decision at time now (CLOCK_MONOTONIC ns). */
 void sl_limits_take(struct sl_bucket_table *t, struct sl_limit_set *const *sets, size_t n_sets,
                     const struct sl_limit_subject *subject, uint64_t now, struct sl_limit_verdict *out);
-/* Adds RateLimit, RateLimit-Policy and/or X-RateLimit-* and, when refused, Retry-After (whole seconds, rounded up)
- * as the sets' policies want. 0 or -ENOMEM. */
+/* Adds RateLimit, RateLimit-Policy and/or X-RateLimit-* and, when refused, Retry-After (whole seconds,
+ * rounded up) as the sets' policies want. 0 or -ENOMEM. */
 int sl_limits_headers(struct sl_limit_set *const *sets, size_t n_sets, const struct sl_limit_verdict *v,
                       struct sl_headers *headers, struct sl_arena *a);
 

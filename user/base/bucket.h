@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shared bucket table: open addressing over struct sl_bucket (sluice/abi.h), used at once by every
+ * process and, by slot number, by the kernel programs. No lock: a slot is taken by compare-and-swap of its
+ * key.
+ *
+ * Invariant: the first slot in probe order that holds a key is that key's bucket; a key that two processes
+ * put into two slots at once settles on it, and the other one falls idle and is reused.
+ */
+#ifndef SL_BASE_BUCKET_H
+#define SL_BASE_BUCKET_H
+
+#include "base/macros.h"
+#include "sluice/abi.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define SL_BUCKET_PROBES 16
+/* Set in the key of a slot that the kernel knows by number: such a slot is never given to another key. */
+#define SL_BUCKET_PINNED (1ull << 63)
+
+/* The table as one process sees it. */
+struct sl_bucket_table {
+    struct sl_bucket *slots;
+    size_t n; /* a power of two */
+    uint64_t seed;
+};
+
+/*
+ * The slot of a key, taken if need be: buckets that have been full again for longest are reused (their tat
+ * lies behind now). NULL when the probe window has no room: the caller admits and counts. key must not be 0;
+ * its top bit is ignored.
+ */
+struct sl_bucket *sl_bucket_get(struct sl_bucket_table *t, uint64_t key, uint64_t now);
+/* The same, and the slot stays the key's until sl_bucket_unpin. */
+struct sl_bucket *sl_bucket_pin(struct sl_bucket_table *t, uint64_t key, uint64_t now);
+/* Lets a pinned slot be reused once it is idle; a slot that is not pinned is left alone. */
+void sl_bucket_unpin(struct sl_bucket *b);
+
+#endif

@@ -3,9 +3,9 @@
  * What the kernel programs and userspace agree on: keys and values of every shared map, reasons, and the
  * arithmetic of the bucket. The only header that bpf/ and user/ both include.
  *
- * Invariants: fixed-width types only, no implicit padding (each struct's size is asserted), network byte order
- * where a field says _be, host order otherwise. Any change of a shape raises SL_ABI_SCHEMA, which names the
- * directory that the maps are pinned in, so that programs of two schemas never meet over one map.
+ * Invariants: fixed-width types only, no implicit padding (each struct's size is asserted), network byte
+ * order where a field says _be, host order otherwise. Any change of a shape raises SL_ABI_SCHEMA, which names
+ * the directory that the maps are pinned in, so that programs of two schemas never meet over one map.
  */
 #ifndef SLUICE_ABI_H
 #define SLUICE_ABI_H
@@ -14,19 +14,19 @@
 #include <linux/types.h>
 #endif
 
-#define SL_ABI_SCHEMA 1
+#define SL_ABI_SCHEMA     1
 #define SL_ABI_SCHEMA_STR "1"
 
 /* Sizes; what a full table does is said at each map in bpf/lib/maps.h. */
-#define SL_MAX_LISTENERS 1024      /* bound (address, port, protocol) triples known to the kernel */
+#define SL_MAX_LISTENERS       1024 /* bound (address, port, protocol) triples known to the kernel */
 #define SL_MAX_SOURCES_DEFAULT 65536
-#define SL_MAX_PENALTIES 65536
-#define SL_MAX_CONSUMER_SLOTS 65536 /* consumers with byte counters */
-#define SL_CAS_TRIES 8              /* then: deny, and count cas_exhausted */
-#define SL_NAME_LEN 32              /* consumer and rule names kept with a penalty, NUL-terminated, cut */
+#define SL_MAX_PENALTIES       65536
+#define SL_MAX_CONSUMER_SLOTS  65536 /* consumers with byte counters */
+#define SL_CAS_TRIES           8     /* then: deny, and count cas_exhausted */
+#define SL_NAME_LEN            32    /* consumer and rule names kept with a penalty, NUL-terminated, cut */
 
 /* Families, as the first byte of a key: the values of AF_INET and AF_INET6, which are ABI. */
-#define SL_AF_INET 2
+#define SL_AF_INET  2
 #define SL_AF_INET6 10
 
 /* An address of either family: IPv4 stands in the first 4 bytes, the other 12 are zero. */
@@ -62,7 +62,7 @@ enum sl_list_verdict {
 };
 struct sl_list_value {
     __u32 verdict;
-    __u32 generation; /* of the policy load that wrote it; older ones are swept after a load */
+    __u32 generation;  /* of the policy load that wrote it; older ones are swept after a load */
     __u64 deadline_ns; /* CLOCK_MONOTONIC; 0: for ever (`sluicectl deny --for` sets it) */
 };
 
@@ -108,8 +108,8 @@ struct sl_bucket {
 
 /*
  * A limit: one unit costs interval_ns; a bucket of capacity C has tolerance_ns = C * interval_ns.
- * interval_ns 0 means unlimited. Bytes cost (bytes * mult) >> shift ns instead (no rate * elapsed, no overflow:
- * bytes < 2^32 and mult < 2^32).
+ * interval_ns 0 means unlimited. Bytes cost (bytes * mult) >> shift ns instead (no rate * elapsed, no
+ * overflow: bytes < 2^32 and mult < 2^32).
  */
 struct sl_limit {
     __u64 interval_ns;
@@ -127,8 +127,8 @@ struct sl_source {
 
 /* A consumer's `sources`: what the kernel holds new connections of that range to. */
 struct sl_consumer_source {
-    __u32 bucket;   /* slot in the shared bucket table */
-    __u32 consumer; /* slot in consumer_bytes */
+    __u32 bucket;          /* slot in the shared bucket table */
+    __u32 consumer;        /* slot in consumer_bytes */
     struct sl_limit limit; /* headroom x the proxy's limit */
     __u32 generation;
     __u32 zero;
@@ -168,24 +168,25 @@ static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __
 /* ---- reasons ------------------------------------------------------------------------------------------ */
 
 /* X(enumerator, name in metrics and CLI, drops, help) */
-#define SL_REASONS(X)                                                                                          \
-    X(PASS_NOT_OURS, "not_ours", 0, "not for a listener: passed as it came")                                   \
-    X(PASS, "admitted", 0, "for a listener, admitted")                                                         \
-    X(PASS_ALLOWED, "allow_list", 0, "source in the allow list: passed without limits")                        \
-    X(PASS_CONTROL, "control", 0, "ARP, neighbour discovery, path MTU and other ICMP: always passed")          \
-    X(PASS_UNPARSED, "unparsed", 0, "beyond what the parser follows, passed")                                  \
-    X(DROP_DENIED, "deny_list", 1, "source in the deny list")                                                  \
-    X(DROP_PENALTY_FLOW, "penalty_flow", 1, "flow under a penalty")                                            \
-    X(DROP_PENALTY_CONNECT, "penalty_connect", 1, "new connection of a source under a penalty")                \
-    X(DROP_PENALTY_SOURCE, "penalty_source", 1, "source under a penalty")                                      \
-    X(DROP_MALFORMED, "malformed", 1, "TCP flags or offsets that no stack sends")                              \
-    X(DROP_FRAGMENT, "fragment", 1, "fragment aimed at a listener's address that cannot be read")              \
-    X(DROP_TRUNCATED, "truncated", 1, "header cut short, aimed at a listener's address")                       \
-    X(DROP_CONN_RATE, "source_connections", 1, "source over its new-connection limit")                         \
-    X(DROP_CONSUMER_RATE, "consumer_connections", 1, "consumer's sources over headroom x its limit")           \
-    X(DROP_PACKET_RATE, "source_packets", 1, "source over its packet limit")                                   \
-    X(DROP_BYTE_RATE, "source_bytes", 1, "source over its byte limit")                                         \
-    X(CAS_EXHAUSTED, "cas_exhausted", 0, "bucket contended for too many tries: refused, counted here as well") \
+#define SL_REASONS(X)                                                                                 \
+    X(PASS_NOT_OURS, "not_ours", 0, "not for a listener: passed as it came")                          \
+    X(PASS, "admitted", 0, "for a listener, admitted")                                                \
+    X(PASS_ALLOWED, "allow_list", 0, "source in the allow list: passed without limits")               \
+    X(PASS_CONTROL, "control", 0, "ARP, neighbour discovery, path MTU and other ICMP: always passed") \
+    X(PASS_UNPARSED, "unparsed", 0, "beyond what the parser follows, passed")                         \
+    X(DROP_DENIED, "deny_list", 1, "source in the deny list")                                         \
+    X(DROP_PENALTY_FLOW, "penalty_flow", 1, "flow under a penalty")                                   \
+    X(DROP_PENALTY_CONNECT, "penalty_connect", 1, "new connection of a source under a penalty")       \
+    X(DROP_PENALTY_SOURCE, "penalty_source", 1, "source under a penalty")                             \
+    X(DROP_MALFORMED, "malformed", 1, "TCP flags or offsets that no stack sends")                     \
+    X(DROP_FRAGMENT, "fragment", 1, "fragment aimed at a listener's address that cannot be read")     \
+    X(DROP_TRUNCATED, "truncated", 1, "header cut short, aimed at a listener's address")              \
+    X(DROP_CONN_RATE, "source_connections", 1, "source over its new-connection limit")                \
+    X(DROP_CONSUMER_RATE, "consumer_connections", 1, "consumer's sources over headroom x its limit")  \
+    X(DROP_PACKET_RATE, "source_packets", 1, "source over its packet limit")                          \
+    X(DROP_BYTE_RATE, "source_bytes", 1, "source over its byte limit")                                \
+    X(CAS_EXHAUSTED, "cas_exhausted", 0,                                                              \
+      "bucket contended for too many tries: refused, counted here as well")                           \
     X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for a source's bucket: passed unlimited")
 
 enum sl_reason {
@@ -245,7 +246,8 @@ struct sl_state_header {
     __u64 bucket_slots;
 };
 
-#define SL_ASSERT_SIZE(t, n) _Static_assert(sizeof(struct t) == (n), #t " has padding or changed: raise SL_ABI_SCHEMA")
+#define SL_ASSERT_SIZE(t, n) \
+    _Static_assert(sizeof(struct t) == (n), #t " has padding or changed: raise SL_ABI_SCHEMA")
 SL_ASSERT_SIZE(sl_addr, 16);
 SL_ASSERT_SIZE(sl_listener_key, 20);
 SL_ASSERT_SIZE(sl_lpm4_key, 8);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Seeded hashing (XXH3), and a map from names to pointers. Seeds are random per boot: keys come from clients. */
+/* Seeded hashing (XXH3), and a map from names to pointers. Seeds are random per boot: keys come from clients.
+ */
 #ifndef SL_BASE_HASH_H
 #define SL_BASE_HASH_H
 

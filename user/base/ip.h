@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses, prefixes and socket addresses as the policy writes them. IPv4-mapped IPv6 addresses become IPv4. */
+/* Addresses, prefixes and socket addresses as the policy writes them. IPv4-mapped IPv6 addresses become IPv4.
+ */
 #ifndef SL_BASE_IP_H
 #define SL_BASE_IP_H
 

@@ -42,7 +42,8 @@ static inline void sl_list_remove(struct sl_list *n)
 }
 #define SL_LIST_ENTRY(node, type, member) SL_CONTAINER_OF(node, type, member)
 #define sl_list_for_each(it, head)        for (struct sl_list *it = (head)->next; it != (head); it = it->next)
-#define sl_list_for_each_safe(it, head)                                                                        \
-    for (struct sl_list *it = (head)->next, *_sl_next = it->next; it != (head); it = _sl_next, _sl_next = it->next)
+#define sl_list_for_each_safe(it, head)                                         \
+    for (struct sl_list *it = (head)->next, *_sl_next = it->next; it != (head); \
+         it = _sl_next, _sl_next = it->next)
 
 #endif

@@ -10,7 +10,8 @@
 
 enum sl_log_level { SL_LOG_ERROR = 3, SL_LOG_WARNING = 4, SL_LOG_INFO = 6, SL_LOG_DEBUG = 7 };
 
-/* Called once by main before the fork: who speaks ("supervisor", "worker 0"), and how much. name is borrowed. */
+/* Called once by main before the fork: who speaks ("supervisor", "worker 0"), and how much. name is borrowed.
+ */
 void sl_log_setup(const char *name, enum sl_log_level max);
 /* errno is kept. */
 void sl_log(enum sl_log_level level, const char *fmt, ...) SL_PRINTF(2, 3);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From files to a bundle: every policy file, every file and environment value that they name, as read at one moment.
- * The supervisor reads once, seals the bundle in a memfd and hands it to every process; each builds its own snapshot
- * of it (snapshot.h), so that no unprivileged process opens a file and all see the same bytes.
+ * From files to a bundle: every policy file, every file and environment value that they name, as read at one
+ * moment. The supervisor reads once, seals the bundle in a memfd and hands it to every process; each builds
+ * its own snapshot of it (snapshot.h), so that no unprivileged process opens a file and all see the same
+ * bytes.
  */
 #ifndef SL_CONFIG_CONFIG_H
 #define SL_CONFIG_CONFIG_H
@@ -11,7 +12,14 @@
 #include "config/snapshot.h"
 
 /* Numbers of counters, stable over reloads: a name keeps its slot as long as the daemon lives. */
-enum sl_slot_kind { SL_SLOT_LISTENER, SL_SLOT_ROUTE, SL_SLOT_TIER, SL_SLOT_UPSTREAM, SL_SLOT_CONSUMER, SL_SLOT_KINDS };
+enum sl_slot_kind {
+    SL_SLOT_LISTENER,
+    SL_SLOT_ROUTE,
+    SL_SLOT_TIER,
+    SL_SLOT_UPSTREAM,
+    SL_SLOT_CONSUMER,
+    SL_SLOT_KINDS
+};
 struct sl_slots;
 struct sl_slots *sl_slots_new(void);
 void sl_slots_free(struct sl_slots *s);
@@ -20,13 +28,14 @@ const char *sl_slots_name(const struct sl_slots *s, enum sl_slot_kind kind, uint
 size_t sl_slots_count(const struct sl_slots *s, enum sl_slot_kind kind);
 
 /*
- * Reads path (a file, or a directory whose *.json, *.yaml and *.yml are merged in name order) with its includes and
- * every file that they name. Problems go to diag; 0 or -EINVAL, -ENOMEM. slots (NULL for a check) gets the new names
- * only once sl_bundle_accept is called, so a refused policy leaves nothing behind.
+ * Reads path (a file, or a directory whose *.json, *.yaml and *.yml are merged in name order) with its
+ * includes and every file that they name. Problems go to diag; 0 or -EINVAL, -ENOMEM. slots (NULL for a
+ * check) gets the new names only once sl_bundle_accept is called, so a refused policy leaves nothing behind.
  */
 int sl_bundle_load(const char *path, uint64_t version, struct sl_slots *slots, struct sl_diag *diag,
                    struct sl_bundle **out) SL_MUST_CHECK;
-/* Assigns slots to all names of the snapshot and writes them into the bundle and the snapshot. 0 or -ENOMEM. */
+/* Assigns slots to all names of the snapshot and writes them into the bundle and the snapshot. 0 or -ENOMEM.
+ */
 int sl_bundle_accept(struct sl_bundle *b, struct sl_snapshot *s, struct sl_slots *slots) SL_MUST_CHECK;
 /* To and from a sealed memfd: fd or -errno; the reader checks every length. */
 int sl_bundle_to_memfd(const struct sl_bundle *b) SL_MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A policy, checked and immutable. Everything hangs in one arena; named things stand in arrays in the order of the
- * policy and carry their position. Strings are NUL-terminated too. Durations are ns, sizes bytes.
+ * A policy, checked and immutable. Everything hangs in one arena; named things stand in arrays in the order
+ * of the policy and carry their position. Strings are NUL-terminated too. Durations are ns, sizes bytes.
  * Optional durations and counts are resolved to their defaults here: nobody further down knows a default.
  */
 #ifndef SL_CONFIG_SNAPSHOT_H
@@ -31,8 +31,8 @@ struct sl_cidrs {
 
 /* ---- listeners */
 struct sl_certificate {
-    struct sl_blob cert; /* PEM chain, leaf first */
-    struct sl_blob key;  /* PEM */
+    struct sl_blob cert;     /* PEM chain, leaf first */
+    struct sl_blob key;      /* PEM */
     struct sl_strings names; /* DNS names of the leaf, lower case, "*." kept */
 };
 struct sl_tls_config {
@@ -62,7 +62,12 @@ struct sl_listener {
 
 /* ---- limits */
 enum sl_limit_by { SL_BY_CONSUMER, SL_BY_IP, SL_BY_CREDENTIAL, SL_BY_HEADER };
-enum sl_limit_headers { SL_LIMIT_HEADERS_IETF, SL_LIMIT_HEADERS_KONG, SL_LIMIT_HEADERS_BOTH, SL_LIMIT_HEADERS_OFF };
+enum sl_limit_headers {
+    SL_LIMIT_HEADERS_IETF,
+    SL_LIMIT_HEADERS_KONG,
+    SL_LIMIT_HEADERS_BOTH,
+    SL_LIMIT_HEADERS_OFF
+};
 struct sl_window {
     const char *name; /* "second" "minute" "hour" "day" */
     uint64_t seconds;
@@ -135,9 +140,9 @@ struct sl_consumer {
     const struct sl_tier *tier; /* never NULL: "anonymous" or an unlimited built-in one */
     struct sl_cidrs sources;
     struct sl_strings groups;
-    struct sl_strings key_hashes; /* 32 raw bytes each: SHA-256 of the API key */
+    struct sl_strings key_hashes;    /* 32 raw bytes each: SHA-256 of the API key */
     struct sl_rate_limit rate_limit; /* its own; n_windows 0: the tier's */
-    uint32_t slot; /* of consumer_bytes in the kernel; stable over reloads */
+    uint32_t slot;                   /* of consumer_bytes in the kernel; stable over reloads */
 };
 
 /* ---- where to */
@@ -189,12 +194,12 @@ enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT };
 struct sl_route {
     const char *name;
     struct sl_pos pos;
-    struct sl_strings hosts; /* lower case; "*.suffix"; n 0: any */
+    struct sl_strings hosts;     /* lower case; "*.suffix"; n 0: any */
     struct sl_path_match *paths; /* n 0: any */
     size_t n_paths;
-    uint32_t methods; /* bit per enum sl_method; 0: any */
+    uint32_t methods;                /* bit per enum sl_method; 0: any */
     struct sl_strings other_methods; /* methods that the enum does not name */
-    struct sl_name_values headers; /* all must equal */
+    struct sl_name_values headers;   /* all must equal */
     enum sl_action action;
     const struct sl_upstream *upstream;
     struct {
@@ -203,14 +208,15 @@ struct sl_route {
         struct sl_name_values headers;
     } respond;
     struct {
-        unsigned status; /* 301 302 303 307 308 */
+        unsigned status;          /* 301 302 303 307 308 */
         struct sl_slice location; /* with variables */
     } redirect;
     struct sl_slice strip_prefix; /* n 0: none */
-    const struct sl_auth **auth; /* any one of them */
+    const struct sl_auth **auth;  /* any one of them */
     size_t n_auth;
     bool is_public; /* "public" was said: no credentials needed */
-    struct sl_strings require_roles, require_scopes, require_groups; /* any one of each list that is written */
+    struct sl_strings require_roles, require_scopes,
+        require_groups; /* any one of each list that is written */
     struct sl_cidrs sources_allow, sources_deny;
     struct sl_rate_limit rate_limit;
     struct {
@@ -248,10 +254,10 @@ struct sl_admin {
 struct sl_snapshot {
     struct sl_arena arena;
     atomic_uint refs;
-    uint64_t version;    /* counts up with each accepted policy; 0 for a check */
-    char hash[65];       /* SHA-256 of all its bytes, hex */
-    unsigned workers;    /* resolved */
-    const char *user;    /* NULL: the default rule */
+    uint64_t version; /* counts up with each accepted policy; 0 for a check */
+    char hash[65];    /* SHA-256 of all its bytes, hex */
+    unsigned workers; /* resolved */
+    const char *user; /* NULL: the default rule */
     struct sl_cidrs trusted_proxies;
     struct sl_listener *listeners;
     size_t n_listeners;
@@ -261,7 +267,8 @@ struct sl_snapshot {
     size_t n_auths;
     struct sl_tier *tiers; /* the last one is the built-in "default", without limits */
     size_t n_tiers;
-    const struct sl_tier *anonymous; /* for requests without a consumer; the built-in one where none is written */
+    const struct sl_tier
+        *anonymous; /* for requests without a consumer; the built-in one where none is written */
     struct sl_consumer *consumers;
     size_t n_consumers;
     struct sl_map consumers_by_name; /* struct sl_consumer */
@@ -290,7 +297,8 @@ struct sl_bundle;
  * Parses and checks a bundle. 0 with *out holding one reference; -EINVAL with errors in diag; -ENOMEM.
  * The bundle must outlive nothing: all bytes are copied.
  */
-int sl_snapshot_new(const struct sl_bundle *bundle, struct sl_diag *diag, struct sl_snapshot **out) SL_MUST_CHECK;
+int sl_snapshot_new(const struct sl_bundle *bundle, struct sl_diag *diag,
+                    struct sl_snapshot **out) SL_MUST_CHECK;
 struct sl_snapshot *sl_snapshot_ref(struct sl_snapshot *s);
 /* NULL is fine. Secrets are wiped before the memory goes. */
 void sl_snapshot_unref(struct sl_snapshot *s);

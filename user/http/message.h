@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request and a response as every codec reads and writes them. Knows no policy. Names and values are slices into
- * the receive buffer or the exchange's arena and live as long as the exchange.
+ * A request and a response as every codec reads and writes them. Knows no policy. Names and values are slices
+ * into the receive buffer or the exchange's arena and live as long as the exchange.
  */
 #ifndef SL_HTTP_MESSAGE_H
 #define SL_HTTP_MESSAGE_H
@@ -12,31 +12,31 @@
 #include <stdint.h>
 
 /* X(enumerator, lower-case name): headers the engine itself looks at; all others are SL_HDR_OTHER. */
-#define SL_HTTP_HEADERS(X)                                                                                     \
-    X(HOST, "host")                                                                                            \
-    X(CONNECTION, "connection")                                                                                \
-    X(KEEP_ALIVE, "keep-alive")                                                                                \
-    X(PROXY_CONNECTION, "proxy-connection")                                                                    \
-    X(TE, "te")                                                                                                \
-    X(TRAILER, "trailer")                                                                                      \
-    X(TRANSFER_ENCODING, "transfer-encoding")                                                                  \
-    X(UPGRADE, "upgrade")                                                                                      \
-    X(CONTENT_LENGTH, "content-length")                                                                        \
-    X(EXPECT, "expect")                                                                                        \
-    X(AUTHORIZATION, "authorization")                                                                          \
-    X(PROXY_AUTHORIZATION, "proxy-authorization")                                                              \
-    X(PROXY_AUTHENTICATE, "proxy-authenticate")                                                                \
-    X(COOKIE, "cookie")                                                                                        \
-    X(FORWARDED, "forwarded")                                                                                  \
-    X(X_FORWARDED_FOR, "x-forwarded-for")                                                                      \
-    X(X_FORWARDED_PROTO, "x-forwarded-proto")                                                                  \
-    X(X_FORWARDED_HOST, "x-forwarded-host")                                                                    \
-    X(SERVER, "server")                                                                                        \
-    X(DATE, "date")                                                                                            \
-    X(VIA, "via")                                                                                              \
-    X(RETRY_AFTER, "retry-after")                                                                              \
-    X(CONTENT_TYPE, "content-type")                                                                            \
-    X(USER_AGENT, "user-agent")                                                                                \
+#define SL_HTTP_HEADERS(X)                        \
+    X(HOST, "host")                               \
+    X(CONNECTION, "connection")                   \
+    X(KEEP_ALIVE, "keep-alive")                   \
+    X(PROXY_CONNECTION, "proxy-connection")       \
+    X(TE, "te")                                   \
+    X(TRAILER, "trailer")                         \
+    X(TRANSFER_ENCODING, "transfer-encoding")     \
+    X(UPGRADE, "upgrade")                         \
+    X(CONTENT_LENGTH, "content-length")           \
+    X(EXPECT, "expect")                           \
+    X(AUTHORIZATION, "authorization")             \
+    X(PROXY_AUTHORIZATION, "proxy-authorization") \
+    X(PROXY_AUTHENTICATE, "proxy-authenticate")   \
+    X(COOKIE, "cookie")                           \
+    X(FORWARDED, "forwarded")                     \
+    X(X_FORWARDED_FOR, "x-forwarded-for")         \
+    X(X_FORWARDED_PROTO, "x-forwarded-proto")     \
+    X(X_FORWARDED_HOST, "x-forwarded-host")       \
+    X(SERVER, "server")                           \
+    X(DATE, "date")                               \
+    X(VIA, "via")                                 \
+    X(RETRY_AFTER, "retry-after")                 \
+    X(CONTENT_TYPE, "content-type")               \
+    X(USER_AGENT, "user-agent")                   \
     X(ACCEPT, "accept")
 
 enum sl_hdr {
@@ -122,13 +122,14 @@ enum sl_method sl_method_from(struct sl_slice name);
 const char *sl_method_name(enum sl_method m);
 /* The standard phrase of RFC 9110 section 15, "" for codes it does not name. */
 const char *sl_status_phrase(unsigned status);
-/* RFC 9110 section 5.6.2 token; RFC 9110 section 5.5 field value (no CR, LF, NUL or other control but tab). */
+/* RFC 9110 section 5.6.2 token; RFC 9110 section 5.5 field value (no CR, LF, NUL or other control but tab).
+ */
 bool sl_is_token(struct sl_slice s);
 bool sl_is_field_value(struct sl_slice s);
 
 /*
- * Removes hop-by-hop fields (RFC 9110 section 7.6.1) and those that Connection names; never Host, Authorization,
- * Content-Length, Cookie or a name in `keep` whatever Connection says.
+ * Removes hop-by-hop fields (RFC 9110 section 7.6.1) and those that Connection names; never Host,
+ * Authorization, Content-Length, Cookie or a name in `keep` whatever Connection says.
  */
 void sl_headers_strip_hop_by_hop(struct sl_headers *h, const struct sl_slice *keep, size_t n_keep);
 

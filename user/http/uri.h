@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Request targets (RFC 3986, RFC 9112 section 3.2): one normal form for routing, authorising and forwarding. */
+/* Request targets (RFC 3986, RFC 9112 section 3.2): one normal form for routing, authorising and forwarding.
+ */
 #ifndef SL_HTTP_URI_H
 #define SL_HTTP_URI_H
 
@@ -7,10 +8,11 @@
 #include "base/slice.h"
 
 /*
- * Normalises an origin-form target "/path?query". Decodes %XX of unreserved characters, upper-cases the other escapes,
- * removes "." and ".." segments. Refuses with -EINVAL: no leading '/', '#', control bytes, bare non-ASCII, bad
- * escapes, "%00", "%2f", "%5c" and a literal '\\', "//" inside the path, ".." above the root, "..;" and "."-segments
- * with parameters, overlong or invalid UTF-8 once decoded. *path points into raw where nothing had to change.
+ * Normalises an origin-form target "/path?query". Decodes %XX of unreserved characters, upper-cases the other
+ * escapes, removes "." and ".." segments. Refuses with -EINVAL: no leading '/', '#', control bytes, bare
+ * non-ASCII, bad escapes, "%00", "%2f", "%5c" and a literal '\\', "//" inside the path, ".." above the root,
+ * "..;" and "."-segments with parameters, overlong or invalid UTF-8 once decoded. *path points into raw where
+ * nothing had to change.
  */
 int sl_uri_normalize(struct sl_arena *a, struct sl_slice raw, struct sl_slice *path, struct sl_slice *query);
 /* The raw (undecoded) value of a query parameter: 1 found, 0 not; -EINVAL given more than once. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guard as the rest of the daemon sees it: loaded, attached, pinned, and fed from a snapshot. The only user of
- * libbpf. Called by the supervisor (everything) and by sluicectl (sl_kernel_detach_all, with the daemon dead).
- * Controller and workers get descriptors by inheritance and use kernel/maps.h.
+ * The guard as the rest of the daemon sees it: loaded, attached, pinned, and fed from a snapshot. The only
+ * user of libbpf. Called by the supervisor (everything) and by sluicectl (sl_kernel_detach_all, with the
+ * daemon dead). Controller and workers get descriptors by inheritance and use kernel/maps.h.
  */
 #ifndef SL_KERNEL_KERNEL_H
 #define SL_KERNEL_KERNEL_H
@@ -25,7 +25,7 @@ struct sl_attach_state {
 struct sl_kernel_fds {
     int buckets;        /* mmapable array of struct sl_bucket; without the guard: a memfd of the same shape */
     int socket_storage; /* SK_STORAGE of struct sl_sock_consumer */
-    int reasons;        /* per-CPU array of struct sl_count, by enum sl_reason; second half: would_drop in shadow */
+    int reasons; /* per-CPU array of struct sl_count, by enum sl_reason; second half: would_drop in shadow */
     int listener_stats;
     int consumer_bytes;
     int penalties;
@@ -33,10 +33,10 @@ struct sl_kernel_fds {
 };
 
 /*
- * Loads or takes over the pinned state (schema and boot id agree), attaches to the snapshot's interfaces, fills the
- * maps. With mode off, opens nothing of BPF and still provides the bucket table as a memfd. Every failure says the
- * interface or map and what would be right, through the log; 0 or -errno, and on failure nothing stays attached that
- * was not before.
+ * Loads or takes over the pinned state (schema and boot id agree), attaches to the snapshot's interfaces,
+ * fills the maps. With mode off, opens nothing of BPF and still provides the bucket table as a memfd. Every
+ * failure says the interface or map and what would be right, through the log; 0 or -errno, and on failure
+ * nothing stays attached that was not before.
  */
 int sl_kernel_start(const struct sl_snapshot *s, struct sl_kernel_guard **out) SL_MUST_CHECK;
 /* Brings maps and attachments to a new snapshot; on failure the old state stands. */
@@ -52,13 +52,14 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g);
 size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach_state *out, size_t max);
 /* Frees memory and descriptors; pins and links stay attached (a restart takes them over). */
 void sl_kernel_close(struct sl_kernel_guard *g);
-/* Detaches everything under SL_PIN_ROOT and removes the pins, daemon or no daemon. Returns how many links, or -errno. */
+/* Detaches everything under SL_PIN_ROOT and removes the pins, daemon or no daemon. Returns how many links, or
+ * -errno. */
 int sl_kernel_detach_all(void);
 
 /* ---- map changes asked for by the others, done by the supervisor */
 struct sl_penalty_request {
     struct sl_ip source;
-    struct sl_ip destination; /* flow only */
+    struct sl_ip destination;               /* flow only */
     uint16_t source_port, destination_port; /* flow only, host order */
     enum sl_penalty_scope effect;
     uint64_t duration_ns, max_ns; /* doubled per repeat within twice the last duration, up to max_ns */
@@ -66,13 +67,15 @@ struct sl_penalty_request {
     bool manual;
     char consumer[SL_NAME_LEN], rule[SL_NAME_LEN];
 };
-/* 0 with *deadline set; -ENOSPC when full (counted); -ENODEV with the guard off. An escalation never weakens a
- * stronger entry that is still alive. */
-int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r, uint64_t *deadline_ns);
+/* 0 with *deadline set; -ENOSPC when full (counted); -ENODEV with the guard off. An escalation never weakens
+ * a stronger entry that is still alive. */
+int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
+                          uint64_t *deadline_ns);
 /* Removes every penalty and timed deny of addresses in the prefix; how many, or -errno. */
 int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
 /* A list entry beside the policy's: for_ns 0 until removed or the daemon's pins go. It survives reloads. */
-int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict v, uint64_t for_ns);
+int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict v,
+                       uint64_t for_ns);
 int sl_kernel_list_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
 /* Removes entries past their deadline; call every few seconds. */
 void sl_kernel_sweep(struct sl_kernel_guard *g);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the guard's maps through inherited descriptors, without privilege (kernel 5.19 on; before it, -EPERM). */
+/* Reading the guard's maps through inherited descriptors, without privilege (kernel 5.19 on; before it,
+ * -EPERM). */
 #ifndef SL_KERNEL_MAPS_H
 #define SL_KERNEL_MAPS_H
 
@@ -23,7 +24,8 @@ int sl_maps_penalties(int fd, sl_penalty_fn fn, void *arg);
 /* Puts the consumer's slot into the socket's storage; works without privilege from 5.19 on. 0 or -errno. */
 int sl_maps_tag_socket(int storage_fd, int sock, uint32_t consumer_slot);
 
-/* Maps the bucket table (a BPF array or a memfd) shared and writable: slots counted in *n. NULL and errno on failure. */
+/* Maps the bucket table (a BPF array or a memfd) shared and writable: slots counted in *n. NULL and errno on
+ * failure. */
 struct sl_bucket *sl_maps_buckets(int fd, size_t *n);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The messages between the supervisor and its children: SOCK_SEQPACKET, one struct a message, its exact length checked,
- * descriptors by SCM_RIGHTS. Strings are NUL-terminated inside fixed arrays; the receiver checks that too. Each side
- * answers nothing that it did not expect.
+ * The messages between the supervisor and its children: SOCK_SEQPACKET, one struct a message, its exact
+ * length checked, descriptors by SCM_RIGHTS. Strings are NUL-terminated inside fixed arrays; the receiver
+ * checks that too. Each side answers nothing that it did not expect.
  */
 #ifndef SL_NET_IPC_H
 #define SL_NET_IPC_H
@@ -13,11 +13,13 @@
 
 enum sl_ipc_type {
     /* supervisor -> child */
-    SL_IPC_SNAPSHOT = 1, /* fds[0]: the bundle's memfd; then listening sockets, in the order of (listener, bind) */
-    SL_IPC_DRAIN,        /* finish what is under way by deadline_ns, then exit */
-    SL_IPC_REOPEN,       /* fds[0]: the access log, newly opened by the supervisor */
-    SL_IPC_RESULT,       /* answer to a request of the controller's; fds[0] may be a memfd with text */
-    SL_IPC_STATE,        /* to the controller: what the supervisor knows (processes, attach modes), memfd JSON in fds[0] */
+    SL_IPC_SNAPSHOT =
+        1,         /* fds[0]: the bundle's memfd; then listening sockets, in the order of (listener, bind) */
+    SL_IPC_DRAIN,  /* finish what is under way by deadline_ns, then exit */
+    SL_IPC_REOPEN, /* fds[0]: the access log, newly opened by the supervisor */
+    SL_IPC_RESULT, /* answer to a request of the controller's; fds[0] may be a memfd with text */
+    SL_IPC_STATE,  /* to the controller: what the supervisor knows (processes, attach modes), memfd JSON in
+                      fds[0] */
     /* child -> supervisor */
     SL_IPC_READY = 64, /* serves `version` */
     SL_IPC_PENALTY,    /* worker: escalation; controller: `sluicectl deny --for` of one address */
@@ -84,11 +86,11 @@ union sl_ipc {
 
 /* Exact size of a type's message; 0 for an unknown type. */
 size_t sl_ipc_size(uint32_t type);
-/* Sends m (h.type set by the caller, h.size by this) with n_fds descriptors: 0, -EAGAIN when the peer is slow, or
- * another -errno. Descriptors stay the caller's. */
+/* Sends m (h.type set by the caller, h.size by this) with n_fds descriptors: 0, -EAGAIN when the peer is
+ * slow, or another -errno. Descriptors stay the caller's. */
 int sl_ipc_send(int sock, union sl_ipc *m, const int *fds, size_t n_fds);
-/* Receives one: 1 with *m and fds filled (*n_fds in: room, out: got; now the caller's), 0 nothing there, -EPIPE peer
- * closed, -EPROTO a message of wrong size or type (its descriptors are closed). */
+/* Receives one: 1 with *m and fds filled (*n_fds in: room, out: got; now the caller's), 0 nothing there,
+ * -EPIPE peer closed, -EPROTO a message of wrong size or type (its descriptors are closed). */
 int sl_ipc_recv(int sock, union sl_ipc *m, int *fds, size_t *n_fds);
 
 #endif

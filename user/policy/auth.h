@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is calling: runs a route's any-of list of providers over a request's credentials, and its coarse authorisation.
- * Credentials are taken out of what the upstream will see; identity headers a client sent are always removed.
+ * Who is calling: runs a route's any-of list of providers over a request's credentials, and its coarse
+ * authorisation. Credentials are taken out of what the upstream will see; identity headers a client sent are
+ * always removed.
  */
 #ifndef SL_POLICY_AUTH_H
 #define SL_POLICY_AUTH_H
@@ -24,8 +25,8 @@ struct sl_identity {
     struct sl_arena arena;
 };
 void sl_identity_unref(struct sl_identity *id);
-/* The text of a claim by dotted path, for $claim.NAME; n 0 where absent. Numbers and booleans as JSON text, arrays of
- * strings joined by ','. Lives as long as the identity. */
+/* The text of a claim by dotted path, for $claim.NAME; n 0 where absent. Numbers and booleans as JSON text,
+ * arrays of strings joined by ','. Lives as long as the identity. */
 struct sl_slice sl_identity_claim(const struct sl_identity *id, struct sl_slice path, struct sl_arena *a);
 
 enum sl_auth_result {
@@ -48,14 +49,15 @@ struct sl_auth_outcome {
 };
 
 struct sl_authenticator;
-int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag, struct sl_authenticator **out) SL_MUST_CHECK;
+int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag,
+                         struct sl_authenticator **out) SL_MUST_CHECK;
 void sl_authenticator_free(struct sl_authenticator *a);
 /*
- * Authenticates and authorises. On return the credentials that the policy hides are removed from req (headers, cookie,
- * query), as are all identity headers of every provider of the policy; the identity's headers are added.
- * now_wall_s: Unix seconds.
+ * Authenticates and authorises. On return the credentials that the policy hides are removed from req
+ * (headers, cookie, query), as are all identity headers of every provider of the policy; the identity's
+ * headers are added. now_wall_s: Unix seconds.
  */
-struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route, struct sl_request *req,
-                                       struct sl_arena *arena, uint64_t now_wall_s);
+struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
+                                       struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s);
 
 #endif

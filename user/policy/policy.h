@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot compiled for use: router, verified keys, limits and header programs. Pure: no sockets, no loop, no files.
- * Built by each worker off the hot path, and by `sluicectl check` and the supervisor for its errors. Immutable but for
- * the verified-token cache, which belongs to one process.
+ * A snapshot compiled for use: router, verified keys, limits and header programs. Pure: no sockets, no loop,
+ * no files. Built by each worker off the hot path, and by `sluicectl check` and the supervisor for its
+ * errors. Immutable but for the verified-token cache, which belongs to one process.
  */
 #ifndef SL_POLICY_POLICY_H
 #define SL_POLICY_POLICY_H
@@ -17,7 +17,7 @@
 /* A route ready to run. */
 struct sl_route_policy {
     const struct sl_route *route;
-    struct sl_limit_set *limits; /* the route's own; NULL: none */
+    struct sl_limit_set *limits;                       /* the route's own; NULL: none */
     struct sl_transform *request, *response, *respond; /* NULL: nothing to do */
     struct sl_template *redirect;
 };
@@ -30,8 +30,8 @@ struct sl_policy {
     struct sl_snapshot *snapshot; /* one reference */
     struct sl_router *router;
     struct sl_authenticator *auth;
-    struct sl_route_policy *routes;       /* [snapshot->n_routes], same order */
-    struct sl_tier_policy *tiers;         /* [snapshot->n_tiers] */
+    struct sl_route_policy *routes;        /* [snapshot->n_routes], same order */
+    struct sl_tier_policy *tiers;          /* [snapshot->n_tiers] */
     struct sl_limit_set **consumer_limits; /* [snapshot->n_consumers]; NULL: the tier's */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Header programs and value templates: "$correlation_id", "$claim.tenant" … compiled once, run per exchange. */
+/* Header programs and value templates: "$correlation_id", "$claim.tenant" … compiled once, run per exchange.
+ */
 #ifndef SL_POLICY_TRANSFORM_H
 #define SL_POLICY_TRANSFORM_H
 
@@ -16,16 +17,20 @@ struct sl_template_vars {
 
 struct sl_template;
 /* -EINVAL with an error at pos for an unknown variable ("did you mean"). "$$" is a dollar. */
-int sl_template_new(struct sl_slice text, const struct sl_pos *pos, struct sl_diag *diag, struct sl_template **out) SL_MUST_CHECK;
+int sl_template_new(struct sl_slice text, const struct sl_pos *pos, struct sl_diag *diag,
+                    struct sl_template **out) SL_MUST_CHECK;
 void sl_template_free(struct sl_template *t);
 /* Expanded into the arena; control bytes from variables are dropped. p NULL when memory is out. */
-struct sl_slice sl_template_run(const struct sl_template *t, const struct sl_template_vars *vars, struct sl_arena *a);
+struct sl_slice sl_template_run(const struct sl_template *t, const struct sl_template_vars *vars,
+                                struct sl_arena *a);
 
 struct sl_transform;
 /* NULL in *out where ops are empty. */
-int sl_transform_new(const struct sl_header_ops *ops, struct sl_diag *diag, struct sl_transform **out) SL_MUST_CHECK;
+int sl_transform_new(const struct sl_header_ops *ops, struct sl_diag *diag,
+                     struct sl_transform **out) SL_MUST_CHECK;
 void sl_transform_free(struct sl_transform *t);
 /* remove, rename, set, add, in this order. 0 or -ENOMEM. */
-int sl_transform_run(const struct sl_transform *t, const struct sl_template_vars *vars, struct sl_headers *h, struct sl_arena *a);
+int sl_transform_run(const struct sl_transform *t, const struct sl_template_vars *vars, struct sl_headers *h,
+                     struct sl_arena *a);
 
 #endif

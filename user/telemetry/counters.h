@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counters in shared memory: one block per worker, written by that worker alone with plain stores, read and summed by
- * the controller. A worker that dies leaves its block to its successor, so nothing is lost. Slots are those of the
- * bundle (config/config.h) and hold over reloads; past a table's end, slot 0 "other".
+ * Counters in shared memory: one block per worker, written by that worker alone with plain stores, read and
+ * summed by the controller. A worker that dies leaves its block to its successor, so nothing is lost. Slots
+ * are those of the bundle (config/config.h) and hold over reloads; past a table's end, slot 0 "other".
  */
 #ifndef SL_TELEMETRY_COUNTERS_H
 #define SL_TELEMETRY_COUNTERS_H
@@ -25,35 +25,36 @@ struct sl_histogram {
 };
 void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
 
-/* Why the proxy itself answered: X(enumerator, name, status). Names stand in metrics, the access log and problem+json. */
-#define SL_PROXY_REASONS(X)                                                                                    \
-    X(NONE, "", 0)                                                                                             \
-    X(BAD_REQUEST, "bad_request", 400)                                                                         \
-    X(NO_ROUTE, "no_route", 404)                                                                               \
-    X(METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                                           \
-    X(NO_CREDENTIALS, "no_credentials", 401)                                                                   \
-    X(INVALID_TOKEN, "invalid_token", 401)                                                                     \
-    X(INVALID_KEY, "invalid_key", 401)                                                                         \
-    X(FORBIDDEN_ROLE, "forbidden_role", 403)                                                                   \
-    X(FORBIDDEN_SCOPE, "forbidden_scope", 403)                                                                 \
-    X(FORBIDDEN_GROUP, "forbidden_group", 403)                                                                 \
-    X(FORBIDDEN_SOURCE, "forbidden_source", 403)                                                               \
-    X(RATE_LIMITED, "rate_limited", 429)                                                                       \
-    X(BODY_TOO_LARGE, "body_too_large", 413)                                                                   \
-    X(REQUEST_TIMEOUT, "request_timeout", 408)                                                                 \
-    X(UPSTREAM_CONNECT, "upstream_connect", 502)                                                               \
-    X(UPSTREAM_TLS, "upstream_tls", 502)                                                                       \
-    X(UPSTREAM_RESET, "upstream_reset", 502)                                                                   \
-    X(UPSTREAM_MALFORMED, "upstream_malformed", 502)                                                           \
-    X(UPSTREAM_TIMEOUT, "upstream_timeout", 504)                                                               \
-    X(UPSTREAM_OVERLOADED, "upstream_overloaded", 503)                                                         \
-    X(OVERLOADED, "overloaded", 503)                                                                           \
-    X(CLIENT_GONE, "client_gone", 499)                                                                         \
-    X(HEADERS_TOO_LARGE, "headers_too_large", 431)                                                             \
-    X(TARGET_TOO_LONG, "target_too_long", 414)                                                                 \
-    X(EXPECTATION_FAILED, "expectation_failed", 417)                                                           \
-    X(VERSION_NOT_SUPPORTED, "version_not_supported", 505)                                                     \
-    X(DRAINING, "draining", 503)                                                                               \
+/* Why the proxy itself answered: X(enumerator, name, status). Names stand in metrics, the access log and
+ * problem+json. */
+#define SL_PROXY_REASONS(X)                                \
+    X(NONE, "", 0)                                         \
+    X(BAD_REQUEST, "bad_request", 400)                     \
+    X(NO_ROUTE, "no_route", 404)                           \
+    X(METHOD_NOT_ALLOWED, "method_not_allowed", 405)       \
+    X(NO_CREDENTIALS, "no_credentials", 401)               \
+    X(INVALID_TOKEN, "invalid_token", 401)                 \
+    X(INVALID_KEY, "invalid_key", 401)                     \
+    X(FORBIDDEN_ROLE, "forbidden_role", 403)               \
+    X(FORBIDDEN_SCOPE, "forbidden_scope", 403)             \
+    X(FORBIDDEN_GROUP, "forbidden_group", 403)             \
+    X(FORBIDDEN_SOURCE, "forbidden_source", 403)           \
+    X(RATE_LIMITED, "rate_limited", 429)                   \
+    X(BODY_TOO_LARGE, "body_too_large", 413)               \
+    X(REQUEST_TIMEOUT, "request_timeout", 408)             \
+    X(UPSTREAM_CONNECT, "upstream_connect", 502)           \
+    X(UPSTREAM_TLS, "upstream_tls", 502)                   \
+    X(UPSTREAM_RESET, "upstream_reset", 502)               \
+    X(UPSTREAM_MALFORMED, "upstream_malformed", 502)       \
+    X(UPSTREAM_TIMEOUT, "upstream_timeout", 504)           \
+    X(UPSTREAM_OVERLOADED, "upstream_overloaded", 503)     \
+    X(OVERLOADED, "overloaded", 503)                       \
+    X(CLIENT_GONE, "client_gone", 499)                     \
+    X(HEADERS_TOO_LARGE, "headers_too_large", 431)         \
+    X(TARGET_TOO_LONG, "target_too_long", 414)             \
+    X(EXPECTATION_FAILED, "expectation_failed", 417)       \
+    X(VERSION_NOT_SUPPORTED, "version_not_supported", 505) \
+    X(DRAINING, "draining", 503)                           \
     X(INTERNAL, "internal", 500)
 
 enum sl_proxy_reason {

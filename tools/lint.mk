@@ -12,5 +12,5 @@ cppcheck: $(SKELS)
 	@cppcheck -q -j2 --std=c11 --error-exitcode=1 --enable=warning,portability,performance --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -D_GNU_SOURCE -Iinclude -Iuser user
 tidy: $(SKELS)
-	@printf '%s\n' $(TIDY_C) | xargs -P2 -n4 clang-tidy --quiet 2>/dev/null -- -std=c11 $(CPPFLAGS) $(LIB_CFLAGS)
+	@printf '%s\n' $(TIDY_C) | xargs -P2 -n4 sh -c 'clang-tidy --quiet "$$@" -- -std=c11 $(filter-out -DSL_VERSION=%,$(CPPFLAGS)) -DSL_VERSION=\"lint\" $(LIB_CFLAGS) 2>/dev/null' _
 ## make lint               clang-format, layer check, cppcheck, clang-tidy

@@ -105,12 +105,48 @@ struct sl_worker_counters {
     struct sl_route_counters routes[SL_COUNTER_ROUTES];
 };
 
+/*
+ * What the workers share beyond counters, in the same region, zeroed when it is made: who was refused and who
+ * succeeded from where (gateway/escalate.c), and the seed of the TLS ticket keys (gateway/ticket.c). Fixed
+ * tables of 4-way rows; a full row forgets what was touched longest ago.
+ */
+#define SL_SHARED_SOURCES  4096
+#define SL_SHARED_SUBJECTS 8192
+struct sl_shared_source { /* an address, and which identities succeeded from it: the NAT guard */
+    uint64_t key;         /* hash of the address; 0: free */
+    uint64_t touched_ns;
+    struct {
+        uint64_t identity, at_ns;
+    } seen[3];
+};
+struct sl_shared_subject { /* a consumer or address, and how often it was refused */
+    uint64_t key;          /* 0: free */
+    uint64_t touched_ns;
+    uint64_t since_ns;   /* begin of the window that rejections counts */
+    uint64_t until_ns;   /* the rung is remembered until then */
+    uint32_t rejections; /* since since_ns */
+    uint32_t rung;       /* penalties asked for: 1 flow, 2 connect, 3 source */
+    uint64_t zero[2];
+};
+struct sl_shared_tickets {
+    uint32_t lock; /* 1 while a worker writes */
+    uint32_t ready;
+    uint64_t epoch;
+    uint8_t seed[32];
+};
+struct sl_shared {
+    _Alignas(SL_CACHE_LINE) struct sl_shared_tickets tickets;
+    _Alignas(SL_CACHE_LINE) struct sl_shared_source sources[SL_SHARED_SOURCES];
+    struct sl_shared_subject subjects[SL_SHARED_SUBJECTS];
+};
+
 /* The region: supervisor makes it before the fork (memfd, sparse); all map it. workers <= SL_MAX_WORKERS. */
 #define SL_MAX_WORKERS 256
 struct sl_counters {
     uint32_t workers;
     int fd;
     struct sl_worker_counters *blocks; /* [workers] */
+    struct sl_shared *shared;          /* behind the blocks */
 };
 int sl_counters_new(uint32_t workers, struct sl_counters *out) SL_MUST_CHECK;
 int sl_counters_map(int fd, struct sl_counters *out) SL_MUST_CHECK;

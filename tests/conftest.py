@@ -26,6 +26,16 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what every gateway that then ran had logged."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for g in list(gateway.LIVING):
+            report.sections.append((f"log of sluiced --policy {g.path}", g.log()[-6000:]))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _binaries():
     for b in (gateway.SLUICED, gateway.SLUICECTL):

@@ -43,6 +43,9 @@ def proc_status(pid):
         return dict((k, v.strip()) for k, _, v in (l.partition(":") for l in f))
 
 
+LIVING = set()
+
+
 class Gateway:
     def __init__(self, policy, host=None, state=None, args=(), env=None, wait=True, prefix=(), name="policy.yaml", sluiced=None):
         self.host = host or ns.here()
@@ -56,7 +59,12 @@ class Gateway:
         self._sluiced = sluiced or SLUICED
         self.proc = None
         self.write(policy)
-        self.start(wait)
+        LIVING.add(self)
+        try:
+            self.start(wait)
+        except BaseException:
+            self._clean()
+            raise
 
     # ---- life
     def write(self, policy):
@@ -193,12 +201,15 @@ class Gateway:
             if kind is None:
                 self.stop()
             else:
-                print(f"--- log of sluiced ({self.path})\n{self.log()[-6000:]}")
                 self.kill()
         finally:
-            if self.uses_kernel():
-                self.detach()
-            shutil.rmtree(self.dir, ignore_errors=True)
+            self._clean()
+
+    def _clean(self):
+        LIVING.discard(self)
+        if self.uses_kernel():
+            self.detach()
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     def uses_kernel(self):
         k = getattr(self, "policy", {}).get("kernel") or {}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The open-loop client load.c, compiled once a run, as a bounded load from a host."""
+import atexit
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+
+_built = []
+
+
+def binary():
+    if not _built:
+        d = tempfile.mkdtemp(prefix="sl-load-")
+        atexit.register(shutil.rmtree, d, True)
+        src = os.path.join(os.path.dirname(os.path.abspath(__file__)), "load.c")
+        subprocess.run([os.environ.get("CC", "gcc"), "-O2", "-Wall", "-o", f"{d}/load", src], check=True)
+        _built.append(f"{d}/load")
+    return _built[0]
+
+
+class Load:
+    """Runs beside the test from start to result(). rate 0: a closed loop over all connections."""
+
+    def __init__(self, host, address, port, connections=16, rate=500, seconds=5, window_ms=1000, headers=(), prefix=()):
+        self.seconds = seconds
+        self.proc = host.popen([*prefix, binary(), address, str(port), str(connections), str(rate), str(seconds), str(window_ms), *headers],
+                               stdout=subprocess.PIPE, text=True)
+
+    def running(self):
+        return self.proc.poll() is None
+
+    def result(self):
+        out, _ = self.proc.communicate(timeout=self.seconds + 30)
+        assert self.proc.returncode == 0, out
+        return Result(json.loads(out))
+
+
+class Result(dict):
+    @property
+    def failed(self):
+        """Requests that got no answer or a 5xx."""
+        return self["broken"] + self["timeouts"] + self["unanswered"] + self["unsent"] + self["status"]["5xx"]
+
+    @property
+    def bad(self):
+        """Requests that did not get a 2xx."""
+        return self.failed + self["status"]["4xx"] + self["status"]["3xx"] + self["status"]["1xx"]
+
+    def p99(self, first=0, last=None):
+        """The median over windows of each window's p99, microseconds; one bad window moves it little."""
+        w = [x["p99"] for x in self["windows"] if x["at"] >= first and (last is None or x["at"] <= last)]
+        assert w, self
+        return statistics.median(w)

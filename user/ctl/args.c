@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line: the table of verbs, the options that all share, and the help. Exit codes are 0 done, 1
+ * refused or failed, 2 called wrongly; nothing is done before the whole call has been understood.
+ */
+#include "ctl/ctl_priv.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define SL_DEFAULT_SOCKET "/run/sluice/admin.sock"
+
+static const struct sl_ctl_verb _sl_verbs[] = {
+    {"check", "PATH", "check a policy file or directory; needs no daemon",
+     "Prints every error and warning with file:line:column; exit 1 where there is an error.\n"
+     "Reads the files and environment variables that the policy names.\n",
+     sl_ctl_check},
+    {"apply", "", "have the daemon read its policy again",
+     "A bad policy changes nothing: its errors are printed, the old one goes on, exit 1.\n", sl_ctl_apply},
+    {"status", "", "processes, policy version, interfaces", "", sl_ctl_status},
+    {"top", "[--once] [--interval 1s]", "kernel and proxy verdicts side by side, live",
+     "Per listener, route and tier, with rates. q quits. Without a terminal, or with --once, it\n"
+     "prints the rates over one interval; with --json one object a line, until stopped.\n",
+     sl_ctl_top},
+    {"deny", "CIDR [--for 10m]", "drop a source in the kernel",
+     "Beside the policy's lists; survives reloads. Without --for it holds until `forget`.\n", sl_ctl_deny},
+    {"allow", "CIDR [--for 10m]", "let a source pass without kernel limits",
+     "Beside the policy's lists; survives reloads. Without --for it holds until `forget`.\n", sl_ctl_deny},
+    {"forget", "CIDR", "take back a deny, an allow and all penalties in the range", "", sl_ctl_forget},
+    {"penalties", "", "who is being dropped, why, and for how much longer", "", sl_ctl_penalties},
+    {"metrics", "", "the Prometheus text of /metrics", "", sl_ctl_metrics},
+    {"detach", "", "take the guard off all interfaces",
+     "Asks the daemon; where none runs, removes the programs and pins itself (as root).\n", sl_ctl_detach},
+    {"schema", "", "the JSON Schema of the policy language", "", sl_ctl_schema},
+    {"version", "", "the version of this program", "", sl_ctl_version},
+    {"help", "[VERB]", "this list, or more about one verb", "", sl_ctl_help},
+};
+
+const struct sl_ctl_verb *sl_ctl_verb_find(const char *name)
+{
+    for (size_t i = 0; i < SL_ARRAY_LEN(_sl_verbs); i++)
+        if (strcmp(_sl_verbs[i].name, name) == 0)
+            return &_sl_verbs[i];
+    return NULL;
+}
+
+static void _sl_help_all(FILE *f)
+{
+    (void)fprintf(f, "usage: sluicectl [--socket PATH] [--json] VERB\n\n");
+    for (size_t i = 0; i < SL_ARRAY_LEN(_sl_verbs); i++) {
+        const struct sl_ctl_verb *v = &_sl_verbs[i];
+        char call[64];
+        (void)snprintf(call, sizeof(call), "%s%s%s", v->name, *v->args ? " " : "", v->args);
+        (void)fprintf(f, "  %-30s %s\n", call, v->brief);
+    }
+    (void)fprintf(f,
+                  "\n  --socket PATH   the daemon's admin socket (else $SLUICE_SOCKET, else %s)\n"
+                  "  --json          answer in JSON\n"
+                  "\nexit: 0 done, 1 refused or failed, 2 called wrongly\n",
+                  SL_DEFAULT_SOCKET);
+}
+
+static void _sl_help_verb(FILE *f, const struct sl_ctl_verb *v)
+{
+    (void)fprintf(f, "usage: sluicectl [--socket PATH] [--json] %s%s%s\n", v->name, *v->args ? " " : "",
+                  v->args);
+}
+
+int sl_ctl_usage(const char *verb, const char *fmt, ...)
+{
+    struct sl_buf text = {0};
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (sl_ctl_escape(&text, sl_slice_str(line), false) == 0)
+        (void)fprintf(stderr, "sluicectl: " SL_SFMT "\n", SL_SARG(sl_buf_slice(&text)));
+    sl_buf_free(&text);
+    const struct sl_ctl_verb *v = verb ? sl_ctl_verb_find(verb) : NULL;
+    if (v)
+        _sl_help_verb(stderr, v);
+    else
+        (void)fprintf(stderr,
+                      "usage: sluicectl [--socket PATH] [--json] VERB; `sluicectl help` lists the verbs\n");
+    return SL_CTL_USAGE;
+}
+
+/* Edit distance of at most 2, as a hint; names are short. */
+static unsigned _sl_distance(const char *a, const char *b)
+{
+    unsigned row[24];
+    size_t n = strlen(b);
+    if (n >= SL_ARRAY_LEN(row) || strlen(a) > 64)
+        return 99;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= n; j++) {
+            unsigned up = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
+            row[j] = SL_MIN(change, SL_MIN(up, row[j - 1]) + 1);
+            diagonal = up;
+        }
+    }
+    return row[n];
+}
+
+static int _sl_unknown_verb(const char *name)
+{
+    for (size_t i = 0; i < SL_ARRAY_LEN(_sl_verbs); i++)
+        if (_sl_distance(name, _sl_verbs[i].name) <= 2)
+            return sl_ctl_usage(NULL, "no verb \"%s\": did you mean \"%s\"?", name, _sl_verbs[i].name);
+    return sl_ctl_usage(NULL, "no verb \"%s\"", name);
+}
+
+/* The value of --name VALUE or --name=VALUE at argv[*i]; NULL where argv[*i] is another option. *i moves past
+ * it. A missing value gives "". */
+static const char *_sl_option_value(const char *name, int argc, char **argv, int *i)
+{
+    size_t n = strlen(name);
+    if (strncmp(argv[*i], name, n) != 0)
+        return NULL;
+    if (argv[*i][n] == '=')
+        return argv[*i] + n + 1;
+    if (argv[*i][n] != '\0')
+        return NULL;
+    return *i + 1 < argc ? argv[++*i] : "";
+}
+
+int sl_ctl_args_parse(struct sl_ctl *ctl, int argc, char **argv)
+{
+    const char *env = getenv("SLUICE_SOCKET"), *value;
+    ctl->socket = env && *env ? env : SL_DEFAULT_SOCKET;
+    ctl->socket_from = env && *env ? "$SLUICE_SOCKET" : "the default";
+    ctl->argv = argv;
+    ctl->argc = 0;
+    int i = 1;
+    for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if ((value = _sl_option_value("--socket", argc, argv, &i))) {
+            if (!*value)
+                return sl_ctl_usage(NULL, "--socket wants a path, as in --socket %s", SL_DEFAULT_SOCKET);
+            ctl->socket = strncmp(value, "unix:", 5) == 0 ? value + 5 : value; /* as the policy writes it */
+            ctl->socket_from = "--socket";
+        } else if (strcmp(argv[i], "--json") == 0) {
+            ctl->json = true;
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            ctl->help = true;
+        } else {
+            argv[ctl->argc++] = argv[i];
+        }
+    }
+    for (; i < argc; i++)
+        argv[ctl->argc++] = argv[i];
+    return 0;
+}
+
+int sl_ctl_options(const char *verb, int argc, char **argv, const struct sl_ctl_option *options,
+                   size_t n_options, const char **operands, size_t max, size_t *n)
+{
+    bool only_operands = false;
+    *n = 0;
+    for (int i = 1; i < argc; i++) {
+        if (!only_operands && strcmp(argv[i], "--") == 0) {
+            only_operands = true;
+            continue;
+        }
+        if (only_operands || argv[i][0] != '-') {
+            if (*n == max)
+                return sl_ctl_usage(verb, "%s: \"%s\" is one argument too many", verb, argv[i]);
+            operands[(*n)++] = argv[i];
+            continue;
+        }
+        size_t o = 0;
+        for (; o < n_options; o++) {
+            const struct sl_ctl_option *opt = &options[o];
+            const char *value = NULL;
+            if (opt->value ? !(value = _sl_option_value(opt->name, argc, argv, &i))
+                           : strcmp(argv[i], opt->name) != 0)
+                continue;
+            if (opt->value && !*value)
+                return sl_ctl_usage(verb, "%s: %s wants a value", verb, opt->name);
+            if (opt->value)
+                *opt->value = value;
+            if (opt->given)
+                *opt->given = true;
+            break;
+        }
+        if (o == n_options)
+            return sl_ctl_usage(verb, "%s: no option \"%s\"", verb, argv[i]);
+    }
+    return 0;
+}
+
+int sl_ctl_version(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    size_t n;
+    if (sl_ctl_options(argv[0], argc, argv, NULL, 0, NULL, 0, &n))
+        return SL_CTL_USAGE;
+    printf(ctl->json ? "{\"version\": \"%s\"}\n" : "sluicectl %s\n", SL_VERSION);
+    return SL_CTL_OK;
+}
+
+int sl_ctl_help(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    (void)ctl;
+    const char *name[1];
+    size_t n;
+    if (sl_ctl_options(argv[0], argc, argv, NULL, 0, name, 1, &n))
+        return SL_CTL_USAGE;
+    if (n == 0) {
+        _sl_help_all(stdout);
+        return SL_CTL_OK;
+    }
+    const struct sl_ctl_verb *v = sl_ctl_verb_find(name[0]);
+    if (!v)
+        return _sl_unknown_verb(name[0]);
+    _sl_help_verb(stdout, v);
+    printf("\n%s\n%s", v->brief, v->text);
+    return SL_CTL_OK;
+}
+
+int sl_ctl_run(int argc, char **argv)
+{
+    struct sl_ctl ctl = {0};
+    int r = sl_ctl_args_parse(&ctl, argc, argv);
+    if (r)
+        return r;
+    if (ctl.argc == 0) {
+        _sl_help_all(ctl.help ? stdout : stderr);
+        return ctl.help ? SL_CTL_OK : SL_CTL_USAGE;
+    }
+    const struct sl_ctl_verb *v = sl_ctl_verb_find(ctl.argv[0]);
+    if (!v)
+        return _sl_unknown_verb(ctl.argv[0]);
+    if (ctl.help) {
+        char *again[] = {(char *)"help", ctl.argv[0], NULL};
+        return sl_ctl_help(&ctl, 2, again);
+    }
+    return v->run(&ctl, ctl.argc, ctl.argv);
+}

@@ -34,15 +34,21 @@ struct sl_addr {
     __u8 bytes[16];
 };
 
-/* A listener that is ours. `listener` numbers the policy's listener for per-listener counters. */
+/*
+ * A listener that is ours. Beside each stand two entries with port_be 0, of its protocol and of protocol 0:
+ * they say that the address is a listener's, for packets whose ports cannot be read (fragments, cut and
+ * endless headers).
+ */
 struct sl_listener_key {
     struct sl_addr addr;
     __u16 port_be;
     __u8 proto; /* IPPROTO_TCP or IPPROTO_UDP */
     __u8 family;
 };
+#define SL_NO_LISTENER 0xffffffffu
 struct sl_listener_value {
-    __u32 listener; /* index into listener_stats, < SL_MAX_LISTENERS */
+    __u32 listener; /* the policy's listener: index into listener_stats, < SL_MAX_LISTENERS; SL_NO_LISTENER
+                       with port 0 */
 };
 
 /* Longest-prefix keys. prefixlen counts bits of addr only. */
@@ -62,7 +68,7 @@ enum sl_list_verdict {
 };
 struct sl_list_value {
     __u32 verdict;
-    __u32 generation;  /* of the policy load that wrote it; older ones are swept after a load */
+    __u32 generation;  /* of the policy load that wrote it; 0: put there by an operator, survives loads */
     __u64 deadline_ns; /* CLOCK_MONOTONIC; 0: for ever (`sluicectl deny --for` sets it) */
 };
 
@@ -118,7 +124,11 @@ struct sl_limit {
     __u32 shift;
 };
 
-/* Per-source buckets in the kernel: no key, they live in a map keyed by the source. */
+/* Per-source buckets in the kernel, in a map keyed by the source. */
+struct sl_source_key {
+    struct sl_addr addr; /* IPv6: cut to sl_kernel_config.ipv6_prefix bits */
+    __u32 family;
+};
 struct sl_source {
     __u64 tat_connections;
     __u64 tat_packets;
@@ -129,7 +139,7 @@ struct sl_source {
 struct sl_consumer_source {
     __u32 bucket;          /* slot in the shared bucket table */
     __u32 consumer;        /* slot in consumer_bytes */
-    struct sl_limit limit; /* headroom x the proxy's limit */
+    struct sl_limit limit; /* headroom x the proxy's limit; interval 0: claimed by more than one, no limit */
     __u32 generation;
     __u32 zero;
 };
@@ -181,6 +191,8 @@ static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __
     X(DROP_MALFORMED, "malformed", 1, "TCP flags or offsets that no stack sends")                     \
     X(DROP_FRAGMENT, "fragment", 1, "fragment aimed at a listener's address that cannot be read")     \
     X(DROP_TRUNCATED, "truncated", 1, "header cut short, aimed at a listener's address")              \
+    X(DROP_HEADERS, "extension_headers", 1,                                                           \
+      "more IPv6 extension headers than are followed, at a listener's address")                       \
     X(DROP_CONN_RATE, "source_connections", 1, "source over its new-connection limit")                \
     X(DROP_CONSUMER_RATE, "consumer_connections", 1, "consumer's sources over headroom x its limit")  \
     X(DROP_PACKET_RATE, "source_packets", 1, "source over its packet limit")                          \
@@ -257,6 +269,7 @@ SL_ASSERT_SIZE(sl_penalty_key, 40);
 SL_ASSERT_SIZE(sl_penalty_value, 96);
 SL_ASSERT_SIZE(sl_bucket, 32);
 SL_ASSERT_SIZE(sl_limit, 24);
+SL_ASSERT_SIZE(sl_source_key, 20);
 SL_ASSERT_SIZE(sl_source, 24);
 SL_ASSERT_SIZE(sl_consumer_source, 40);
 SL_ASSERT_SIZE(sl_count, 16);

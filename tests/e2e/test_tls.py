@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listeners and TLS as clients that are not ours see them: curl, openssl s_client, Python's ssl."""
+import json
+import re
+import socket
+import ssl
+import subprocess
+
+import pytest
+from harness.client import Client, Closed, tls_context
+from harness.gateway import Gateway
+from harness.origin import Origin
+from harness.policy import problem, serving, upstream
+from harness.wait import until
+
+TLS, TLS13, PLAIN, IMPATIENT = 8443, 8444, 8080, 8445
+
+
+@pytest.fixture(scope="module")
+def origin(lo):
+    with Origin(lo) as o:
+        yield o
+
+
+@pytest.fixture(scope="module")
+def gw(lo, origin, ca):
+    def pair(*names, **kw):
+        cert, key = ca.issue(*names, **kw)
+        return {"cert": cert, "key": {"$file": key}}
+    first, second, wild = pair("api.test"), pair("b.test", key="rsa"), pair("*.wild.test")
+    with Gateway(serving(origin, listeners={
+            "tls": {"bind": [f"127.0.0.1:{TLS}", f"[::1]:{TLS}"], "tls": {"certificates": [first, second, wild]}},
+            "tls13": {"bind": [f"127.0.0.1:{TLS13}"], "tls": {"certificates": [first], "min_version": "1.3"}},
+            "impatient": {"bind": [f"127.0.0.1:{IMPATIENT}"], "tls": {"certificates": [first]}, "timeouts": {"handshake": "200ms"}},
+    }), lo) as g:
+        yield g
+
+
+def s_client(host, port, *args):
+    return host.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *args], timeout=20)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_curl_by_each_version_verifies_and_is_served(lo, gw, ca, version):
+    r = lo.run(["curl", "-sS", "--fail", f"--tlsv{version}", "--tls-max", version, "--cacert", ca.cert, "--resolve", f"api.test:{TLS}:127.0.0.1",
+                "-w", "\n%{http_version} %{ssl_verify_result}", f"https://api.test:{TLS}/a?b=c"], check=True)
+    body, tail = r.stdout.rsplit("\n", 1)
+    assert json.loads(body)["target"] == "/a?b=c"
+    assert tail == "1.1 0"
+
+
+def test_ipv6_listener(lo, gw, ca):
+    r = lo.run(["curl", "-sS", "--fail", "--cacert", ca.cert, "--resolve", f"api.test:{TLS}:::1", f"https://api.test:{TLS}/"], check=True)
+    assert json.loads(r.stdout)["method"] == "GET"
+
+
+@pytest.mark.parametrize("sni,subject", [("api.test", "api.test"), ("b.test", "b.test"), ("B.TEST", "b.test"), ("x.wild.test", "*.wild.test"),
+                                         ("nobody.test", "api.test"), ("deep.x.wild.test", "api.test"), (None, "api.test")])
+def test_sni_picks_the_certificate_and_the_first_is_the_default(lo, gw, sni, subject):
+    r = s_client(lo, TLS, *(["-servername", sni] if sni else ["-noservername"]))
+    assert re.search(r"subject=CN ?= ?" + re.escape(subject) + "$", r.stdout, re.M), r.stdout + r.stderr
+
+
+@pytest.mark.parametrize("port,flag,ok", [(TLS, "-tls1_2", True), (TLS, "-tls1_3", True), (TLS, "-tls1_1", False),
+                                          (TLS13, "-tls1_3", True), (TLS13, "-tls1_2", False)])
+def test_min_version(lo, gw, port, flag, ok):
+    # security level 0 lets the client offer TLS 1.1 at all
+    r = s_client(lo, port, flag, "-cipher", "DEFAULT@SECLEVEL=0") if flag != "-tls1_3" else s_client(lo, port, flag)
+    assert ("Cipher is (NONE)" not in r.stdout and r.returncode == 0) == ok, r.stdout + r.stderr
+
+
+def test_alpn_is_http11_only(lo, gw):
+    assert "ALPN protocol: http/1.1" in s_client(lo, TLS, "-alpn", "h2,http/1.1").stdout
+    assert "ALPN protocol: h2" not in s_client(lo, TLS, "-alpn", "h2").stdout
+
+
+@pytest.mark.parametrize("sends", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "part of a ClientHello"])
+def test_handshake_timeout_closes(lo, gw, sends):
+    before = gw.metric("sluice_listener_timeouts_total", listener="impatient")
+    s = lo.connect(("127.0.0.1", IMPATIENT))
+    s.sendall(sends)
+    with Client(s) as c:
+        assert c.at_eof()
+    until(lambda: gw.metric("sluice_listener_timeouts_total", listener="impatient") == before + 1, "one more timeout counted")
+
+
+def test_a_failed_handshake_is_counted_and_hurts_nobody(lo, gw, ca):
+    other = gw.client(TLS, tls=tls_context(ca.cert), sni="api.test")
+    before = gw.metric("sluice_listener_handshake_failures_total", listener="tls")
+    s = lo.connect(("127.0.0.1", TLS))
+    s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    got = b""
+    try:
+        while chunk := s.recv(4096):
+            got += chunk
+    except ConnectionResetError:
+        pass
+    assert not got.startswith(b"HTTP/1.1 2"), got
+    until(lambda: gw.metric("sluice_listener_handshake_failures_total", listener="tls") > before, "counted")
+    assert other.request().status == 200
+
+
+def test_close_notify_ends_the_connection(lo, gw, ca):
+    c = gw.client(TLS, tls=tls_context(ca.cert), sni="api.test")
+    assert c.request().status == 200
+    c.sock.unwrap()  # raises unless the gateway answers close_notify with its own
+    c.close()
+
+
+def test_many_requests_in_tiny_records(lo, gw, ca):
+    c = gw.client(TLS, tls=tls_context(ca.cert), sni="api.test")
+    head = b"POST /x HTTP/1.1\r\nHost: api.test\r\nContent-Length: 5\r\n\r\nhello"
+    for b in head:
+        c.send(bytes([b]))  # a record each
+    assert c.read_response().json()["body"] == "hello"
+
+
+def test_large_bodies_over_tls(lo, gw, ca, origin):
+    c = gw.client(TLS, tls=tls_context(ca.cert), sni="api.test")
+    body = bytes(range(256)) * 4096
+    r = c.request("POST", "/", body=body)
+    assert r.json()["body"].encode("latin-1") == body
+
+
+@pytest.mark.parametrize("ca_of,names,sni,ok", [("same", ["origin.test"], "origin.test", True), ("same", ["other.test"], "origin.test", False),
+                                                ("other", ["origin.test"], "origin.test", False)])
+def test_upstream_tls_verifies_chain_and_name(lo, ca, tmp, ca_of, names, sni, ok):
+    from harness.pki import CA
+    issuer = ca if ca_of == "same" else CA(tmp)
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(*issuer.issue(*names))
+    with Origin(lo, tls=ctx) as o, Gateway(serving(o, port=8090, upstreams={"origin": upstream(o, tls={"ca": ca.cert, "sni": sni})}), lo) as g:
+        r = g.client(8090).request("GET", "/")
+        if ok:
+            assert r.status == 200
+        else:
+            problem(r, 502, "upstream_tls")
+            assert not o.requests
+
+
+def test_upstream_tls_sends_the_client_certificate(lo, ca):
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(*ca.issue("origin.test"))
+    ctx.load_verify_locations(ca.cert)
+    ctx.verify_mode = ssl.CERT_REQUIRED
+    cert, key = ca.issue("gateway.test")
+    tls = {"ca": ca.cert, "sni": "origin.test", "cert": cert, "key": {"$file": key}}
+    with Origin(lo, tls=ctx) as o, Gateway(serving(o, port=8090, upstreams={"origin": upstream(o, tls=tls)}), lo) as g:
+        assert g.client(8090).request().status == 200
+        peer = o.connections[-1].sock.getpeercert() if o.connections else None
+        assert peer and ((("commonName", "gateway.test"),),) == peer["subject"]
+
+
+def test_connection_limit_of_a_listener(lo, origin):
+    with Gateway(serving(origin, port=8090, listeners={"main": {"limits": {"connections": 3}}}), lo) as g:
+        held = [g.client(8090) for _ in range(3)]
+        assert all(c.request().status == 200 for c in held)
+        extra = g.client(8090)
+        try:
+            extra.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            refused = extra.read_response().status == 503
+        except (Closed, BrokenPipeError):
+            refused = True
+        assert refused
+        assert g.metric("sluice_listener_refused_total", listener="main") == 1
+        held.pop().close()
+        until(lambda: g.metric("sluice_listener_active_connections", listener="main") <= 2, "the place is free")
+        assert g.client(8090).request().status == 200

@@ -106,12 +106,14 @@ struct sl_packet {
     struct sl_addr src, dst;
     __u16 sport_be, dport_be;
     __u8 family, proto, tcp_flags;
-    __u8 flags; /* enum sl_packet_flags */
+    __u8 flags;    /* enum sl_packet_flags */
+    __u32 headers; /* TCP: bytes of the frame before its payload */
 };
 
 struct sl_cursor {
     const void *pos, *end;
-    __u32 left; /* of the datagram, as its header states */
+    __u32 left;  /* of the datagram, as its header states */
+    __u32 taken; /* of the frame so far */
 };
 
 /* n bytes at the cursor, which moves past them; NULL where the frame or the datagram ends before. */
@@ -122,6 +124,7 @@ SL_INLINE const void *sl_take(struct sl_cursor *c, __u32 n)
         return 0;
     c->pos = p + n;
     c->left -= n;
+    c->taken += n;
     return p;
 }
 
@@ -131,6 +134,7 @@ SL_INLINE int sl_skip(struct sl_cursor *c, __u32 n)
     if (c->left < n)
         return 0;
     c->left -= n;
+    c->taken += n;
 #ifndef __bpf__
     if ((__u64)((const char *)c->end - (const char *)c->pos) < n)
         return 0; /* C knows no pointer behind the frame; the verifier does */
@@ -162,6 +166,7 @@ SL_INLINE enum sl_parsed sl_parse_ports(struct sl_cursor *c, struct sl_packet *p
     const __u32 header = (tcp->offset >> 4) * 4u;
     if (header < 20 || header - 20 > c->left)
         p->flags |= SL_PACKET_BAD_OFFSET;
+    p->headers = c->taken + header - 20;
     return SL_PARSED_PORTS;
 }
 
@@ -249,9 +254,6 @@ SL_INLINE enum sl_parsed sl_parse_ip6(struct sl_cursor *c, struct sl_packet *p)
     __builtin_memcpy(p->src.bytes, ip->src, 16);
     __builtin_memcpy(p->dst.bytes, ip->dst, 16);
     int later = 0;
-#ifdef __bpf__
-#pragma clang loop unroll(full)
-#endif
     for (int i = 0; i < SL_MAX_EXT_HEADERS; i++) {
         if (later || !sl_is_ext_header(p->proto))
             break;
@@ -279,9 +281,6 @@ SL_INLINE enum sl_parsed sl_parse(const void *data, const void *end, struct sl_p
     if (!eth)
         return SL_PARSED_UNKNOWN;
     __u16 type = SL_BE16(eth->type_be);
-#ifdef __bpf__
-#pragma clang loop unroll(full)
-#endif
     for (int i = 0; i < SL_MAX_VLANS; i++) {
         if (type != SL_ETH_VLAN && type != SL_ETH_QINQ)
             break;

@@ -20,6 +20,7 @@
 /* Sizes; what a full table does is said at each map in bpf/lib/maps.h. */
 #define SL_MAX_LISTENERS       1024 /* bound (address, port, protocol) triples known to the kernel */
 #define SL_MAX_SOURCES_DEFAULT 65536
+#define SL_MAX_LIST_ENTRIES    65536 /* prefixes of each family in the allow and deny lists */
 #define SL_MAX_PENALTIES       65536
 #define SL_MAX_CONSUMER_SLOTS  65536 /* consumers with byte counters */
 #define SL_CAS_TRIES           8     /* then: deny, and count cas_exhausted */

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guard at XDP: what happens to a packet is sl_judge() read downwards.
+ *
+ * Invariant: a packet that is neither for a configured listener (address, port, protocol), nor without
+ * readable ports and for such an address, is passed as it came, whatever the policy says.
+ */
+#include "vmlinux.h"
+
+#include "lib/count.h"
+#include "lib/maps.h"
+#include "lib/parse.h"
+#include <bpf/bpf_helpers.h>
+
+char _license[] SEC("license") = "GPL";
+
+/* Tests set the clock, so that buckets and deadlines are deterministic; the verifier removes the branch
+ * otherwise. */
+const volatile bool test_clock = false;
+volatile __u64 test_now_ns = 0;
+
+#define SL_UNDECIDED SL_REASON_COUNT
+
+/* What the steps know of the packet at hand. */
+struct sl_guard {
+    struct sl_packet packet;
+    const struct sl_kernel_config *config;
+    __u64 now, bytes;
+    __u32 listener;
+};
+
+SL_INLINE __u64 sl_now(void)
+{
+    return test_clock ? test_now_ns : bpf_ktime_get_ns();
+}
+
+/* ---- 2. Is it ours? */
+
+SL_INLINE enum sl_reason sl_step_ours(struct sl_guard *g, enum sl_parsed parsed)
+{
+    const struct sl_packet *p = &g->packet;
+    if (parsed == SL_PARSED_UNKNOWN)
+        return SL_PASS_UNPARSED;
+    if (parsed == SL_PARSED_CONTROL)
+        return SL_PASS_CONTROL;
+    if (parsed == SL_PARSED_OTHER)
+        return SL_PASS_NOT_OURS;
+    const struct sl_listener_key key = {
+        .addr = p->dst, .port_be = p->dport_be, .proto = p->proto, .family = p->family};
+    const struct sl_listener_value *v = bpf_map_lookup_elem(&sl_listeners, &key);
+    if (!v)
+        return SL_PASS_NOT_OURS;
+    g->listener = v->listener;
+    return SL_UNDECIDED;
+}
+
+/* ---- 3. Lists and penalties */
+
+SL_INLINE const struct sl_list_value *sl_list_lookup(const struct sl_guard *g)
+{
+    const struct sl_packet *p = &g->packet;
+    if (p->family == SL_AF_INET6) {
+        struct sl_lpm6_key key = {.prefixlen = 128};
+        if (!(g->config->flags & SL_HAVE_LISTS6))
+            return 0;
+        __builtin_memcpy(key.addr, p->src.bytes, 16);
+        return bpf_map_lookup_elem(&sl_lists6, &key);
+    }
+    struct sl_lpm4_key key = {.prefixlen = 32};
+    if (!(g->config->flags & SL_HAVE_LISTS4))
+        return 0;
+    __builtin_memcpy(key.addr, p->src.bytes, 4);
+    return bpf_map_lookup_elem(&sl_lists4, &key);
+}
+
+SL_INLINE enum sl_reason sl_step_lists(const struct sl_guard *g)
+{
+    const struct sl_list_value *v = sl_list_lookup(g);
+    if (!v || (v->deadline_ns && v->deadline_ns <= g->now))
+        return SL_UNDECIDED;
+    return v->verdict == SL_LIST_ALLOW ? SL_PASS_ALLOWED : SL_DROP_DENIED;
+}
+
+SL_INLINE int sl_penalty_holds(const struct sl_guard *g, const struct sl_penalty_key *key, __u32 *effect)
+{
+    const struct sl_penalty_value *v = bpf_map_lookup_elem(&sl_penalties, key);
+    if (!v || v->deadline_ns <= g->now)
+        return 0;
+    *effect = v->effect;
+    return 1;
+}
+
+SL_INLINE enum sl_reason sl_step_penalties(const struct sl_guard *g)
+{
+    const struct sl_packet *p = &g->packet;
+    struct sl_penalty_key key = {.addr = p->src, .family = p->family, .scope = SL_PENALTY_SOURCE};
+    __u32 effect;
+    if (!(g->config->flags & SL_HAVE_PENALTIES))
+        return SL_UNDECIDED;
+    if (p->family == SL_AF_INET6)
+        __builtin_memset(key.addr.bytes + 8, 0, 8);
+    if (sl_penalty_holds(g, &key, &effect)) {
+        if (effect == SL_PENALTY_SOURCE)
+            return SL_DROP_PENALTY_SOURCE;
+        if (sl_packet_opens(p))
+            return SL_DROP_PENALTY_CONNECT;
+    }
+    key = (struct sl_penalty_key){.addr = p->src,
+                                  .daddr = p->dst,
+                                  .sport_be = p->sport_be,
+                                  .dport_be = p->dport_be,
+                                  .family = p->family,
+                                  .scope = SL_PENALTY_FLOW};
+    return sl_penalty_holds(g, &key, &effect) ? SL_DROP_PENALTY_FLOW : SL_UNDECIDED;
+}
+
+/* ---- 5. and 6. Buckets */
+
+/* The source's buckets, made at its first packet. NULL when there is no room: the packet passes, counted. */
+SL_INLINE struct sl_source *sl_source_of(const struct sl_guard *g)
+{
+    const struct sl_packet *p = &g->packet;
+    struct sl_source_key key = {.addr = p->src, .family = p->family};
+    if (p->family == SL_AF_INET6) {
+        const __u32 bits = g->config->ipv6_prefix;
+#pragma clang loop unroll(full)
+        for (__u32 i = 0; i < 16; i++)
+            if (bits < 8 * (i + 1))
+                key.addr.bytes[i] &= bits > 8 * i ? 0xff00 >> (bits - 8 * i) : 0;
+    }
+    struct sl_source *s = bpf_map_lookup_elem(&sl_sources, &key);
+    if (s)
+        return s;
+    const struct sl_source fresh = {};
+    /* Two first packets may race: whoever comes second finds the first one's entry. */
+    (void)bpf_map_update_elem(&sl_sources, &key, &fresh, BPF_NOEXIST);
+    s = bpf_map_lookup_elem(&sl_sources, &key);
+    if (!s)
+        sl_count_reason(SL_SOURCE_INSERT_FAILED, g->bytes);
+    return s;
+}
+
+SL_INLINE int sl_admits(const struct sl_guard *g, __u64 *tat, const struct sl_limit *limit, __u64 cost)
+{
+    const int r = sl_bucket_take(tat, g->now, cost, limit->tolerance_ns, 0);
+    if (r < 0)
+        sl_count_reason(SL_CAS_EXHAUSTED, g->bytes);
+    return r > 0;
+}
+
+/* Where the range has one consumer: headroom x its limit, in the table that the proxy counts in. */
+SL_INLINE int sl_consumer_admits(const struct sl_guard *g)
+{
+    const struct sl_packet *p = &g->packet;
+    const struct sl_consumer_source *c;
+    if (p->family == SL_AF_INET6) {
+        struct sl_lpm6_key key = {.prefixlen = 128};
+        __builtin_memcpy(key.addr, p->src.bytes, 16);
+        c = bpf_map_lookup_elem(&sl_consumers6, &key);
+    } else {
+        struct sl_lpm4_key key = {.prefixlen = 32};
+        __builtin_memcpy(key.addr, p->src.bytes, 4);
+        c = bpf_map_lookup_elem(&sl_consumers4, &key);
+    }
+    if (!c || !c->limit.interval_ns)
+        return 1;
+    struct sl_bucket *b = bpf_map_lookup_elem(&sl_buckets, &c->bucket);
+    if (!b)
+        return 1;
+    const int admitted = sl_admits(g, &b->tat, &c->limit, c->limit.interval_ns);
+    __sync_fetch_and_add(admitted ? &b->admitted : &b->denied, 1);
+    return admitted;
+}
+
+SL_INLINE enum sl_reason sl_step_connection(const struct sl_guard *g, struct sl_source *s)
+{
+    const struct sl_limit *limit = &g->config->source_connections;
+    if (s && limit->interval_ns && !sl_admits(g, &s->tat_connections, limit, limit->interval_ns))
+        return SL_DROP_CONN_RATE;
+    /* The prefix levels (/32 to /24, /128 to /48), the listener's own bucket and SYN cookies have their place
+     * here. */
+    if ((g->config->flags & SL_HAVE_CONSUMER_SOURCES) && !sl_consumer_admits(g))
+        return SL_DROP_CONSUMER_RATE;
+    return SL_UNDECIDED;
+}
+
+SL_INLINE enum sl_reason sl_step_volume(const struct sl_guard *g, struct sl_source *s)
+{
+    const struct sl_limit *packets = &g->config->source_packets, *bytes = &g->config->source_bytes;
+    if (packets->interval_ns && !sl_admits(g, &s->tat_packets, packets, packets->interval_ns))
+        return SL_DROP_PACKET_RATE;
+    if (bytes->interval_ns &&
+        !sl_admits(g, &s->tat_bytes, bytes, g->bytes * bytes->mult >> (bytes->shift & 63)))
+        return SL_DROP_BYTE_RATE;
+    return SL_UNDECIDED;
+}
+
+/* ---- The pipeline */
+
+SL_INLINE enum sl_reason sl_judge(struct sl_guard *g, enum sl_parsed parsed)
+{
+    enum sl_reason r = sl_step_ours(g, parsed);
+    if (r != SL_UNDECIDED)
+        return r;
+    r = sl_step_lists(g);
+    if (r != SL_UNDECIDED)
+        return r;
+    r = sl_step_penalties(g);
+    if (r != SL_UNDECIDED)
+        return r;
+    r = sl_packet_fault(&g->packet); /* 4. malformed headers and fragments */
+    if (r != SL_UNDECIDED)
+        return r;
+
+    const struct sl_kernel_config *c = g->config;
+    const int opens = sl_packet_opens(&g->packet),
+              volume = c->source_packets.interval_ns || c->source_bytes.interval_ns;
+    struct sl_source *s = 0;
+    if (volume || (opens && c->source_connections.interval_ns))
+        s = sl_source_of(g);
+    if (opens) {
+        r = sl_step_connection(g, s);
+        if (r != SL_UNDECIDED)
+            return r;
+    }
+    if (volume && s) {
+        r = sl_step_volume(g, s);
+        if (r != SL_UNDECIDED)
+            return r;
+    }
+    return SL_PASS;
+}
+
+SEC("xdp.frags")
+int sl_xdp_guard(struct xdp_md *ctx)
+{
+    const __u32 zero = 0;
+    /* data_end - data is only the first buffer where the frame has more (MTU above a page). */
+    struct sl_guard g = {.bytes = bpf_xdp_get_buff_len(ctx), .listener = SL_NO_LISTENER};
+    g.config = bpf_map_lookup_elem(&sl_config, &zero);
+    if (!g.config)
+        return XDP_PASS;
+    const enum sl_parsed parsed = sl_parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, &g.packet);
+    if (parsed >= SL_PARSED_PORTS)
+        g.now = sl_now();
+    return sl_count_verdict(sl_judge(&g, parsed), g.listener, g.bytes, g.config->shadow != 0);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sockets as the gateway uses them: non-blocking, close-on-exec, no Nagle. */
+#ifndef SL_NET_SOCKET_H
+#define SL_NET_SOCKET_H
+
+#include "base/ip.h"
+
+/* Takes one connection: the fd with *peer, or -errno (-EAGAIN: none there). */
+int sl_socket_accept(int listener, struct sl_sockaddr *peer);
+/* Begins to connect: the fd with *done saying whether it is through already, or -errno. */
+int sl_socket_connect(const struct sl_sockaddr *to, bool *done);
+/* What became of a connect: 0 or -errno. */
+int sl_socket_error(int fd);
+/* The socket's own address: 0 or -errno. */
+int sl_socket_local(int fd, struct sl_sockaddr *out);
+/* The next close sends RST and drops what is unsent. */
+void sl_socket_reset_on_close(int fd);
+/* Bytes of the stream that the peer's kernel has acknowledged, the SYN counted in; UINT64_MAX where unknown.
+ */
+uint64_t sl_socket_acked(int fd);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An upstream of one snapshot: smooth weighted round robin over its targets' pools (each turn adds every
+ * weight, the largest wins and pays the sum), which spreads a heavy target's turns instead of bunching them.
+ */
+#include "upstream/pool_priv.h"
+
+#include <errno.h>
+
+struct _sl_member {
+    struct sl_pool *pool;
+    int64_t weight, current;
+};
+struct sl_group {
+    struct sl_upstreams *all;
+    const struct sl_upstream *cfg;
+    unsigned refs; /* its owner, and each connection that counts as pending */
+    uint32_t pending;
+    struct sl_upstream_counters *counters;
+    size_t n;
+    struct _sl_member members[];
+};
+
+static void _sl_group_unref(struct sl_group *g)
+{
+    if (--g->refs == 0)
+        free(g);
+}
+
+int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct sl_group **out)
+{
+    struct sl_group *g = calloc(1, sizeof(*g) + cfg->n_targets * sizeof(g->members[0]));
+    if (!g)
+        return -ENOMEM;
+    *g = (struct sl_group){.all = u, .cfg = cfg, .refs = 1};
+    g->counters = &u->counters->upstreams[sl_slot(cfg->slot, SL_COUNTER_UPSTREAMS)];
+    for (size_t i = 0; i < cfg->n_targets; i++) {
+        int r = sl_pool_get(u, cfg, &cfg->targets[i], &g->members[i].pool);
+        if (r < 0) {
+            sl_group_free(g);
+            return r;
+        }
+        g->members[i].weight = cfg->targets[i].weight;
+        g->n++;
+    }
+    *out = g;
+    return 0;
+}
+
+void sl_group_free(struct sl_group *g)
+{
+    if (!g)
+        return;
+    for (size_t i = 0; i < g->n; i++)
+        sl_pool_put_group(g->members[i].pool);
+    g->n = 0;
+    _sl_group_unref(g);
+}
+
+const struct sl_upstream *sl_group_config(const struct sl_group *g)
+{
+    return g->cfg;
+}
+
+struct sl_upstream_counters *sl_group_counters(const struct sl_group *g)
+{
+    return g->counters;
+}
+
+void sl_group_pending_done(struct sl_group *g)
+{
+    g->pending--;
+    _sl_group_unref(g);
+}
+
+/* Never the target that failed, unless it is the only one. */
+static struct sl_pool *_sl_pick(struct sl_group *g, const void *failed)
+{
+    if (g->n == 1)
+        return g->members[0].pool;
+    struct _sl_member *best = NULL;
+    int64_t total = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        struct _sl_member *m = &g->members[i];
+        if (m->pool == failed || m->weight == 0)
+            continue;
+        m->current += m->weight;
+        total += m->weight;
+        if (!best || m->current > best->current)
+            best = m;
+    }
+    if (!best)
+        return g->members[0].pool;
+    best->current -= total;
+    return best->pool;
+}
+
+static struct sl_upconn *_sl_reuse(struct sl_pool *p, const struct sl_upconn_ops *ops, void *owner)
+{
+    struct sl_upconn *c = sl_pool_take(p);
+    if (!c)
+        return NULL;
+    c->ops = ops;
+    c->owner = owner;
+    c->reused = true;
+    c->requests++;
+    c->sent_before = c->stream.sent;
+    p->counters->reused++;
+    p->counters->active++;
+    return c;
+}
+
+int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, bool fresh,
+                     const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
+{
+    struct sl_pool *p = _sl_pick(g, a->failed);
+    a->tries++;
+    if (!fresh && (*out = _sl_reuse(p, ops, owner)))
+        return 1;
+    if (g->pending >= g->cfg->max_pending)
+        return -EBUSY;
+    g->pending++;
+    g->refs++;
+    int r = sl_upconn_new(p, g, timeout_ns, ops, owner, out);
+    if (r < 0) {
+        a->failed = p;
+        sl_group_pending_done(g);
+    }
+    return r;
+}

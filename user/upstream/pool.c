@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pools of connections by target. Invariant: a connection in `idle` has its read watcher on and nobody holds
+ * it, so whatever its socket says (closed, or bytes nobody asked for) takes it out of the pool.
+ */
+#include "base/log.h"
+#include "net/tls.h"
+#include "upstream/pool_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,
+                       struct sl_worker_counters *counters)
+{
+    *u = (struct sl_upstreams){.loop = loop, .bufs = bufs, .counters = counters};
+    sl_list_init(&u->pools);
+}
+
+/* What makes two targets of two snapshots one: a changed certificate makes it another. */
+static uint64_t _sl_key(const struct sl_upstream *cfg, const struct sl_target *t)
+{
+    const char *sni = cfg->tls.sni ? cfg->tls.sni : "";
+    struct sl_slice parts[] = {sl_slice_str(cfg->name),
+                               sl_slice_str(t->text),
+                               sl_slice_str(sni),
+                               cfg->tls.ca.data,
+                               cfg->tls.cert.data,
+                               cfg->tls.key.data,
+                               sl_slice_str(cfg->tls.enabled ? "tls" : "plain")};
+    uint64_t h = 0x51ce;
+    for (size_t i = 0; i < SL_ARRAY_LEN(parts); i++)
+        h = sl_hash(parts[i].p ? parts[i].p : "", parts[i].n, h + i);
+    return h;
+}
+
+static void _sl_configure(struct sl_pool *p, const struct sl_upstream *cfg)
+{
+    p->max_idle = cfg->keepalive.idle;
+    p->idle_timeout = cfg->keepalive.idle_timeout;
+    p->max_requests = cfg->keepalive.requests;
+    p->counters = &p->all->counters->upstreams[sl_slot(cfg->slot, SL_COUNTER_UPSTREAMS)];
+}
+
+static void _sl_pool_free(struct sl_pool *p)
+{
+    SSL_CTX_free(p->tls);
+    free(p->text);
+    free(p->sni);
+    free(p);
+}
+
+static int _sl_pool_tls(struct sl_pool *p, const struct sl_upstream *cfg)
+{
+    const char *why = "";
+    int r = sl_tls_client_new(cfg->tls.ca.data, cfg->tls.cert.data, cfg->tls.key.data, &why, &p->tls);
+    if (r < 0)
+        return sl_error_r(r, "upstream %s: tls: %s", cfg->name, why);
+    char text[SL_IP_STRLEN];
+    struct sl_ip ip = sl_sockaddr_ip(&p->address);
+    p->sni = strdup(cfg->tls.sni ? cfg->tls.sni : sl_ip_text(&ip, text));
+    return p->sni ? 0 : -ENOMEM;
+}
+
+static int _sl_pool_new(struct sl_upstreams *u, const struct sl_upstream *cfg, const struct sl_target *t,
+                        uint64_t key, struct sl_pool **out)
+{
+    struct sl_pool *p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    *p = (struct sl_pool){.all = u, .key = key, .address = t->address, .text = strdup(t->text)};
+    sl_list_init(&p->idle);
+    int r = p->text ? 0 : -ENOMEM;
+    if (r == 0 && cfg->tls.enabled)
+        r = _sl_pool_tls(p, cfg);
+    if (r < 0) {
+        _sl_pool_free(p);
+        return r;
+    }
+    sl_list_push_back(&u->pools, &p->node);
+    *out = p;
+    return 0;
+}
+
+int sl_pool_get(struct sl_upstreams *u, const struct sl_upstream *cfg, const struct sl_target *t,
+                struct sl_pool **out)
+{
+    uint64_t key = _sl_key(cfg, t);
+    struct sl_pool *p = NULL;
+    sl_list_for_each (it, &u->pools) {
+        struct sl_pool *have = SL_LIST_ENTRY(it, struct sl_pool, node);
+        if (have->key == key)
+            p = have;
+    }
+    if (!p) {
+        int r = _sl_pool_new(u, cfg, t, key, &p);
+        if (r < 0)
+            return r;
+    }
+    _sl_configure(p, cfg);
+    p->refs++;
+    p->groups++;
+    *out = p;
+    return 0;
+}
+
+void sl_pool_unref(struct sl_pool *p)
+{
+    if (--p->refs)
+        return;
+    sl_list_remove(&p->node);
+    _sl_pool_free(p);
+}
+
+void sl_pool_put_group(struct sl_pool *p)
+{
+    if (--p->groups == 0)
+        sl_list_for_each_safe (it, &p->idle)
+            sl_upconn_release(SL_LIST_ENTRY(it, struct sl_upconn, node), false);
+    sl_pool_unref(p);
+}
+
+struct sl_upconn *sl_pool_take(struct sl_pool *p)
+{
+    if (sl_list_empty(&p->idle))
+        return NULL;
+    struct sl_upconn *c = SL_LIST_ENTRY(p->idle.next, struct sl_upconn, node);
+    sl_list_remove(&c->node);
+    p->n_idle--;
+    p->counters->idle--;
+    sl_timer_set(p->all->loop, &c->timer, 0);
+    sl_upconn_set_state(c, SL_UPCONN_BUSY);
+    return c;
+}

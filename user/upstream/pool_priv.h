@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SL_UPSTREAM_POOL_PRIV_H
+#define SL_UPSTREAM_POOL_PRIV_H
+
+#include "upstream/upstream.h"
+
+struct sl_pool {
+    struct sl_list node; /* in sl_upstreams.pools */
+    struct sl_upstreams *all;
+    unsigned refs;   /* groups and connections */
+    unsigned groups; /* 0: no snapshot names it any more */
+    uint64_t key;
+    char *text; /* the target as written */
+    struct sl_sockaddr address;
+    char *sni;
+    SSL_CTX *tls; /* NULL: plain */
+    uint32_t max_idle;
+    uint64_t idle_timeout, max_requests;
+    struct sl_list idle; /* most recently used first */
+    uint32_t n_idle;
+    struct sl_upstream_counters *counters;
+};
+
+/* The pool of that target, new or kept from before, with one group reference. */
+int sl_pool_get(struct sl_upstreams *u, const struct sl_upstream *cfg, const struct sl_target *t,
+                struct sl_pool **out);
+void sl_pool_put_group(struct sl_pool *p);
+void sl_pool_unref(struct sl_pool *p);
+/* The most recently used idle connection, now BUSY, or NULL. */
+struct sl_upconn *sl_pool_take(struct sl_pool *p);
+/* Begins a new connection: 0 or -errno. */
+int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_ns,
+                  const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out);
+/* The one place where a connection's state moves; asserts the legal edges. */
+void sl_upconn_set_state(struct sl_upconn *c, enum sl_upconn_state to);
+bool sl_upconn_edge(enum sl_upconn_state from, enum sl_upconn_state to);
+void sl_group_pending_done(struct sl_group *g);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections to upstreams: which target, an idle connection or a new one, and what becomes of it afterwards.
+ *
+ * A pool holds the connections to one target of one upstream, and outlives reloads that keep the target. A
+ * group is an upstream as one snapshot knows it: its targets' pools and its turn in the round robin.
+ */
+#ifndef SL_UPSTREAM_UPSTREAM_H
+#define SL_UPSTREAM_UPSTREAM_H
+
+#include "config/snapshot.h"
+#include "net/bufpool.h"
+#include "net/stream.h"
+#include "telemetry/counters.h"
+
+struct sl_pool;
+struct sl_group;
+struct sl_upconn;
+
+/* What a worker's upstreams share. Zero-initialised but for loop, bufs, counters; call sl_upstreams_init. */
+struct sl_upstreams {
+    struct sl_loop *loop;
+    struct sl_bufpool *bufs;
+    struct sl_worker_counters *counters;
+    struct sl_list pools;
+};
+void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,
+                       struct sl_worker_counters *counters);
+
+/* cfg is borrowed and must outlive the group. 0, -ENOMEM, or -EINVAL for unusable TLS material, named in the
+ * log. */
+int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct sl_group **out) SL_MUST_CHECK;
+/* Pools that no group names any more close their idle connections; those in use end with their exchange. */
+void sl_group_free(struct sl_group *g);
+const struct sl_upstream *sl_group_config(const struct sl_group *g);
+
+/* What the holder of a connection hears. All are called from the loop, never from within sl_group_connect. */
+struct sl_upconn_ops {
+    void (*connected)(struct sl_upconn *c,
+                      int error); /* 0; -ETIMEDOUT, -EPROTO (TLS) or another -errno: it is gone */
+    void (*readable)(struct sl_upconn *c);
+    void (*writable)(struct sl_upconn *c);
+};
+
+enum sl_upconn_state {
+    SL_UPCONN_CONNECTING,
+    SL_UPCONN_HANDSHAKE,
+    SL_UPCONN_BUSY,
+    SL_UPCONN_IDLE,
+    SL_UPCONN_CLOSED
+};
+const char *sl_upconn_state_name(enum sl_upconn_state s);
+
+struct sl_upconn {
+    struct sl_stream stream;
+    enum sl_upconn_state state;
+    struct sl_pool *pool;
+    struct sl_group *pending; /* while connecting: whose max_pending it counts against */
+    const struct sl_upconn_ops *ops;
+    void *owner; /* of the holder; NULL while idle */
+    struct sl_buf in;
+    bool reused; /* served a request before the one it serves now */
+    uint64_t requests;
+    uint64_t sent_before;  /* stream.sent when this request began */
+    struct sl_timer timer; /* connect, or idle */
+    struct sl_list node;
+    struct sl_deferred deferred;
+};
+
+/* Targets that an exchange has tried already. */
+struct sl_attempts {
+    const void *failed; /* the target that could not be connected to; NULL: none */
+    unsigned tries;
+};
+
+/*
+ * Picks a target (round robin by weight, not the one that failed before) and gives an idle connection
+ * (returns 1, ready to be written) or begins to connect within timeout_ns (returns 0). -EBUSY past
+ * max_pending; other -errno where not even a socket could be had; a->failed is then set as well. fresh: no
+ * idle connection, please.
+ */
+int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, bool fresh,
+                     const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out) SL_MUST_CHECK;
+/* Gives the connection back: kept where reuse is set and the pool has room, else closed. No callback comes
+ * after. */
+void sl_upconn_release(struct sl_upconn *c, bool reuse);
+/* Whether the peer's kernel has acknowledged nothing of the current request: no application can have read it.
+ */
+bool sl_upconn_unread(const struct sl_upconn *c);
+const char *sl_upconn_target(const struct sl_upconn *c);
+/* The counters of its upstream. */
+struct sl_upstream_counters *sl_upconn_counters(const struct sl_upconn *c);
+struct sl_upstream_counters *sl_group_counters(const struct sl_group *g);
+
+#endif

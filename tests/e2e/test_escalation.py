@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One number, two enforcers: who keeps asking over the limit meets the kernel, and nobody else does."""
+import hashlib
+
+import pytest
+from harness.client import Client, Closed
+from harness.gateway import Gateway
+from harness.load import Load
+from harness.nginx import Nginx
+from harness.ns import Net
+from harness.policy import merge, serving
+from harness.wait import until
+
+pytestmark = pytest.mark.root
+P = 8080
+KEYS = {"abuser": "abuser-key-000000", "good": "good-key-00000000", "second": "second-key-0000000"}
+
+
+@pytest.fixture
+def net(bpffs):
+    with Net("gw", "bad", "good") as n:
+        yield n
+
+
+@pytest.fixture
+def origin(net):
+    with Nginx(net.gw, 9000, address="127.0.0.1") as o:
+        yield o
+
+
+def policy(origin, escalate, limit=None, **over):
+    base = serving(origin.target, P, address="10.77.0.1", workers=2, kernel={"interfaces": ["eth0"], "mode": "native"},
+                   auth={"keys": {"type": "key", "names": ["apikey"], "in": ["header"], "hide": True}},
+                   tiers={"partner": {"rate_limit": limit or {"second": 20, "by": "consumer"}, "kernel": {"headroom": 4, "escalate": escalate}},
+                          "free": {"rate_limit": {"second": 100000, "by": "consumer"}}},
+                   consumers={n: {"tier": "free" if n == "good" else "partner", "keys": [hashlib.sha256(k.encode()).hexdigest()]} for n, k in KEYS.items()},
+                   routes={"all": {"auth": ["keys"]}})
+    return merge(base, over)
+
+
+ESCALATE = {"rejections": 20, "within": "10s", "penalty": "3s", "max_penalty": "1m"}
+
+
+def flood(host, who, seconds=3.0, connections=4, rate=0):
+    return Load(host, "10.77.0.1", P, connections=connections, rate=rate, seconds=seconds, headers=[f"apikey: {KEYS[who]}"])
+
+
+def penalties(g):
+    return g.penalties()["penalties"]
+
+
+def drops(g):
+    return sum(g.metric("sluice_kernel_packets_total", reason=r) for r in ("penalty_flow", "penalty_connect", "penalty_source"))
+
+
+def test_the_abuser_is_answered_then_dropped_then_forgiven(net, origin):
+    with Gateway(policy(origin, ESCALATE), net.gw) as g:
+        load = flood(net.bad, "abuser")
+        p = until(lambda: penalties(g), "a penalty")[0]
+        assert p["consumer"] == "abuser" and p["source"] == net.bad.address and p["scope"] in ("flow", "connect", "source")
+        until(lambda: drops(g) > 0, "kernel drops")
+        r = load.result()
+        assert r["status"]["4xx"] >= ESCALATE["rejections"], "it was told first"
+        assert 0 < r["status"]["2xx"] <= 20 + 20 * 4
+        until(lambda: not penalties(g), "the penalties to run out", timeout=60, every=0.2)
+
+        def served():
+            with Client(net.bad.connect(("10.77.0.1", P), 1), timeout=1) as c:
+                return c.request("GET", "/", [("apikey", KEYS["abuser"])]).status == 200
+        until(served, "the abuser to be served again", timeout=20)
+
+
+def test_the_ladder_is_climbed_from_the_narrowest_rung(net, origin):
+    """The deadline is long, so that rungs add up: flow first, then new connections, then the source."""
+    with Gateway(policy(origin, {**ESCALATE, "rejections": 10, "penalty": "20s"}), net.gw) as g:
+        load = flood(net.bad, "abuser", seconds=8, connections=24)
+        order = []
+
+        def climbed():
+            for p in penalties(g):
+                if p["scope"] not in order:
+                    order.append(p["scope"])
+            return "connect" in order or "source" in order
+        until(climbed, "a rung above the flow", timeout=15)
+        assert order[0] == "flow"
+        load.result()
+
+
+def test_repeats_double_the_deadline_up_to_the_cap(net, origin):
+    with Gateway(policy(origin, {"rejections": 5, "within": "10s", "penalty": "1s", "max_penalty": "4s"}), net.gw) as g:
+        load = flood(net.bad, "abuser", seconds=12, connections=2)
+        until(lambda: [p for p in penalties(g) if p["level"] >= 1], "a doubled penalty", timeout=12)
+        left = [p["remaining_ms"] for p in penalties(g)]
+        assert all(ms <= 4000 for ms in left), left
+        load.result()
+
+
+def test_an_address_shared_with_a_good_consumer_is_never_boxed(net, origin):
+    """NAT: the abuser's flows are dropped; its neighbour at the same address opens new connections all along."""
+    with Gateway(policy(origin, {**ESCALATE, "penalty": "20s"}), net.gw) as g:
+        def good():
+            with Client(net.bad.connect(("10.77.0.1", P), 3), timeout=3) as c:
+                assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
+        good()
+        load = flood(net.bad, "abuser", seconds=4, connections=8)
+        n = 0
+        while load.running():
+            good()
+            n += 1
+        assert n > 20
+        scopes = {p["scope"] for p in penalties(g)}
+        assert scopes == {"flow"}, scopes
+        load.result()
+
+
+def test_a_trusted_proxy_is_never_penalised(net, origin):
+    with Gateway(policy(origin, ESCALATE, trusted_proxies=[f"{net.bad.address}/32"]), net.gw) as g:
+        load = flood(net.bad, "abuser", seconds=2)
+        r = load.result()
+        assert r["status"]["4xx"] > 100 and r["refused"] == 0
+        assert {p["scope"] for p in penalties(g)} <= {"flow"}
+        assert not [p for p in penalties(g) if p["scope"] != "flow"]
+
+
+def test_no_escalation_unless_written(net, origin):
+    p = policy(origin, ESCALATE)
+    del p["tiers"]["partner"]["kernel"]["escalate"]
+    with Gateway(p, net.gw) as g:
+        r = flood(net.bad, "abuser", seconds=2).result()
+        assert r["status"]["4xx"] > 500 and r["broken"] == 0 and not penalties(g) and drops(g) == 0
+
+
+def test_an_operator_can_forgive(net, origin):
+    with Gateway(policy(origin, {**ESCALATE, "penalty": "60s"}), net.gw) as g:
+        flood(net.bad, "abuser", seconds=3, connections=16).result()
+        assert penalties(g)
+        rc, out = g.ctl("penalties")
+        assert rc == 0 and "abuser" in out and net.bad.address in out
+        rc, out = g.ctl("forget", f"{net.bad.address}/32")
+        assert rc == 0, out
+        assert not penalties(g)
+        with Client(net.bad.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/", [("apikey", KEYS["second"])]).status == 200
+
+
+def test_a_consumers_sources_get_a_kernel_ceiling_from_its_limit(net, origin):
+    """headroom 2 x 5/s: new connections of the consumer's own range are held to it in the kernel; the other host is not."""
+    p = policy(origin, ESCALATE, limit={"second": 5, "by": "consumer"}, consumers={"abuser": {"sources": [f"{net.bad.address}/32"]}})
+    p["tiers"]["partner"]["kernel"] = {"headroom": 2}
+    with Gateway(p, net.gw) as g:
+        import select
+        def burst(host):
+            socks = [host.socket() for _ in range(60)]
+            for s in socks:
+                s.setblocking(False)
+                s.connect_ex(("10.77.0.1", P))
+            return socks
+        bad, good = burst(net.bad), burst(net.good)
+        until(lambda: len(select.select([], good, [], 0)[1]) == 60, "all of the other host")
+        until(lambda: g.metric("sluice_kernel_packets_total", reason="consumer_connections") > 0, "drops at the ceiling")
+        for s in bad + good:
+            s.close()
+
+
+@pytest.mark.slow
+def test_a_noisy_neighbour_is_not_heard(net, origin):
+    """A flood over the limit, 64 connections, 10 s; another consumer at 500 rps: no error, p99 at most 1.5 x, once the penalty holds."""
+    quiet_s, flood_s = 8, 10
+    p = policy(origin, {"rejections": 200, "within": "10s", "penalty": "60s", "max_penalty": "1h"}, limit={"second": 100, "by": "consumer"})
+    with Gateway(p, net.gw) as g:
+        load = Load(net.good, "10.77.0.1", P, connections=8, rate=500, seconds=quiet_s + flood_s + 4, headers=[f"apikey: {KEYS['good']}"])
+        import time
+        start = time.monotonic()
+        time.sleep(quiet_s)  # the undisturbed part of the measurement itself
+        noise = flood(net.bad, "abuser", seconds=flood_s, connections=64)
+        until(lambda: [x for x in penalties(g) if x["scope"] != "flow"] or len(penalties(g)) >= 32, "the penalty to hold", timeout=10)
+        held = int(time.monotonic() - start) + 1
+        noise.result()
+        r = load.result()
+        assert r.bad == 0 and r["refused"] == 0 and r["done"] == 500 * (quiet_s + flood_s + 4), {k: v for k, v in r.items() if k != "windows"}
+        before, during = r.p99(1, quiet_s - 1), r.p99(held, quiet_s + flood_s - 1)
+        print(f"p99 undisturbed {before} us, beside the flood {during} us, penalty held after {held - quiet_s} s")
+        assert during <= 1.5 * before, (before, during, r["windows"])
+        assert drops(g) > 0

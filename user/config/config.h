@@ -34,6 +34,16 @@ size_t sl_slots_count(const struct sl_slots *s, enum sl_slot_kind kind);
  */
 int sl_bundle_load(const char *path, uint64_t version, struct sl_slots *slots, struct sl_diag *diag,
                    struct sl_bundle **out) SL_MUST_CHECK;
+/*
+ * A bundle of one policy text that never looks at the file system or the environment: for tests and for
+ * fuzzing. JSON where name ends in ".json", else YAML. Files that the text names are given afterwards by
+ * sl_bundle_put; those not given, and includes, are errors. 0 or -EINVAL, -ENOMEM. Text is copied.
+ */
+int sl_bundle_from_text(const char *name, struct sl_slice text, struct sl_diag *diag,
+                        struct sl_bundle **out) SL_MUST_CHECK;
+/* The bytes of a file (path as the policy resolves it: relative to the directory of name) or, where env, of
+ * an environment variable. Copied. 0, -EEXIST or -ENOMEM. */
+int sl_bundle_put(struct sl_bundle *b, bool env, const char *path, struct sl_slice data) SL_MUST_CHECK;
 /* Assigns slots to all names of the snapshot and writes them into the bundle and the snapshot. 0 or -ENOMEM.
  */
 int sl_bundle_accept(struct sl_bundle *b, struct sl_snapshot *s, struct sl_slots *slots) SL_MUST_CHECK;

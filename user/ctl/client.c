@@ -200,19 +200,23 @@ static const char *_sl_advice(int error)
 static void _sl_complain(const struct sl_ctl *ctl, const char *method, const char *path, int error)
 {
     struct sl_buf SL_BUF name = {0};
+    if (ctl->quiet)
+        return;
     if (sl_ctl_escape(&name, sl_slice_str(ctl->socket), false) == 0)
         (void)fprintf(stderr, "sluicectl: %s %s on " SL_SFMT " (%s): %s\n", method, path,
                       SL_SARG(sl_buf_slice(&name)), ctl->socket_from, _sl_advice(error));
 }
 
 /* What the daemon said to a request that it refused: problem+json's detail, or "error". */
-static void _sl_refused(const char *method, const char *path, const struct sl_ctl_reply *reply,
-                        const json_t *j)
+static void _sl_refused(const struct sl_ctl *ctl, const char *method, const char *path,
+                        const struct sl_ctl_reply *reply, const json_t *j)
 {
     const char *title = sl_ctl_str(j, "title"), *detail = sl_ctl_str(j, "detail"),
                *error = sl_ctl_str(j, "error");
     struct sl_buf SL_BUF text = {0};
     const char *main = *detail ? detail : *error ? error : *title ? title : "";
+    if (ctl->quiet)
+        return;
     if (sl_ctl_escape(&text, *main ? sl_slice_str(main) : reply->body, false) < 0)
         return;
     (void)fprintf(stderr, "sluicectl: sluiced refused %s %s with %u: " SL_SFMT "%s\n", method, path,
@@ -237,7 +241,7 @@ json_t *sl_ctl_call(const struct sl_ctl *ctl, const char *method, const char *pa
     }
     json_t *j = json_loadb(reply.body.p, reply.body.n, JSON_REJECT_DUPLICATES, NULL);
     if (reply.status >= 300 && !json_object_get(j, "ok")) {
-        _sl_refused(method, path, &reply, j);
+        _sl_refused(ctl, method, path, &reply, j);
         json_decref(j);
         return NULL;
     }
@@ -256,7 +260,7 @@ int sl_ctl_call_text(const struct sl_ctl *ctl, const char *path, struct sl_buf *
     int r = sl_ctl_exchange(ctl->socket, "GET", path, SL_SLICE_NUL, SL_CTL_TIMEOUT_MS, &bytes, &reply);
     if (r == 0 && reply.status >= 300) {
         json_t *j = json_loadb(reply.body.p, reply.body.n, 0, NULL);
-        _sl_refused("GET", path, &reply, j);
+        _sl_refused(ctl, "GET", path, &reply, j);
         json_decref(j);
         return -1;
     }

@@ -18,7 +18,8 @@ struct sl_ctl {
     const char *socket_from; /* who named it, for error messages */
     bool json;
     bool help;
-    int argc; /* what is left: the verb and its own arguments */
+    bool quiet; /* failures are returned, not said */
+    int argc;   /* what is left: the verb and its own arguments */
     char **argv;
 };
 
@@ -122,7 +123,19 @@ void sl_ctl_table_free(struct sl_ctl_table *t);
 double sl_ctl_num(const json_t *j, const char *key);
 const char *sl_ctl_str(const json_t *j, const char *key);
 
-/* ---- the verbs */
+/*
+ * ---- the verbs, and what they read of the admin API; keys that are absent read as 0, "" or nothing:
+ * /v1/status     {"version", "hash", "uptime_seconds", "supervisor": {"pid"}, "controller": {"pid"},
+ *                 "workers": [{"index", "pid", "version", "restarts"}],
+ *                 "kernel": {"shadow", "interfaces": [{"interface", "xdp": "native|generic|none", "tc"}]}}
+ * /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source", "left_ms", "level", "rejections",
+ *                 "manual", "consumer", "rule"}]}
+ * /v1/top        {"kernel": {REASON: {"packets", "bytes", "would_drop_packets", "would_drop_bytes"}},
+ *                 "listeners": {NAME: {counters by field name, "kernel": {"passed": {"packets", "bytes"},
+ *                 "dropped": {…}, "would_drop": {…}}}}, "routes": {NAME: {"codes": {"2xx": N, …},
+ *                 "reasons": {REASON: N}, "seconds": {"buckets": [N, …]}}}, "histogram_bounds_seconds": [S,
+ * …], "tiers": {NAME: {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
+ */
 int sl_ctl_check(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_schema(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stands now: processes, interfaces and policy; and the penalties that hold. */
+#include "base/arena.h"
+#include "ctl/ctl_priv.h"
+
+#include <string.h>
+
+static const char *_sl_pid(struct sl_arena *a, const json_t *process)
+{
+    return sl_arena_printf(a, "%.0f", sl_ctl_num(process, "pid"));
+}
+
+static int _sl_process_row(struct sl_ctl_table *t, const char *name, const json_t *process)
+{
+    const json_t *version = json_object_get(process, "version"),
+                 *restarts = json_object_get(process, "restarts");
+    struct sl_arena *a = t->arena;
+    return sl_ctl_table_row(
+        t, (const char *const[]){name, _sl_pid(a, process),
+                                 version ? sl_arena_printf(a, "%.0f", json_number_value(version)) : NULL,
+                                 restarts ? sl_arena_printf(a, "%.0f", json_number_value(restarts)) : NULL});
+}
+
+static int _sl_processes(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"process", ">pid", ">policy", ">restarts"};
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *worker;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    int r = _sl_process_row(&t, "supervisor", json_object_get(status, "supervisor"));
+    if (r == 0)
+        r = _sl_process_row(&t, "controller", json_object_get(status, "controller"));
+    json_array_foreach(json_object_get(status, "workers"), i, worker)
+    {
+        if (r == 0)
+            r = _sl_process_row(&t, sl_arena_printf(a, "worker %.0f", sl_ctl_num(worker, "index")), worker);
+    }
+    if (r == 0)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
+static int _sl_interfaces(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"interface", "xdp", "tc"};
+    const json_t *kernel = json_object_get(status, "kernel"), *list = json_object_get(kernel, "interfaces");
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *item;
+    if (json_array_size(list) == 0)
+        return sl_buf_printf(out, "\n  kernel guard: off\n");
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    int r = sl_buf_printf(out, "\n");
+    json_array_foreach(list, i, item)
+    {
+        if (r == 0)
+            r = sl_ctl_table_row(&t, (const char *const[]){sl_ctl_str(item, "interface"),
+                                                           sl_ctl_str(item, "xdp"), sl_ctl_str(item, "tc")});
+    }
+    if (r == 0)
+        r = sl_ctl_table_print(&t, 2, out);
+    if (r == 0 && json_is_true(json_object_get(kernel, "shadow")))
+        r = sl_buf_printf(out, "  shadow mode: drops are counted, nothing is dropped\n");
+    sl_ctl_table_free(&t);
+    return r;
+}
+
+static int _sl_status_text(const json_t *status, struct sl_buf *out)
+{
+    struct sl_arena arena;
+    char up[SL_CTL_UNIT];
+    sl_arena_init(&arena, 0);
+    int r = sl_buf_printf(out, "policy %.0f  up %s", sl_ctl_num(status, "version"),
+                          sl_ctl_span(sl_ctl_num(status, "uptime_seconds"), up));
+    if (r == 0 && *sl_ctl_str(status, "hash"))
+        r = sl_buf_append(out, "  hash ", 7);
+    if (r == 0)
+        r = sl_ctl_escape(out, sl_slice(sl_ctl_str(status, "hash"), strnlen(sl_ctl_str(status, "hash"), 12)),
+                          false);
+    if (r == 0)
+        r = sl_buf_append(out, "\n\n", 2);
+    if (r == 0)
+        r = _sl_processes(status, &arena, out);
+    if (r == 0)
+        r = _sl_interfaces(status, &arena, out);
+    sl_arena_free(&arena);
+    return r;
+}
+
+static const char *_sl_seconds(struct sl_arena *a, double ms)
+{
+    char span[SL_CTL_UNIT];
+    return sl_arena_strdup(a, sl_slice_str(sl_ctl_span(ms / 1000, span)));
+}
+
+static int _sl_penalties_text(const json_t *list, struct sl_buf *out)
+{
+    static const char *const titles[] = {"source",      "drops",    ">left", ">level",
+                                         ">rejections", "consumer", "rule"};
+    struct sl_ctl_table t;
+    struct sl_arena arena;
+    size_t i;
+    json_t *p;
+    int r = 0;
+    if (json_array_size(list) == 0)
+        return sl_buf_printf(out, "no penalties\n");
+    sl_arena_init(&arena, 0);
+    sl_ctl_table_init(&t, &arena, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(list, i, p)
+    {
+        const char *consumer = sl_ctl_str(p, "consumer"), *rule = sl_ctl_str(p, "rule");
+        if (r == 0)
+            r = sl_ctl_table_row(
+                &t, (const char *const[]){sl_ctl_str(p, "source"), sl_ctl_str(p, "effect"),
+                                          _sl_seconds(&arena, sl_ctl_num(p, "left_ms")),
+                                          sl_arena_printf(&arena, "%.0f", sl_ctl_num(p, "level")),
+                                          sl_arena_printf(&arena, "%.0f", sl_ctl_num(p, "rejections")),
+                                          *consumer ? consumer : NULL, *rule ? rule : NULL});
+    }
+    if (r == 0)
+        r = sl_ctl_table_print(&t, 0, out);
+    sl_ctl_table_free(&t);
+    sl_arena_free(&arena);
+    return r;
+}
+
+/* GET path, printed as JSON or by text(). */
+static int _sl_show(const struct sl_ctl *ctl, int argc, char **argv, const char *path, const char *member,
+                    int (*text)(const json_t *, struct sl_buf *))
+{
+    size_t n;
+    if (sl_ctl_options(argv[0], argc, argv, NULL, 0, NULL, 0, &n))
+        return SL_CTL_USAGE;
+    json_t *j = sl_ctl_call(ctl, "GET", path, NULL);
+    if (!j)
+        return SL_CTL_FAILED;
+    struct sl_buf SL_BUF raw = {0};
+    int r;
+    if (ctl->json)
+        r = sl_ctl_print_json(j);
+    else
+        r = text(member ? json_object_get(j, member) : j, &raw) < 0 ? SL_CTL_FAILED
+                                                                    : sl_ctl_print(&raw, stdout);
+    json_decref(j);
+    return r;
+}
+
+int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    return _sl_show(ctl, argc, argv, "/v1/status", NULL, _sl_status_text);
+}
+
+int sl_ctl_penalties(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    return _sl_show(ctl, argc, argv, "/v1/penalties", "penalties", _sl_penalties_text);
+}

@@ -132,7 +132,7 @@ static void an_exchange_sends_a_request_and_reads_the_answer(void **state)
     _server_stop(&s);
     assert_int_equal(r.status, 200);
     assert_true(sl_slice_eq(r.body, SL_S("{\"ok\":true}")));
-    assert_memory_equal(s.request, "POST /v1/deny HTTP/1.1\r\nHost: ", 31);
+    assert_memory_equal(s.request, "POST /v1/deny HTTP/1.1\r\nHost: ", 30);
     assert_non_null(strstr(s.request, "\r\nContent-Length: 2\r\n"));
     assert_non_null(strstr(s.request, "\r\nConnection: close\r\n"));
     assert_non_null(strstr(s.request, "\r\n\r\n{}"));
@@ -156,7 +156,7 @@ static void a_refusal_is_told_by_its_detail(void **state)
 {
     (void)state;
     struct server s;
-    _server_start(&s, "HTTP/1.1 403 Forbidden\r\nContent-Length: 24\r\n\r\n{\"detail\":\"not you, sir\"}");
+    _server_start(&s, "HTTP/1.1 403 Forbidden\r\nContent-Length: 25\r\n\r\n{\"detail\":\"not you, sir\"}");
     struct sl_ctl ctl = {.socket = s.path, .socket_from = "--socket"};
     assert_null(sl_ctl_call(&ctl, "POST", "/v1/apply", NULL));
     _server_stop(&s);

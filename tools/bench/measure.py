@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+How things are measured. The figure is CPU time (user + system) of all processes of a proxy per answered request: on a
+machine with few cores it is what a proxy costs, where requests per second would also say what the load generator cost.
+The proxy has one core, load and upstream the other; rounds are interleaved, so that a slow minute hits all alike.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+PROXY_CPU, LOAD_CPU = "0", "1"
+ROUNDS = int(os.environ.get("ROUNDS", 7))
+SECONDS = float(os.environ.get("DUR", 4))
+WARM = float(os.environ.get("WARM", 1))
+CONNECTIONS = int(os.environ.get("CONNS", 64))
+GATE_PERCENT, GATE_WAIT = 15, 40
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def pinned(cpu):
+    """The same niceness for all: it keeps other work of the machine from their cores."""
+    return ["nice", "-n", "-10", "taskset", "-c", cpu]
+
+
+def tree(pid):
+    out, todo = [], [pid]
+    while todo:
+        p = todo.pop()
+        out.append(p)
+        try:
+            for t in os.listdir(f"/proc/{p}/task"):
+                todo += [int(c) for c in open(f"/proc/{p}/task/{t}/children").read().split()]
+        except FileNotFoundError:
+            pass
+    return out
+
+
+def cpu_us(pid):
+    total = 0
+    for p in tree(pid):
+        try:
+            f = open(f"/proc/{p}/stat").read().rsplit(")", 1)[1].split()
+        except FileNotFoundError:
+            continue
+        total += int(f[11]) + int(f[12])
+    return total * TICK_US
+
+
+def _busy():
+    f = open("/proc/stat").readline().split()
+    return sum(int(f[i]) for i in (1, 2, 3, 6, 7, 8))
+
+
+def gate():
+    """Waits until the rest of the machine is nearly idle, but not for ever."""
+    end = time.monotonic() + GATE_WAIT
+    while True:
+        a = _busy()
+        time.sleep(0.5)
+        percent = (_busy() - a) * TICK_US / 5000
+        if percent <= GATE_PERCENT:
+            return
+        if time.monotonic() > end:
+            say(f"the machine is still {percent:.0f} % busy with other work")
+            return
+
+
+def wrk(host, url, seconds, args=()):
+    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "4s", "-s", f"{HERE}/done.lua", url, "--", *args]
+    r = host.run(cmd, check=True, timeout=seconds + 60)
+    m = re.search(r"^RESULT (.*)$", r.stdout, re.M)
+    if not m:
+        raise SystemExit(f"bench: no result from wrk: {r.stdout}{r.stderr}")
+    return json.loads(m.group(1))
+
+
+def request_cost(host, name, pid, url, expect, args=()):
+    """One measured run: CPU microseconds per request. expect: "2xx", or "429" where nearly all are refused."""
+    gate()
+    if WARM:
+        wrk(host, url, WARM, args)
+    before = cpu_us(pid)
+    r = wrk(host, url, SECONDS, args)
+    cost = (cpu_us(pid) - before) / max(r["requests"], 1)
+    good = r["requests"] > 0 and r["errors"] == 0
+    good = good and (r["status"] == 0 if expect == "2xx" else r["status"] > 0.9 * r["requests"])
+    say(f"  {name:8} {cost:7.2f} us  {r['requests'] / r['us'] * 1e6:7.0f} rps  p99 {r['p99_us']} us  not 2xx {r['status']}  errors {r['errors']}")
+    if not good:
+        raise SystemExit(f"bench: {name} {url}: expected {expect} answers and no error: {r}")
+    return cost
+
+
+def prog_ns(host, prog, packet, repeat=1_000_000):
+    """(return value, ns a run) of BPF_PROG_TEST_RUN; cache-warm, so a lower bound."""
+    r = host.run([*pinned(PROXY_CPU), "bpftool", "prog", "run", *prog, "data_in", packet, "repeat", str(repeat)], check=True)
+    m = re.search(r"Return value: (\d+), duration \(average\): (\d+)ns", r.stdout)
+    return int(m.group(1)), int(m.group(2))

@@ -117,7 +117,8 @@ def test_admin_changes_want_the_right_uid(gw):
 
 
 @pytest.mark.parametrize("raw", [b"\x00" * 100, b"GET / HTTP/1.1\r\n" + b"a" * 200000, b"POST /v1/deny HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
-                                 b"POST /v1/deny HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{{{{{", b"GET /v1/nothing HTTP/1.1\r\nHost: a\r\n\r\n"])
+                                 b"POST /v1/deny HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{{{{{", b"GET /v1/nothing HTTP/1.1\r\nHost: a\r\n\r\n"],
+                         ids=["nul", "endless", "large body", "not json", "no such path"])
 def test_garbage_on_the_admin_socket(gw, raw):
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(5)

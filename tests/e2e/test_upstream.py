@@ -442,7 +442,7 @@ def test_max_pending_is_503(start, origin):
     (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400), (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405), (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70000 + b"\r\n\r\n", 431),
     (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431), (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", 417),
-])
+], ids=["no host", "bare lf", "2.0", "two hosts", "cl and te", "connect", "large head", "many fields", "expect tea"])
 def test_malformed_requests_are_refused_and_closed(start, origin, raw, status):
     g = start()
     with g.client(P) as c:

@@ -16,7 +16,7 @@ char _license[] SEC("license") = "GPL";
 
 /* Tests set the clock, so that buckets and deadlines are deterministic; the verifier removes the branch
  * otherwise. */
-const volatile bool test_clock = false;
+const volatile __u32 test_clock = 0;
 volatile __u64 test_now_ns = 0;
 
 #define SL_UNDECIDED SL_REASON_COUNT

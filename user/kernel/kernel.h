@@ -7,6 +7,7 @@
 #ifndef SL_KERNEL_KERNEL_H
 #define SL_KERNEL_KERNEL_H
 
+#include "base/bucket.h"
 #include "base/ip.h"
 #include "config/snapshot.h"
 
@@ -49,6 +50,9 @@ int sl_kernel_refresh(struct sl_kernel_guard *g);
 int sl_kernel_netlink_fd(const struct sl_kernel_guard *g);
 void sl_kernel_netlink_drain(struct sl_kernel_guard *g);
 struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g);
+/* The bucket table as mapped by the guard, with the seed of its keys (kept over restarts): children that were
+ * forked share the mapping. Gone with sl_kernel_close. */
+struct sl_bucket_table sl_kernel_buckets(const struct sl_kernel_guard *g);
 size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach_state *out, size_t max);
 /* Frees memory and descriptors; pins and links stay attached (a restart takes them over). */
 void sl_kernel_close(struct sl_kernel_guard *g);
@@ -71,6 +75,8 @@ struct sl_penalty_request {
  * a stronger entry that is still alive. */
 int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
                           uint64_t *deadline_ns);
+/* Penalties that the full table had no room for. */
+uint64_t sl_kernel_penalties_refused(const struct sl_kernel_guard *g);
 /* Removes every penalty and timed deny of addresses in the prefix; how many, or -errno. */
 int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
 /* A list entry beside the policy's: for_ns 0 until removed or the daemon's pins go. It survives reloads. */

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guard's inside. Pins:
+ *
+ *   ROOT/v<schema>/maps/NAME         every map
+ *   ROOT/v<schema>/links/xdp_IF      and tcx_in_IF, tcx_out_IF; a '.' of the interface's name is written ':'
+ *
+ * ROOT is SL_PIN_ROOT, or $SLUICE_BPF_ROOT where set; whoever holds the lock on the schema's directory owns
+ * it.
+ */
+#ifndef SL_KERNEL_GUARD_PRIV_H
+#define SL_KERNEL_GUARD_PRIV_H
+
+#include "kernel/kernel.h"
+#include "kernel/plan_priv.h"
+#include <limits.h>
+
+struct xdp_guard;
+struct tc_meter;
+
+#define SL_PIN_PATH 256
+
+struct sl_attachment {
+    char name[16];
+    unsigned ifindex; /* 0: the interface is gone */
+    enum sl_attach_mode mode;
+    int xdp;    /* link */
+    int tcx[2]; /* links, in and out; -1 with clsact */
+    bool clsact;
+    bool fresh;    /* put on by the apply under way */
+    bool released; /* its pin is gone: an operator has detached it; left alone until the next apply */
+};
+
+struct sl_kernel_guard {
+    bool off;               /* no BPF at all: only the bucket table */
+    char dir[SL_PIN_PATH];  /* ROOT/v<schema> */
+    int lock;               /* on dir */
+    struct xdp_guard *xdp;  /* NULL when off */
+    struct tc_meter *meter; /* NULL where the kernel cannot run it */
+    int memfd;              /* bucket table when off, else -1 */
+    struct sl_bucket_table table;
+    struct sl_plan *plan;
+    struct sl_manuals manuals;
+    struct sl_attachment *attachments;
+    size_t n_attachments;
+    int netlink;
+    enum sl_kernel_mode mode;
+    uint32_t generation;
+    bool have_penalties;
+    uint64_t penalties_refused;
+};
+
+/* ---- pins.c */
+/* "ROOT/v<schema>"; ROOT is a bpffs, mounted if need be. 0 or -errno (logged). */
+int sl_pins_open(char dir[SL_PIN_PATH], int *lock) SL_MUST_CHECK;
+void sl_pin_path(char out[SL_PIN_PATH], const char *dir, const char *sub, const char *prefix,
+                 const char *name);
+/* Removes a directory of ours with all that is pinned there, detaching its links first: how many links. */
+int sl_pins_remove(const char *dir);
+/* Drops directories of other schemas: their maps have other shapes. */
+void sl_pins_drop_other_schemas(const char *dir);
+const char *sl_pin_root(void);
+/* Drops the links of interfaces that keep() does not want: how many are left. */
+size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, void *arg), void *arg);
+/* With the guard off: takes off what a dead daemon left on, unless a living one holds it. */
+void sl_pins_remove_orphans(void);
+
+/* ---- load.c */
+/* Loads the programs over the pinned maps, or over new ones. 0 or -errno (logged). */
+int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size) SL_MUST_CHECK;
+/* Pins what is not pinned yet. */
+int sl_guard_pin_maps(struct sl_kernel_guard *g) SL_MUST_CHECK;
+void sl_guard_unload(struct sl_kernel_guard *g);
+/* -1 with the guard off. */
+int sl_guard_map(const struct sl_kernel_guard *g, enum sl_plan_map m);
+int sl_guard_penalties(const struct sl_kernel_guard *g);
+/* Writes the plan's settings, with SL_HAVE_PENALTIES as it stands. */
+int sl_guard_write_config(struct sl_kernel_guard *g) SL_MUST_CHECK;
+/* Quiet: libbpf speaks at debug level only, since every failure is reported by us. */
+void sl_libbpf_quiet(void);
+int sl_memlock_raise(void);
+
+/* ---- attach.c */
+/* Attaches or takes over. 0 or -errno (logged); on failure nothing is attached that was not before. */
+int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a) SL_MUST_CHECK;
+/* Takes the programs off the interface, and the pins away. */
+void sl_detach(struct sl_kernel_guard *g, struct sl_attachment *a);
+/* Closes descriptors; pins stay. */
+void sl_attachment_close(struct sl_attachment *a);
+/* Whether its XDP mode is the one that the policy wants; reads the mode from the kernel. */
+bool sl_attachment_mode_stands(const struct sl_kernel_guard *g, struct sl_attachment *a);
+/* Whether the pin that stood for it is still there. */
+bool sl_attachment_pinned(const struct sl_kernel_guard *g, const struct sl_attachment *a);
+
+/* ---- clsact.c */
+/* TC filters by netlink, for kernels before TCX (6.6). in and out are program descriptors. */
+int sl_clsact_attach(unsigned ifindex, int in, int out) SL_MUST_CHECK;
+/* Removes our filters, and the qdisc where we made it and nobody else uses it: how many filters. */
+int sl_clsact_detach(unsigned ifindex);
+
+/* ---- host.c */
+int sl_host_addresses(struct sl_addresses *out) SL_MUST_CHECK;
+int sl_host_netlink(void);
+
+/* ---- lists.c */
+int sl_manuals_put(struct sl_manuals *m, const struct sl_cidr *c,
+                   const struct sl_list_value *v) SL_MUST_CHECK;
+size_t sl_manuals_remove(struct sl_manuals *m, const struct sl_cidr *c);
+/* Those of a former daemon, from the maps. */
+int sl_manuals_read(struct sl_manuals *m, int fd4, int fd6) SL_MUST_CHECK;
+void sl_manuals_free(struct sl_manuals *m);
+/* Rebuilds both lists of the plan and brings the maps to them. */
+int sl_guard_sync_lists(struct sl_kernel_guard *g) SL_MUST_CHECK;
+
+#endif

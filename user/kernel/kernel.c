@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guard's life: start, apply, refresh, close. The order is load, fill the maps, attach: an interface
+ * never carries a program with empty maps, and a failure before the end detaches what this start or apply
+ * attached.
+ */
+#include "kernel/kernel.h"
+#include "base/log.h"
+#include "kernel/guard_priv.h"
+#include "kernel/maps.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+/* ---- the bucket table without BPF */
+
+static uint32_t _sl_table_size(const struct sl_snapshot *s)
+{
+    uint32_t n = 1024;
+    while (n < s->kernel.table_size && n < 1u << 27)
+        n *= 2;
+    return n;
+}
+
+static int _sl_start_off(struct sl_kernel_guard *g, uint32_t table_size)
+{
+    SL_CLOSE int fd = memfd_create("sluice-buckets", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)(table_size * sizeof(struct sl_bucket))) < 0)
+        return sl_error_r(-errno, "kernel: cannot make the bucket table");
+    g->table.slots = sl_maps_buckets(fd, &g->table.n);
+    if (!g->table.slots)
+        return sl_error_r(-errno, "kernel: cannot map the bucket table");
+    if (getrandom(&g->table.seed, sizeof(g->table.seed), 0) != sizeof(g->table.seed))
+        return sl_error_r(-EIO, "kernel: no random seed");
+    g->off = true;
+    g->memfd = SL_TAKE_FD(fd);
+    sl_info("kernel: mode off: no packet is dropped by the kernel, and no bytes are counted per consumer");
+    return 0;
+}
+
+/* ---- interfaces */
+
+static struct sl_attachment *_sl_attachment_of(struct sl_attachment *v, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(v[i].name, name) == 0)
+            return &v[i];
+    return NULL;
+}
+
+/* The policy's interfaces, those that we have with their descriptors. */
+static int _sl_wanted(const struct sl_kernel_guard *g, const struct sl_snapshot *s,
+                      struct sl_attachment **out, size_t *n_out)
+{
+    const struct sl_strings *names = &s->kernel.interfaces;
+    struct sl_attachment *v = calloc(names->n ? names->n : 1, sizeof(*v));
+    size_t n = 0;
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; s->kernel.mode != SL_KERNEL_OFF && i < names->n; i++) {
+        struct sl_attachment a = {.xdp = -1, .tcx = {-1, -1}};
+        if (names->v[i].n >= sizeof(a.name)) {
+            sl_error("kernel: interface " SL_SFMT ": a name has at most 15 bytes", SL_SARG(names->v[i]));
+            free(v);
+            return -ENODEV;
+        }
+        memcpy(a.name, names->v[i].p, names->v[i].n);
+        const struct sl_attachment *had = _sl_attachment_of(g->attachments, g->n_attachments, a.name);
+        if (!_sl_attachment_of(v, n, a.name))
+            v[n++] = had ? *had : a;
+    }
+    *out = v;
+    *n_out = n;
+    return 0;
+}
+
+/* Attached already, as the policy wants it. */
+static bool _sl_stands(const struct sl_kernel_guard *g, struct sl_attachment *a)
+{
+    return a->xdp >= 0 && a->ifindex == if_nametoindex(a->name) && sl_attachment_pinned(g, a) &&
+           sl_attachment_mode_stands(g, a);
+}
+
+/* Attaches all; on failure those are taken off again that had not been on. */
+static int _sl_attach_all(struct sl_kernel_guard *g, struct sl_attachment *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i].fresh = false;
+    for (size_t i = 0; i < n; i++) {
+        const int r = _sl_stands(g, &v[i]) ? 0 : sl_attach(g, &v[i]);
+        if (r == 0)
+            continue;
+        while (i-- > 0)
+            if (v[i].fresh)
+                sl_detach(g, &v[i]);
+        return r;
+    }
+    return 0;
+}
+
+/* The descriptors of interfaces that we had may be new ones now. */
+static void _sl_write_back(struct sl_kernel_guard *g, const struct sl_attachment *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct sl_attachment *had = _sl_attachment_of(g->attachments, g->n_attachments, v[i].name);
+        if (had)
+            *had = v[i];
+    }
+}
+
+static void _sl_detach_unwanted(struct sl_kernel_guard *g, const struct sl_attachment *v, size_t n)
+{
+    for (size_t i = 0; i < g->n_attachments; i++)
+        if (!_sl_attachment_of((struct sl_attachment *)v, n, g->attachments[i].name)) {
+            sl_info("kernel: interface %s is no longer guarded", g->attachments[i].name);
+            sl_detach(g, &g->attachments[i]);
+        }
+}
+
+/* ---- maps */
+
+static int _sl_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p)
+{
+    int r = 0;
+    for (int i = 0; r == 0 && i < SL_PLAN_MAPS; i++)
+        r = sl_table_sync(&p->maps[i], sl_guard_map(g, i));
+    return r < 0 ? r : sl_guard_write_config(g);
+}
+
+/* Slots that no consumer of the plan has any more, be it of a former daemon, may be reused. */
+static void _sl_unpin_buckets(struct sl_kernel_guard *g)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < g->table.n; i++) {
+        while (at < g->plan->n_pinned && g->plan->pinned[at] < i)
+            at++;
+        if (at == g->plan->n_pinned || g->plan->pinned[at] != i)
+            sl_bucket_unpin(&g->table.slots[i]);
+    }
+}
+
+static int _sl_new_plan(struct sl_kernel_guard *g, const struct sl_snapshot *s, struct sl_plan **out)
+{
+    SL_CLEANUP(sl_addresses_free) struct sl_addresses host = {0};
+    const int r = sl_host_addresses(&host);
+    return r < 0 ? r : sl_plan_new(s, &host, &g->manuals, &g->table, g->generation + 1, out);
+}
+
+/* The new plan's maps, then its interfaces; where either fails the old plan's maps come back. */
+static int _sl_switch(struct sl_kernel_guard *g, struct sl_plan *p, struct sl_attachment *v, size_t n,
+                      enum sl_kernel_mode mode)
+{
+    struct sl_plan *old = g->plan;
+    const enum sl_kernel_mode old_mode = g->mode;
+    g->plan = p;
+    g->mode = mode;
+    int r = _sl_sync_maps(g, p);
+    if (r == 0)
+        r = _sl_attach_all(g, v, n);
+    if (r == 0)
+        return 0;
+    _sl_write_back(g, v, n);
+    g->plan = old;
+    g->mode = old_mode;
+    if (old && _sl_sync_maps(g, old) < 0)
+        sl_error("kernel: the former policy's maps could not be brought back whole");
+    return r;
+}
+
+static int _sl_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
+{
+    SL_CLEANUP(sl_plan_freep) struct sl_plan *p = NULL;
+    SL_FREE struct sl_attachment *v = NULL;
+    size_t n = 0;
+    int r = _sl_new_plan(g, s, &p);
+    if (r == 0)
+        r = _sl_wanted(g, s, &v, &n);
+    if (r == 0)
+        r = sl_guard_pin_maps(g);
+    struct sl_plan *old = g->plan;
+    if (r == 0)
+        r = _sl_switch(g, p, v, n, s->kernel.mode);
+    if (r < 0)
+        return r;
+    _sl_detach_unwanted(g, v, n);
+    free(g->attachments);
+    g->attachments = SL_TAKE_PTR(v);
+    g->n_attachments = n;
+    sl_plan_free(old);
+    p = NULL; /* g->plan now */
+    g->generation++;
+    _sl_unpin_buckets(g);
+    return 0;
+}
+
+/* ---- the life */
+
+/* An interface that a former daemon guarded and this policy does not name. */
+static bool _sl_is_wanted(const char *interface, void *arg)
+{
+    const struct sl_kernel_guard *g = arg;
+    return _sl_attachment_of(g->attachments, g->n_attachments, interface) != NULL;
+}
+
+static bool _sl_any(const char *interface, void *arg)
+{
+    (void)interface;
+    (void)arg;
+    return true;
+}
+
+static bool _sl_has_penalties(const struct sl_kernel_guard *g)
+{
+    struct sl_penalty_key key;
+    return bpf_map_get_next_key(sl_guard_penalties(g), NULL, &key) == 0;
+}
+
+static int _sl_start_on(struct sl_kernel_guard *g, const struct sl_snapshot *s)
+{
+    int r = sl_pins_open(g->dir, &g->lock);
+    if (r < 0)
+        return r;
+    sl_memlock_raise();
+    sl_pins_drop_other_schemas(g->dir);
+    r = sl_guard_load(g, _sl_table_size(s));
+    if (r == 0)
+        r = sl_manuals_read(&g->manuals, sl_guard_map(g, SL_PLAN_LISTS4), sl_guard_map(g, SL_PLAN_LISTS6));
+    if (r == 0) {
+        g->have_penalties = _sl_has_penalties(g);
+        r = _sl_apply(g, s);
+    }
+    if (r == 0) {
+        g->netlink = sl_host_netlink();
+        r = g->netlink < 0 ? g->netlink : 0;
+    }
+    if (r == 0)
+        (void)sl_pins_prune_links(g->dir, _sl_is_wanted, g);
+    else if (sl_pins_prune_links(g->dir, _sl_any, NULL) == 0)
+        (void)sl_pins_remove(g->dir); /* no former daemon's: leave nothing */
+    return r;
+}
+
+static void _sl_closep(struct sl_kernel_guard **g)
+{
+    sl_kernel_close(*g);
+}
+
+int sl_kernel_start(const struct sl_snapshot *s, struct sl_kernel_guard **out)
+{
+    SL_CLEANUP(_sl_closep) struct sl_kernel_guard *g = calloc(1, sizeof(*g));
+    if (!g)
+        return -ENOMEM;
+    g->lock = g->memfd = g->netlink = -1;
+    g->mode = s->kernel.mode;
+    sl_libbpf_quiet();
+    int r;
+    if (g->mode == SL_KERNEL_OFF) {
+        sl_pins_remove_orphans();
+        r = _sl_start_off(g, _sl_table_size(s));
+    } else {
+        r = _sl_start_on(g, s);
+    }
+    if (r == 0)
+        *out = SL_TAKE_PTR(g);
+    return r;
+}
+
+int sl_kernel_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
+{
+    if (g->off && s->kernel.mode != SL_KERNEL_OFF) {
+        sl_error("kernel: the daemon was started with kernel.mode off: restart it to guard interfaces");
+        return -EOPNOTSUPP;
+    }
+    if (_sl_table_size(s) != g->table.n)
+        sl_warn("kernel: kernel.table_size takes effect when the daemon is restarted");
+    return g->off ? 0 : _sl_apply(g, s);
+}
+
+static void _sl_refresh_attachment(struct sl_kernel_guard *g, struct sl_attachment *a)
+{
+    const unsigned ifindex = if_nametoindex(a->name);
+    if (ifindex == 0) {
+        if (a->ifindex)
+            sl_warn("kernel: interface %s is gone; it is guarded again when it comes back", a->name);
+        sl_attachment_close(a);
+        a->ifindex = 0;
+        a->mode = SL_ATTACH_NONE;
+        a->clsact = false;
+        return;
+    }
+    if (a->ifindex == ifindex && a->xdp >= 0 && !sl_attachment_pinned(g, a)) {
+        sl_warn("kernel: interface %s was detached by an operator: not guarded until the next apply",
+                a->name);
+        sl_attachment_close(a);
+        a->mode = SL_ATTACH_NONE;
+        a->clsact = false;
+        a->released = true;
+    }
+    if (!a->released && (a->ifindex != ifindex || a->xdp < 0) && sl_attach(g, a) < 0)
+        sl_warn("kernel: interface %s is back and not guarded", a->name);
+}
+
+int sl_kernel_refresh(struct sl_kernel_guard *g)
+{
+    SL_CLEANUP(sl_addresses_free) struct sl_addresses host = {0};
+    if (g->off)
+        return 0;
+    int r = sl_host_addresses(&host);
+    if (r == 0)
+        r = sl_plan_listeners(g->plan, &host);
+    if (r == 0)
+        r = sl_table_sync(&g->plan->maps[SL_PLAN_LISTENERS], sl_guard_map(g, SL_PLAN_LISTENERS));
+    for (size_t i = 0; i < g->n_attachments; i++)
+        _sl_refresh_attachment(g, &g->attachments[i]);
+    return r;
+}
+
+struct sl_bucket_table sl_kernel_buckets(const struct sl_kernel_guard *g)
+{
+    return g->table;
+}
+
+size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach_state *out, size_t max)
+{
+    size_t n = 0;
+    for (; n < g->n_attachments && n < max; n++) {
+        const struct sl_attachment *a = &g->attachments[n];
+        out[n].xdp = a->mode;
+        out[n].tc = a->tcx[0] >= 0 ? "tcx" : a->clsact ? "clsact" : "none";
+        memcpy(out[n].interface, a->name, sizeof(a->name));
+    }
+    return n;
+}
+
+void sl_kernel_close(struct sl_kernel_guard *g)
+{
+    if (!g)
+        return;
+    for (size_t i = 0; i < g->n_attachments; i++)
+        sl_attachment_close(&g->attachments[i]);
+    free(g->attachments);
+    sl_plan_free(g->plan);
+    sl_manuals_free(&g->manuals);
+    sl_guard_unload(g);
+    sl_closep(&g->memfd);
+    sl_closep(&g->netlink);
+    sl_closep(&g->lock);
+    free(g);
+}

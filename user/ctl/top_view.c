@@ -90,24 +90,25 @@ static const json_t *_sl_at(const json_t *j, const char *a, const char *b)
     return json_object_get(json_object_get(j, a), b);
 }
 
-/* Prints what fits of the table under its heading, and says how many rows did not. */
-static int _sl_section(struct sl_view *v, const char *heading, struct sl_ctl_table *t)
+/* Prints the table after a blank line. On a screen it takes at most half of what is left, the last one all of
+ * it, so that a long section hides no other; rows that do not fit are counted in its last line. */
+static int _sl_section(struct sl_view *v, struct sl_ctl_table *t, bool last)
 {
-    size_t all = t->rows;
+    size_t all = t->rows, room = all;
     int r = 0;
-    if (v->bounded && v->rows < 4) {
-        t->rows = 0;
-    } else if (all) {
-        unsigned room = v->bounded ? v->rows - 3 : 0; /* a blank line, the heading, the titles */
-        if (v->bounded && all > room)
-            t->rows = room ? room - 1 : 0;
-        r = sl_buf_printf(v->out, "\n%s\n", heading);
+    if (v->bounded) {
+        unsigned lines = last ? v->rows : SL_MIN(v->rows, SL_MAX(3u, v->rows / 2));
+        room = lines > 2 ? lines - 2 : 0; /* the blank line and the titles */
+    }
+    if (all > room)
+        t->rows = room ? SL_MAX(room - 1, (size_t)(room == 1)) : 0;
+    if (t->rows) {
+        r = sl_buf_append(v->out, "\n", 1);
         if (r == 0)
             r = sl_ctl_table_print(t, 2, v->out);
-        if (r == 0 && t->rows < all)
+        if (r == 0 && t->rows < all && room > 1)
             r = sl_buf_printf(v->out, "  ... %zu more\n", all - t->rows);
-        if (v->bounded)
-            v->rows -= SL_MIN(v->rows, (unsigned)(t->rows + 3 + (t->rows < all)));
+        v->rows -= (unsigned)SL_MIN((size_t)v->rows, t->rows + 2 + (t->rows < all && room > 1));
     }
     sl_ctl_table_free(t);
     return r;
@@ -192,7 +193,7 @@ static int _sl_verdicts_print(struct sl_view *v)
                                                    k ? _sl_n(v, k->total) : "", name,
                                                    p ? _sl_n(v, p->rate) : "", p ? _sl_n(v, p->total) : ""});
     }
-    return r ? r : _sl_section(v, "VERDICTS", &t);
+    return r ? r : _sl_section(v, &t, false);
 }
 
 /* ---- the sections */
@@ -220,7 +221,7 @@ static int _sl_listeners_print(struct sl_view *v)
         if (r < 0)
             break;
     }
-    return r ? r : _sl_section(v, "LISTENERS", &t);
+    return r ? r : _sl_section(v, &t, false);
 }
 
 /* The reason that refuses most, by rate and then by total; "-" where none does. */
@@ -301,7 +302,7 @@ static int _sl_routes_print(struct sl_view *v)
         qsort(rows, n, sizeof(*rows), _sl_by_rate);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = _sl_route_print(v, &t, &rows[i]);
-    return r ? r : _sl_section(v, "ROUTES", &t);
+    return r ? r : _sl_section(v, &t, true);
 }
 
 static int _sl_tiers_print(struct sl_view *v)
@@ -324,7 +325,7 @@ static int _sl_tiers_print(struct sl_view *v)
         if (r < 0)
             break;
     }
-    return r ? r : _sl_section(v, "TIERS", &t);
+    return r ? r : _sl_section(v, &t, false);
 }
 
 /* ---- the whole */

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from harness.client import Client, Closed
+from harness.client import Client
 from harness.gateway import Gateway
 from harness.load import Load
 from harness.nginx import Nginx

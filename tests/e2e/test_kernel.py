@@ -134,7 +134,7 @@ def test_deny_beats_and_allow_skips(net, origin):
 
 def test_per_source_limits_are_per_source(net, origin):
     kernel = {"per_source": {"new_connections": "10/m", "burst": 60}}
-    with Gateway(policy(origin, kernel), net.gw) as g:
+    with Gateway(policy(origin, kernel), net.gw):
         a, b = try_connect(net.client, 15), try_connect(net.other, 5)
         until(lambda: len(established(a)) == 10 and len(established(b)) == 5, "10 of one, 5 of the other")
         close(a + b)

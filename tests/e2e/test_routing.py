@@ -3,7 +3,7 @@
 import pytest
 from harness.gateway import Gateway
 from harness.origin import Origin
-from harness.policy import problem, serving, upstream
+from harness.policy import problem, serving
 
 P, R = 8080, 8081
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A body larger than the process: streamed both ways, and held back where the other side is slow."""
 import os
-import re
 import socket
 import threading
 
 import pytest
-from harness.client import Client
 from harness.gateway import SAN, Gateway, proc_status
 from harness.ns import Thread
 from harness.origin import Origin

@@ -2,9 +2,7 @@
 """Listeners and TLS as clients that are not ours see them: curl, openssl s_client, Python's ssl."""
 import json
 import re
-import socket
 import ssl
-import subprocess
 
 import pytest
 from harness.client import Client, Closed, tls_context

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from harness import ns
-from harness.client import Client, Closed
+from harness.client import Closed
 from harness.gateway import Gateway
 from harness.origin import Origin, echo, response
 from harness.policy import problem, serving, upstream

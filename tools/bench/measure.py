@@ -7,7 +7,6 @@ The proxy has one core, load and upstream the other; rounds are interleaved, so 
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 

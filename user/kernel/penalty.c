@@ -182,5 +182,6 @@ void sl_kernel_sweep(struct sl_kernel_guard *g)
     if (kept == g->manuals.n)
         return;
     g->manuals.n = kept;
-    (void)sl_guard_sync_lists(g);
+    if (sl_guard_sync_lists(g) < 0)
+        sl_warn("kernel: entries past their time stay in the lists until the next change");
 }

@@ -116,8 +116,8 @@ static int _sl_unknown_verb(const char *name)
 }
 
 /* The value of --name VALUE or --name=VALUE at argv[*i]; NULL where argv[*i] is another option. *i moves past
- * it. A missing value gives "". */
-static const char *_sl_option_value(const char *name, int argc, char **argv, int *i)
+ * it. A missing value gives "". argv ends with NULL. */
+static const char *_sl_option_value(const char *name, char **argv, int *i)
 {
     size_t n = strlen(name);
     if (strncmp(argv[*i], name, n) != 0)
@@ -126,7 +126,7 @@ static const char *_sl_option_value(const char *name, int argc, char **argv, int
         return argv[*i] + n + 1;
     if (argv[*i][n] != '\0')
         return NULL;
-    return *i + 1 < argc ? argv[++*i] : "";
+    return argv[*i + 1] ? argv[++*i] : "";
 }
 
 int sl_ctl_args_parse(struct sl_ctl *ctl, int argc, char **argv)
@@ -138,7 +138,7 @@ int sl_ctl_args_parse(struct sl_ctl *ctl, int argc, char **argv)
     ctl->argc = 0;
     int i = 1;
     for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if ((value = _sl_option_value("--socket", argc, argv, &i))) {
+        if ((value = _sl_option_value("--socket", argv, &i))) {
             if (!*value)
                 return sl_ctl_usage(NULL, "--socket wants a path, as in --socket %s", SL_DEFAULT_SOCKET);
             ctl->socket = strncmp(value, "unix:", 5) == 0 ? value + 5 : value; /* as the policy writes it */
@@ -176,7 +176,7 @@ int sl_ctl_options(const char *verb, int argc, char **argv, const struct sl_ctl_
         for (; o < n_options; o++) {
             const struct sl_ctl_option *opt = &options[o];
             const char *value = NULL;
-            if (opt->value ? !(value = _sl_option_value(opt->name, argc, argv, &i))
+            if (opt->value ? !(value = _sl_option_value(opt->name, argv, &i))
                            : strcmp(argv[i], opt->name) != 0)
                 continue;
             if (opt->value && !*value)

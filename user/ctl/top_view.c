@@ -291,9 +291,11 @@ static int _sl_routes_print(struct sl_view *v)
     struct sl_ctl_table t;
     const char *name;
     size_t n = 0;
-    int r = rows ? 0 : -ENOMEM;
+    int r = 0;
+    if (!rows)
+        return -ENOMEM;
     sl_ctl_table_init(&t, &v->arena, titles, SL_ARRAY_LEN(titles));
-    json_object_foreach(rows ? routes : NULL, name, item)
+    json_object_foreach(routes, name, item)
     {
         const json_t *rate = _sl_at(v->rate, "routes", name);
         rows[n++] = (struct sl_route_row){name, item, rate, _sl_sum(json_object_get(rate, "codes"))};

@@ -81,7 +81,7 @@ void sl_upconn_release(struct sl_upconn *c, bool reuse)
     sl_timer_set(p->all->loop, &c->timer, p->all->loop->now + p->idle_timeout);
 }
 
-/* Tells the owner that no connection came of it; the connection is gone when this returns. */
+/* Tells the owner, who releases it. */
 static void _sl_failed(struct sl_upconn *c, int error)
 {
     const struct sl_upconn_ops *ops = c->ops;

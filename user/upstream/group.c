@@ -62,6 +62,11 @@ const struct sl_upstream *sl_group_config(const struct sl_group *g)
     return g->cfg;
 }
 
+size_t sl_group_size(const struct sl_group *g)
+{
+    return g->n;
+}
+
 struct sl_upstream_counters *sl_group_counters(const struct sl_group *g)
 {
     return g->counters;

@@ -33,6 +33,8 @@ int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct s
 /* Pools that no group names any more close their idle connections; those in use end with their exchange. */
 void sl_group_free(struct sl_group *g);
 const struct sl_upstream *sl_group_config(const struct sl_group *g);
+/* How many targets. */
+size_t sl_group_size(const struct sl_group *g);
 
 /* What the holder of a connection hears. All are called from the loop, never from within sl_group_connect. */
 struct sl_upconn_ops {

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A snapshot made ready for this worker: policy compiled, chains put together, TLS contexts and upstream
+ * groups built. Invariant: it is built whole or not at all; what serves meanwhile is untouched.
+ */
+#include "base/log.h"
+#include "gateway/exchange_priv.h"
+
+#include <errno.h>
+
+static int _sl_tls_of(struct sl_worker *w, const struct sl_listener *l, SSL_CTX **out)
+{
+    size_t n = l->tls.n_certificates;
+    SL_FREE struct sl_tls_cert *certs = calloc(n, sizeof(*certs));
+    if (!certs)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct sl_certificate *c = &l->tls.certificates[i];
+        certs[i] = (struct sl_tls_cert){
+            .cert = c->cert.data, .key = c->key.data, .names = c->names.v, .n_names = c->names.n};
+    }
+    const char *why = "";
+    int r = sl_tls_server_new(certs, n, l->tls.min_version, &w->tickets, &why, out);
+    return r < 0 ? sl_error_r(r, "listener %s: tls: %s", l->name, why) : 0;
+}
+
+static int _sl_build_tls(struct sl_worker *w, struct sl_gw_config *c)
+{
+    c->n_tls = c->snapshot->n_listeners;
+    c->tls = calloc(c->n_tls, sizeof(SSL_CTX *));
+    if (c->n_tls && !c->tls)
+        return -ENOMEM;
+    c->https_port = 443;
+    for (size_t i = 0, first = 1; i < c->n_tls; i++) {
+        const struct sl_listener *l = &c->snapshot->listeners[i];
+        if (!l->tls.enabled)
+            continue;
+        int r = _sl_tls_of(w, l, &c->tls[i]);
+        if (r < 0)
+            return r;
+        if (first && l->n_bind)
+            c->https_port = sl_sockaddr_port(&l->bind[0]);
+        first = 0;
+    }
+    return 0;
+}
+
+static int _sl_build_groups(struct sl_worker *w, struct sl_gw_config *c)
+{
+    c->n_groups = c->snapshot->n_upstreams;
+    c->groups = calloc(c->n_groups, sizeof(struct sl_group *));
+    if (c->n_groups && !c->groups)
+        return -ENOMEM;
+    for (size_t i = 0; i < c->n_groups; i++) {
+        int r = sl_group_new(&w->upstreams, &c->snapshot->upstreams[i], &c->groups[i]);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int _sl_build_routes(struct sl_gw_config *c)
+{
+    size_t n = c->snapshot->n_routes;
+    c->routes = calloc(n, sizeof(*c->routes));
+    if (n && !c->routes)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct sl_route *r = &c->snapshot->routes[i];
+        c->routes[i].policy = &c->policy->routes[i];
+        if (r->action == SL_ACTION_UPSTREAM)
+            c->routes[i].group = c->groups[r->upstream - c->snapshot->upstreams];
+        sl_route_compile(&c->routes[i]);
+    }
+    return 0;
+}
+
+static int _sl_build_policy(struct sl_gw_config *c, struct sl_snapshot *s)
+{
+    struct sl_diag diag;
+    sl_diag_init(&diag);
+    int r = sl_policy_new(s, &diag, &c->policy);
+    if (r < 0) {
+        struct sl_buf text = {0};
+        if (sl_diag_print(&diag, &text) == 0)
+            sl_error("policy version %llu refused: " SL_SFMT, (unsigned long long)s->version,
+                     SL_SARG(sl_buf_slice(&text)));
+        sl_buf_free(&text);
+    }
+    sl_diag_free(&diag);
+    return r;
+}
+
+int sl_gw_config_new(struct sl_worker *w, struct sl_snapshot *s, struct sl_gw_config **out)
+{
+    struct sl_gw_config *c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    c->refs = 1;
+    int r = _sl_build_policy(c, s);
+    c->snapshot = s; /* kept alive by the policy */
+    c->correlation_header = sl_slice_str(s->correlation_id.header);
+    if (r == 0)
+        r = _sl_build_tls(w, c);
+    if (r == 0)
+        r = _sl_build_groups(w, c);
+    if (r == 0)
+        r = _sl_build_routes(c);
+    if (r < 0)
+        sl_gw_config_unref(c);
+    else
+        *out = c;
+    return r;
+}
+
+struct sl_gw_config *sl_gw_config_ref(struct sl_gw_config *c)
+{
+    c->refs++;
+    return c;
+}
+
+void sl_gw_config_unref(struct sl_gw_config *c)
+{
+    if (!c || --c->refs)
+        return;
+    for (size_t i = 0; c->groups && i < c->n_groups; i++)
+        sl_group_free(c->groups[i]);
+    for (size_t i = 0; c->tls && i < c->n_tls; i++)
+        SSL_CTX_free(c->tls[i]);
+    free(c->groups);
+    free(c->tls);
+    free(c->routes);
+    if (c->policy)
+        sl_policy_free(c->policy);
+    free(c);
+}

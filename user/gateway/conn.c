@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's connection (conn_priv.h draws its states). Invariant: ex is set exactly in EXCHANGE; a closed
+ * connection has no buffer, no watcher, no timer, and its memory goes at the end of the turn.
+ */
+#include "gateway/exchange_priv.h"
+#include "net/socket.h"
+
+#include <assert.h>
+#include <errno.h>
+
+const char *sl_conn_state_name(enum sl_conn_state s)
+{
+    static const char *const names[] = {"handshake", "idle", "head", "exchange", "linger", "closed"};
+    return s < SL_CONN_STATES ? names[s] : "?";
+}
+
+bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to)
+{
+    static const unsigned legal[SL_CONN_STATES] = {
+        [SL_CONN_HANDSHAKE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_CLOSED,
+        [SL_CONN_IDLE] = 1u << SL_CONN_HEAD | 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_CLOSED,
+        [SL_CONN_HEAD] = 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_CLOSED,
+        [SL_CONN_EXCHANGE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_LINGER | 1u << SL_CONN_CLOSED,
+        [SL_CONN_LINGER] = 1u << SL_CONN_CLOSED,
+    };
+    return legal[from] >> to & 1;
+}
+
+static void _sl_set_state(struct sl_conn *c, enum sl_conn_state to)
+{
+    assert(sl_conn_edge(c->state, to));
+    c->state = to;
+}
+
+static void _sl_process(struct sl_conn *c);
+
+/* ---- the end */
+
+static void _sl_conn_free(struct sl_deferred *d)
+{
+    struct sl_conn *c = SL_CONTAINER_OF(d, struct sl_conn, deferred);
+    sl_bind_unref(c->bind);
+    free(c);
+}
+
+void sl_conn_close(struct sl_conn *c)
+{
+    if (c->state == SL_CONN_CLOSED)
+        return;
+    struct sl_exchange *ex = c->ex;
+    bool notify = c->state != SL_CONN_HANDSHAKE && !ex && !c->reset;
+    _sl_set_state(c, SL_CONN_CLOSED);
+    if (c->reset)
+        sl_socket_reset_on_close(c->stream.fd);
+    sl_stream_close(&c->stream, notify);
+    sl_timer_stop(&c->w->loop, &c->timer);
+    sl_bufpool_return(&c->w->bufs, &c->in);
+    sl_bufpool_return(&c->w->bufs, &c->out);
+    sl_list_remove(&c->node);
+    c->bind->active--;
+    c->counters->active--;
+    if (SL_TAKE_PTR(c->ex))
+        sl_exchange_client_gone(ex);
+    sl_loop_defer(&c->w->loop, &c->deferred, _sl_conn_free);
+    sl_worker_maybe_done(c->w);
+}
+
+static void _sl_linger(struct sl_conn *c)
+{
+    _sl_set_state(c, SL_CONN_LINGER);
+    sl_stream_finish(&c->stream);
+    sl_bufpool_return(&c->w->bufs, &c->in);
+    sl_bufpool_return(&c->w->bufs, &c->out);
+    sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + SL_LINGER_NS);
+    if (c->stream.eof)
+        sl_conn_close(c);
+}
+
+static void _sl_read_away(struct sl_conn *c)
+{
+    char waste[4096];
+    ssize_t n = sl_stream_read(&c->stream, waste, sizeof(waste));
+    if (n > 0)
+        c->discarded += (size_t)n;
+    if (n < 0 || c->discarded > SL_LINGER_MAX)
+        sl_conn_close(c);
+}
+
+/* ---- reading */
+
+static void _sl_hold_full(struct sl_conn *c)
+{
+    if (!c->full) {
+        c->full = true;
+        sl_stream_hold(&c->stream);
+    }
+}
+
+static void _sl_release_full(struct sl_conn *c)
+{
+    if (c->full) {
+        c->full = false;
+        sl_stream_release(&c->stream);
+    }
+}
+
+void sl_conn_pause(struct sl_conn *c)
+{
+    if (!c->paused) {
+        c->paused = true;
+        sl_stream_hold(&c->stream);
+    }
+}
+
+void sl_conn_resume(struct sl_conn *c)
+{
+    if (c->paused) {
+        c->paused = false;
+        sl_stream_release(&c->stream);
+    }
+    if (c->full && (!c->in.base || sl_buf_room(&c->in) || c->in.start))
+        _sl_release_full(c);
+}
+
+/* One receive into in: > 0, 0 nothing there, -errno. */
+static ssize_t _sl_receive(struct sl_conn *c)
+{
+    if (sl_bufpool_lend(&c->w->bufs, &c->in) < 0)
+        return -ENOMEM;
+    if (!sl_buf_room(&c->in) && sl_buf_reserve(&c->in, 1) < 0)
+        return -ENOMEM;
+    ssize_t n = sl_stream_read(&c->stream, c->in.base + c->in.end, sl_buf_room(&c->in));
+    if (n > 0) {
+        sl_buf_commit(&c->in, (size_t)n);
+        c->counters->bytes_in += (uint64_t)n;
+    } else if (!sl_buf_len(&c->in)) {
+        sl_bufpool_return(&c->w->bufs, &c->in);
+    }
+    return n;
+}
+
+/* Between requests: a head, or the end. The codec's cap on heads bounds what is buffered. */
+static void _sl_read_head(struct sl_conn *c)
+{
+    ssize_t n = _sl_receive(c);
+    if (n > 0)
+        _sl_process(c);
+    else if (n < 0)
+        sl_conn_close(c);
+}
+
+/* While an exchange is under way: its body, or what the client pipelines, of which one chunk is kept. */
+static void _sl_read_on(struct sl_conn *c)
+{
+    if (c->in.base && !sl_buf_room(&c->in) && !c->in.start) {
+        _sl_hold_full(c);
+        return;
+    }
+    ssize_t n = _sl_receive(c);
+    if (n > 0)
+        sl_exchange_client_data(c->ex);
+    else if (n == -EPIPE)
+        sl_exchange_client_eof(c->ex);
+    else if (n < 0)
+        sl_conn_close(c);
+}
+
+static void _sl_handshake(struct sl_conn *c)
+{
+    int r = sl_stream_handshake(&c->stream);
+    if (r < 0) {
+        c->counters->handshake_failures++;
+        sl_conn_close(c);
+    }
+    if (r <= 0)
+        return;
+    c->counters->handshakes++;
+    c->counters->resumed += SSL_session_reused(c->stream.ssl) ? 1 : 0;
+    _sl_set_state(c, SL_CONN_IDLE);
+    sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
+    if (SSL_has_pending(c->stream.ssl))
+        _sl_read_head(c);
+}
+
+static void _sl_on_readable(struct sl_stream *s)
+{
+    struct sl_conn *c = SL_CONTAINER_OF(s, struct sl_conn, stream);
+    switch (c->state) {
+    case SL_CONN_HANDSHAKE:
+        _sl_handshake(c);
+        break;
+    case SL_CONN_IDLE:
+    case SL_CONN_HEAD:
+        _sl_read_head(c);
+        break;
+    case SL_CONN_EXCHANGE:
+        _sl_read_on(c);
+        break;
+    case SL_CONN_LINGER:
+        _sl_read_away(c);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- writing */
+
+struct sl_buf *sl_conn_out(struct sl_conn *c)
+{
+    return sl_bufpool_lend(&c->w->bufs, &c->out) < 0 ? NULL : &c->out;
+}
+
+int sl_conn_flush(struct sl_conn *c)
+{
+    while (sl_buf_len(&c->out)) {
+        size_t want = sl_buf_len(&c->out);
+        ssize_t n = sl_stream_write(&c->stream, sl_buf_data(&c->out), want);
+        if (n < 0)
+            return (int)n;
+        sl_buf_consume(&c->out, (size_t)n);
+        c->counters->bytes_out += (uint64_t)n;
+        if (n == 0 || (!c->stream.ssl && (size_t)n < want)) { /* the socket is full: a retry would say so */
+            sl_stream_watch_write(&c->stream, true);
+            return 1;
+        }
+    }
+    sl_bufpool_return(&c->w->bufs, &c->out);
+    if (ev_is_active(&c->stream.wr))
+        sl_stream_watch_write(&c->stream, false);
+    return 0;
+}
+
+static void _sl_on_writable(struct sl_stream *s)
+{
+    struct sl_conn *c = SL_CONTAINER_OF(s, struct sl_conn, stream);
+    if (c->state == SL_CONN_HANDSHAKE)
+        _sl_handshake(c);
+    else if (c->state == SL_CONN_EXCHANGE)
+        sl_exchange_client_writable(c->ex);
+    else if (c->state != SL_CONN_CLOSED)
+        sl_stream_watch_write(s, false);
+}
+
+/* ---- heads */
+
+/* The listener's settings as they are now: a reload holds for the next request of an old connection too. */
+static struct sl_h1_limits _sl_limits(const struct sl_conn *c)
+{
+    const struct sl_listener *l = c->bind->listener;
+    return (struct sl_h1_limits){
+        .head = l->limits.headers, .header_count = l->limits.header_count, .target = l->limits.headers};
+}
+
+static void _sl_head_incomplete(struct sl_conn *c)
+{
+    if (c->state == SL_CONN_HEAD)
+        return;
+    _sl_set_state(c, SL_CONN_HEAD); /* from its first byte on, however slowly the rest comes */
+    sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
+}
+
+/* Takes one head off the buffer: false where there is none yet. */
+static bool _sl_next_head(struct sl_conn *c)
+{
+    struct sl_h1_limits limits = _sl_limits(c);
+    ssize_t n = sl_h1_head_end(sl_buf_slice(&c->in), &c->scanned, &limits);
+    if (n == 0) {
+        _sl_head_incomplete(c);
+        return false;
+    }
+    c->scanned = 0;
+    sl_timer_set(&c->w->loop, &c->timer, 0);
+    _sl_set_state(c, SL_CONN_EXCHANGE);
+    c->counters->requests++;
+    if (n < 0)
+        sl_exchange_refuse_head(c, (enum sl_h1_error) - n);
+    else
+        sl_exchange_begin(c, (size_t)n);
+    return true;
+}
+
+/* Runs the requests that are buffered, one after the other; answers that end at once do not nest. */
+static void _sl_process(struct sl_conn *c)
+{
+    if (c->processing)
+        return;
+    c->processing = true;
+    while ((c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD) && sl_buf_len(&c->in))
+        if (!_sl_next_head(c))
+            break;
+    c->processing = false;
+    bool between = c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD;
+    if (between && c->stream.eof)
+        sl_conn_close(c);
+    else if (between && !sl_buf_len(&c->in))
+        sl_bufpool_return(&c->w->bufs, &c->in);
+}
+
+void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next)
+{
+    c->ex = NULL;
+    bool unread = sl_buf_len(&c->in) > 0;
+    bool last = next == SL_CONN_FINISH || c->w->draining || c->bind->fd < 0 || (c->stream.eof && !unread);
+    sl_conn_resume(c);
+    _sl_release_full(c);
+    if (next == SL_CONN_ABORT) {
+        sl_conn_close(c);
+    } else if (next == SL_CONN_DRAIN || (last && unread)) {
+        _sl_linger(c);
+    } else if (last) {
+        sl_conn_close(c);
+    } else {
+        _sl_set_state(c, SL_CONN_IDLE);
+        c->scanned = 0;
+        sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.idle);
+        _sl_process(c);
+    }
+}
+
+void sl_conn_drain(struct sl_conn *c)
+{
+    if (c->state == SL_CONN_IDLE)
+        sl_conn_close(c);
+}
+
+/* ---- deadlines, and the beginning */
+
+static void _sl_on_timer(struct sl_timer *t)
+{
+    struct sl_conn *c = SL_CONTAINER_OF(t, struct sl_conn, timer);
+    if (c->state == SL_CONN_EXCHANGE)
+        return;
+    if (c->state == SL_CONN_HANDSHAKE || c->state == SL_CONN_HEAD)
+        c->counters->timeouts++;
+    if (c->state == SL_CONN_HANDSHAKE)
+        c->counters->handshake_failures++;
+    if (c->state != SL_CONN_HEAD) {
+        sl_conn_close(c);
+        return;
+    }
+    _sl_set_state(c, SL_CONN_EXCHANGE);
+    c->counters->requests++;
+    sl_exchange_head_timeout(c);
+}
+
+void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
+{
+    struct sl_conn *c = calloc(1, sizeof(*c));
+    SSL *ssl = b->tls ? sl_tls_accept_new(b->tls) : NULL;
+    if (!c || (b->tls && !ssl)) {
+        free(c);
+        SSL_free(ssl);
+        (void)close(fd);
+        b->counters->refused++;
+        return;
+    }
+    b->refs++;
+    b->active++;
+    *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters};
+    c->state = ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
+    c->peer_ip = sl_sockaddr_ip(peer);
+    if (c->peer_ip.family)
+        (void)sl_ip_text(&c->peer_ip, c->peer_text);
+    else
+        (void)strcpy(c->peer_text, "unix");
+    c->counters->connections++;
+    c->counters->active++;
+    c->stream.on_readable = _sl_on_readable;
+    c->stream.on_writable = _sl_on_writable;
+    sl_timer_init(&c->timer, _sl_on_timer);
+    sl_list_push_back(&b->w->conns, &c->node);
+    sl_stream_open(&c->stream, &b->w->loop, fd, ssl);
+    uint64_t wait = ssl ? b->listener->timeouts.handshake : b->listener->timeouts.headers;
+    sl_timer_set(&b->w->loop, &c->timer, b->w->loop.now + wait);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's connection: bytes in and out, and one exchange at a time. Knows nothing of routes.
+ *
+ *   HANDSHAKE -> IDLE <-> HEAD -> EXCHANGE -> IDLE | LINGER | CLOSED
+ *
+ * IDLE holds no buffer. LINGER: the answer is sent, FIN too, and what the client still sends is thrown away
+ * for a while, since closing on unread bytes would send a RST that can overtake the answer (RFC 9112
+ * section 9.6).
+ */
+#ifndef SL_GATEWAY_CONN_PRIV_H
+#define SL_GATEWAY_CONN_PRIV_H
+
+#include "gateway/worker_priv.h"
+
+#define SL_OUT_HIGH   (64 * 1024) /* unsent bytes to a side at which reading from the other one stops */
+#define SL_OUT_LOW    (SL_OUT_HIGH / 2)
+#define SL_LINGER_NS  (2 * SL_NS_PER_SEC)
+#define SL_LINGER_MAX (256 * 1024)
+
+enum sl_conn_state {
+    SL_CONN_HANDSHAKE,
+    SL_CONN_IDLE,
+    SL_CONN_HEAD,
+    SL_CONN_EXCHANGE,
+    SL_CONN_LINGER,
+    SL_CONN_CLOSED,
+    SL_CONN_STATES
+};
+const char *sl_conn_state_name(enum sl_conn_state s);
+bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to);
+
+struct sl_conn {
+    struct sl_stream stream;
+    enum sl_conn_state state;
+    struct sl_worker *w;
+    struct sl_bind *bind; /* one reference */
+    struct sl_list node;
+    struct sl_timer timer; /* handshake, head, idle, linger; the exchange has its own */
+    struct sl_deferred deferred;
+    struct sl_sockaddr peer;
+    struct sl_ip peer_ip;
+    char peer_text[SL_IP_STRLEN];
+    struct sl_buf in, out;
+    size_t scanned;         /* bytes of in that hold no end of a head */
+    size_t discarded;       /* while lingering */
+    struct sl_exchange *ex; /* in EXCHANGE, else NULL */
+    struct sl_listener_counters *counters;
+    bool processing;      /* sl_conn_process is on the stack */
+    bool full;            /* holds reading: in has no room */
+    bool paused;          /* holds reading: the exchange asked for it */
+    bool reset;           /* end with RST */
+    bool mixed;           /* more than one identity has succeeded here */
+    uint64_t identity;    /* that succeeded last; 0: none */
+    uint64_t identity_ns; /* when that was written down */
+    uint32_t tag;         /* consumer slot in the socket's storage, + 1; 0: none */
+};
+
+/* Takes fd; on failure it is closed. */
+void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer);
+/* At once; an exchange under way hears of it. */
+void sl_conn_close(struct sl_conn *c);
+/* The buffer to write to the client, with memory; NULL when memory is out. */
+struct sl_buf *sl_conn_out(struct sl_conn *c);
+/* 0 all sent, 1 some is left (sl_exchange_client_writable comes), -errno the client is gone. */
+int sl_conn_flush(struct sl_conn *c);
+/* Backpressure of the exchange on the client. */
+void sl_conn_pause(struct sl_conn *c);
+void sl_conn_resume(struct sl_conn *c);
+/* The exchange is over: keep the connection, or close it (DRAIN: by way of LINGER). */
+enum sl_conn_next { SL_CONN_KEEP, SL_CONN_FINISH, SL_CONN_DRAIN, SL_CONN_ABORT };
+void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next);
+/* Idle connections are closed; others at the end of their exchange. */
+void sl_conn_drain(struct sl_conn *c);
+
+#endif

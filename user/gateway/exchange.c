@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a request, from its head to its last byte: sl_exchange_begin parses it and finds its route,
+ * _sl_run runs the route's stages, of which the last one answers or forwards; then the bodies flow (relay.c)
+ * until sl_exchange_complete; _sl_end counts it, logs it and gives the connection back.
+ *
+ * Invariant: conn->ex == ex while state is neither FREE nor DONE. An exchange that is DONE is not touched
+ * again until the end of the turn, when it goes back to the store.
+ */
+#include "gateway/exchange_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define SL_SPARE_EXCHANGES 1024
+
+/* ---- states */
+
+const char *sl_exchange_state_name(enum sl_exchange_state s)
+{
+    static const char *const names[] = {"free",     "stages",    "connecting", "sending",
+                                        "awaiting", "streaming", "flushing",   "done"};
+    return s < SL_EX_STATES ? names[s] : "?";
+}
+
+bool sl_exchange_edge(enum sl_exchange_state from, enum sl_exchange_state to)
+{
+    static const unsigned legal[SL_EX_STATES] = {
+        [SL_EX_FREE] = 1u << SL_EX_STAGES,
+        [SL_EX_STAGES] =
+            1u << SL_EX_CONNECTING | 1u << SL_EX_SENDING | 1u << SL_EX_FLUSHING | 1u << SL_EX_DONE,
+        [SL_EX_CONNECTING] = 1u << SL_EX_SENDING | 1u << SL_EX_FLUSHING | 1u << SL_EX_DONE,
+        /* back to CONNECTING: the one free retry */
+        [SL_EX_SENDING] = 1u << SL_EX_AWAITING | 1u << SL_EX_STREAMING | 1u << SL_EX_CONNECTING |
+                          1u << SL_EX_FLUSHING | 1u << SL_EX_DONE,
+        [SL_EX_AWAITING] =
+            1u << SL_EX_STREAMING | 1u << SL_EX_CONNECTING | 1u << SL_EX_FLUSHING | 1u << SL_EX_DONE,
+        [SL_EX_STREAMING] = 1u << SL_EX_FLUSHING | 1u << SL_EX_DONE,
+        [SL_EX_FLUSHING] = 1u << SL_EX_DONE,
+        [SL_EX_DONE] = 1u << SL_EX_FREE,
+    };
+    return legal[from] >> to & 1;
+}
+
+void sl_exchange_set_state(struct sl_exchange *ex, enum sl_exchange_state to)
+{
+    assert(sl_exchange_edge(ex->state, to));
+    ex->state = to;
+}
+
+/* ---- the store */
+
+static void _sl_on_timer(struct sl_timer *t);
+
+static struct sl_exchange *_sl_get(struct sl_worker *w)
+{
+    struct sl_exchange *ex = w->spare_exchanges;
+    if (ex) {
+        w->spare_exchanges = ex->next_spare;
+        w->n_spare--;
+        return ex;
+    }
+    ex = calloc(1, sizeof(*ex));
+    if (!ex)
+        return NULL;
+    ex->w = w;
+    sl_arena_init(&ex->arena, 8192);
+    sl_timer_init(&ex->timer, _sl_on_timer);
+    return ex;
+}
+
+static void _sl_discard(struct sl_exchange *ex)
+{
+    sl_timer_stop(&ex->w->loop, &ex->timer);
+    sl_arena_free(&ex->arena);
+    free(ex);
+}
+
+/* Back to the store, as new but for its arena's block and its place in the timer wheel. */
+static void _sl_put(struct sl_deferred *d)
+{
+    struct sl_exchange *ex = SL_CONTAINER_OF(d, struct sl_exchange, deferred);
+    struct sl_worker *w = ex->w;
+    sl_exchange_set_state(ex, SL_EX_FREE);
+    sl_bufpool_return(&w->bufs, &ex->head);
+    sl_bufpool_return(&w->bufs, &ex->req_out);
+    if (ex->identity)
+        sl_identity_unref(ex->identity);
+    sl_gw_config_unref(ex->config);
+    sl_arena_reset(&ex->arena);
+    if (w->n_spare >= SL_SPARE_EXCHANGES) {
+        _sl_discard(ex);
+        return;
+    }
+    struct sl_arena arena = ex->arena;
+    memset(ex, 0, offsetof(struct sl_exchange, timer));
+    memset((char *)ex + offsetof(struct sl_exchange, waiting), 0,
+           sizeof(*ex) - offsetof(struct sl_exchange, waiting));
+    ex->arena = arena;
+    ex->w = w;
+    ex->next_spare = w->spare_exchanges;
+    w->spare_exchanges = ex;
+    w->n_spare++;
+}
+
+void sl_exchanges_free_spare(struct sl_worker *w)
+{
+    while (w->spare_exchanges) {
+        struct sl_exchange *ex = w->spare_exchanges;
+        w->spare_exchanges = ex->next_spare;
+        _sl_discard(ex);
+    }
+    w->n_spare = 0;
+}
+
+/* ---- the beginning */
+
+static struct sl_exchange *_sl_new(struct sl_conn *c)
+{
+    struct sl_worker *w = c->w;
+    struct sl_exchange *ex = _sl_get(w);
+    if (!ex) {
+        sl_conn_exchange_done(c, SL_CONN_ABORT);
+        return NULL;
+    }
+    sl_exchange_set_state(ex, SL_EX_STAGES);
+    ex->conn = c;
+    c->ex = ex;
+    ex->config = sl_gw_config_ref(c->bind->config);
+    ex->listener = c->bind->listener;
+    ex->tier = ex->config->snapshot->anonymous;
+    ex->started = w->loop.now;
+    ex->close = w->draining || c->bind->fd < 0;
+    ex->replayable = true;
+    return ex;
+}
+
+/* The head's buffer becomes the exchange's, since slices point into it; what came behind it gets another. */
+static int _sl_take_head(struct sl_exchange *ex, size_t head_len)
+{
+    struct sl_conn *c = ex->conn;
+    ex->head = c->in;
+    c->in = (struct sl_buf){0};
+    size_t rest = sl_buf_len(&ex->head) - head_len;
+    if (!rest)
+        return 0;
+    int r = sl_bufpool_lend(&ex->w->bufs, &c->in);
+    return r < 0 ? r : sl_buf_append(&c->in, sl_buf_data(&ex->head) + head_len, rest);
+}
+
+static enum sl_proxy_reason _sl_why_of(enum sl_h1_error e)
+{
+    switch (sl_h1_error_status(e)) {
+    case 405:
+        return SL_WHY_METHOD_NOT_ALLOWED;
+    case 414:
+        return SL_WHY_TARGET_TOO_LONG;
+    case 417:
+        return SL_WHY_EXPECTATION_FAILED;
+    case 431:
+        return SL_WHY_HEADERS_TOO_LARGE;
+    case 503:
+        return SL_WHY_OVERLOADED;
+    case 505:
+        return SL_WHY_VERSION_NOT_SUPPORTED;
+    default:
+        return SL_WHY_BAD_REQUEST;
+    }
+}
+
+/* Nothing after such a head can be told apart: the connection ends. */
+static void _sl_refuse(struct sl_exchange *ex, enum sl_h1_error e)
+{
+    ex->close = ex->linger = true;
+    ex->conn->counters->malformed++;
+    sl_request_client(ex);
+    if (sl_request_correlate(ex) < 0) {
+        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return;
+    }
+    (void)sl_respond_problem(ex, _sl_why_of(e), sl_h1_error_status(e), sl_h1_error_text(e));
+}
+
+void sl_exchange_refuse_head(struct sl_conn *c, enum sl_h1_error e)
+{
+    struct sl_exchange *ex = _sl_new(c);
+    if (ex)
+        _sl_refuse(ex, e);
+}
+
+void sl_exchange_head_timeout(struct sl_conn *c)
+{
+    struct sl_exchange *ex = _sl_new(c);
+    if (!ex)
+        return;
+    ex->close = ex->linger = true;
+    sl_request_client(ex);
+    if (sl_request_correlate(ex) < 0)
+        sl_exchange_abort(ex, SL_WHY_REQUEST_TIMEOUT, "out of memory");
+    else
+        (void)sl_respond_problem(ex, SL_WHY_REQUEST_TIMEOUT, 408, "the request's head took too long");
+}
+
+static enum sl_stage_result _sl_not_allowed(struct sl_exchange *ex, uint32_t methods)
+{
+    char *allow = sl_arena_alloc(&ex->arena, 128);
+    size_t n = 0;
+    for (unsigned m = 1; allow && m < SL_METHOD_COUNT; m++) {
+        struct sl_slice name = sl_slice_str(sl_method_name(m));
+        if (!(methods >> m & 1) || n + name.n + 2 > 128)
+            continue;
+        if (n) {
+            memcpy(allow + n, ", ", 2);
+            n += 2;
+        }
+        memcpy(allow + n, name.p, name.n);
+        n += name.n;
+    }
+    /* an empty Allow is legal (RFC 9110 section 10.2.1): only methods without a name are routed here */
+    if (!allow || sl_headers_add(&ex->res.headers, &ex->arena, SL_S("Allow"), sl_slice(allow, n)) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return sl_respond_problem(ex, SL_WHY_METHOD_NOT_ALLOWED, 405, "the resource does not have this method");
+}
+
+/* Finds the route and its chain; RESPOND where it is answered already. */
+static enum sl_stage_result _sl_route(struct sl_exchange *ex)
+{
+    if (ex->listener->redirect_https) {
+        ex->stage = sl_chain_redirect_https;
+        return SL_STAGE_NEXT;
+    }
+    uint32_t index = 0, methods = 0;
+    switch (sl_router_match(ex->config->policy->router, &ex->req, &index, &methods)) {
+    case SL_ROUTE_FOUND:
+        ex->route = &ex->config->routes[index];
+        ex->stage = ex->route->chain;
+        ex->total_at = ex->started + ex->route->policy->route->timeouts.total;
+        ex->body_limit = SL_MIN(ex->listener->limits.body, ex->route->policy->route->request_body);
+        return SL_STAGE_NEXT;
+    case SL_ROUTE_METHOD:
+        return _sl_not_allowed(ex, methods);
+    default:
+        return sl_respond_problem(ex, SL_WHY_NO_ROUTE, 404, "no route takes this request");
+    }
+}
+
+static void _sl_run(struct sl_exchange *ex)
+{
+    while (*ex->stage) {
+        sl_stage stage = *ex->stage++;
+        if (stage(ex) != SL_STAGE_NEXT)
+            return; /* RESPOND: ex may be done already; WAIT: it goes on when something happens */
+    }
+    assert(!"a chain ends in a stage that answers or forwards");
+}
+
+void sl_exchange_continue(struct sl_exchange *ex)
+{
+    if (ex->state == SL_EX_STAGES)
+        _sl_run(ex);
+}
+
+void sl_exchange_begin(struct sl_conn *c, size_t head_len)
+{
+    struct sl_exchange *ex = _sl_new(c);
+    if (!ex)
+        return;
+    if (_sl_take_head(ex, head_len) < 0) {
+        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return;
+    }
+    const struct sl_listener *l = ex->listener;
+    struct sl_h1_limits limits = {
+        .head = l->limits.headers, .header_count = l->limits.header_count, .target = l->limits.headers};
+    struct sl_slice head = sl_slice(sl_buf_data(&ex->head), head_len);
+    enum sl_h1_error e = sl_h1_parse_request(&ex->arena, head, &limits, &ex->req);
+    if (e != SL_H1_OK) {
+        _sl_refuse(ex, e);
+        return;
+    }
+    ex->close |= !ex->req.keep_alive || ex->req.minor == 0;
+    ex->log_path = ex->req.path;
+    ex->body_limit = l->limits.body;
+    sl_h1_body_init(&ex->req_body, ex->req.framing, ex->req.content_length);
+    sl_request_client(ex);
+    if (sl_request_correlate(ex) < 0 || sl_request_prepare(ex) < 0) {
+        (void)sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+        return;
+    }
+    if (_sl_route(ex) == SL_STAGE_NEXT)
+        _sl_run(ex);
+}
+
+/* ---- the end */
+
+static void _sl_end(struct sl_exchange *ex, enum sl_conn_next next)
+{
+    struct sl_conn *c = SL_TAKE_PTR(ex->conn);
+    if (ex->up)
+        sl_forward_release(ex, false);
+    sl_exchange_set_state(ex, SL_EX_DONE);
+    ex->timer.at = 0;
+    ex->conn = c; /* for the account's addresses */
+    sl_account(ex);
+    ex->conn = NULL;
+    sl_loop_defer(&ex->w->loop, &ex->deferred, _sl_put);
+    if (c->ex == ex)
+        sl_conn_exchange_done(c, next);
+}
+
+/* A body that is there already is thrown away, so that a small refused POST need not cost the connection. */
+void sl_exchange_settle_request(struct sl_exchange *ex)
+{
+    struct sl_buf *in = &ex->conn->in;
+    while (!ex->close && !ex->req_body.done && sl_buf_len(in)) {
+        size_t used = 0;
+        struct sl_slice data;
+        if (sl_h1_body_feed(&ex->req_body, sl_buf_slice(in), &used, &data) != SL_H1_OK || !used)
+            break;
+        sl_buf_consume(in, used);
+    }
+    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
+        ex->close = ex->linger = true;
+}
+
+static void _sl_after_flush(struct sl_exchange *ex, int flushed)
+{
+    if (flushed < 0)
+        sl_conn_close(ex->conn); /* comes back as sl_exchange_client_gone */
+    else if (flushed == 0)
+        _sl_end(ex, ex->conn->reset ? SL_CONN_ABORT
+                    : ex->linger    ? SL_CONN_DRAIN
+                    : ex->close     ? SL_CONN_FINISH
+                                    : SL_CONN_KEEP);
+    else
+        sl_exchange_rearm(ex);
+}
+
+void sl_exchange_complete(struct sl_exchange *ex)
+{
+    sl_exchange_set_state(ex, SL_EX_FLUSHING);
+    _sl_after_flush(ex, sl_conn_flush(ex->conn));
+}
+
+void sl_exchange_abort(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail)
+{
+    ex->why = why;
+    ex->detail = detail;
+    ex->conn->reset = ex->head_sent; /* an answer cut short must not look like one that ended */
+    _sl_end(ex, SL_CONN_ABORT);
+}
+
+/* ---- what the connection tells */
+
+void sl_exchange_client_data(struct sl_exchange *ex)
+{
+    if (ex->up && ex->state >= SL_EX_SENDING && ex->state <= SL_EX_STREAMING && !ex->req_body.done)
+        (void)sl_relay_request(ex);
+}
+
+void sl_exchange_client_writable(struct sl_exchange *ex)
+{
+    int r = sl_conn_flush(ex->conn);
+    if (r < 0) {
+        sl_conn_close(ex->conn);
+        return;
+    }
+    if (ex->state == SL_EX_FLUSHING) {
+        _sl_after_flush(ex, r);
+        return;
+    }
+    if (ex->up_held && sl_buf_len(&ex->conn->out) <= SL_OUT_LOW) {
+        ex->up_held = false;
+        sl_stream_release(&ex->up->stream);
+    }
+    sl_exchange_rearm(ex);
+}
+
+/* A client may finish sending and still wait for its answer (RFC 9112 section 9.6), but not inside its
+ * request. */
+void sl_exchange_client_eof(struct sl_exchange *ex)
+{
+    bool inside = !ex->req_body.done && ex->req.framing != SL_FRAMING_NONE;
+    if (inside && !sl_buf_len(&ex->conn->in) && ex->state != SL_EX_FLUSHING)
+        sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
+}
+
+void sl_exchange_client_gone(struct sl_exchange *ex)
+{
+    if (ex->state != SL_EX_FLUSHING || ex->why == SL_WHY_NONE) {
+        ex->why = SL_WHY_CLIENT_GONE;
+        ex->detail = "the client closed its connection";
+    }
+    _sl_end(ex, SL_CONN_ABORT);
+}
+
+/* ---- deadlines */
+
+void sl_exchange_rearm(struct sl_exchange *ex)
+{
+    const struct sl_route *r = ex->route ? ex->route->policy->route : NULL;
+    uint64_t wait = 0;
+    ex->waiting = SL_WAIT_NONE;
+    if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && sl_buf_len(&ex->conn->out))) {
+        ex->waiting = SL_WAIT_CLIENT_READ;
+        wait = r ? r->timeouts.idle : ex->listener->timeouts.body;
+    } else if (ex->state == SL_EX_SENDING && sl_buf_len(&ex->req_out) == ex->req_sent) {
+        ex->waiting = SL_WAIT_CLIENT_BODY;
+        wait = ex->listener->timeouts.body;
+    } else if (ex->state >= SL_EX_SENDING && r) {
+        ex->waiting = SL_WAIT_UPSTREAM;
+        wait = ex->state == SL_EX_AWAITING ? r->timeouts.first_byte : r->timeouts.idle;
+    }
+    uint64_t at = wait ? ex->w->loop.now + wait : 0;
+    if (ex->total_at && (!at || ex->total_at < at))
+        at = ex->total_at;
+    sl_timer_set(&ex->w->loop, &ex->timer, at);
+}
+
+static void _sl_on_timer(struct sl_timer *t)
+{
+    struct sl_exchange *ex = SL_CONTAINER_OF(t, struct sl_exchange, timer);
+    if (ex->state == SL_EX_FREE || ex->state == SL_EX_DONE)
+        return;
+    ex->conn->counters->timeouts++;
+    bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;
+    enum sl_proxy_reason why = client ? SL_WHY_REQUEST_TIMEOUT : SL_WHY_UPSTREAM_TIMEOUT;
+    if (!client && ex->route && ex->route->group)
+        sl_group_counters(ex->route->group)->timeouts++;
+    if (ex->head_sent) {
+        sl_exchange_abort(ex, why, client ? "the client stopped reading" : "the upstream stopped sending");
+        return;
+    }
+    sl_forward_release(ex, false);
+    ex->close = true;
+    if (client)
+        (void)sl_respond_problem(ex, why, 408, "the request's body took too long");
+    else
+        (void)sl_respond_problem(ex, why, 504, "the upstream took too long");
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An exchange: one request and its answer. exchange.c tells its life from top to bottom; the other files are
+ * its parts: stages.c what a route does with it, forward.c the upstream's side, relay.c the bodies, respond.c
+ * answers of our own, account.c what is counted and logged at the end.
+ */
+#ifndef SL_GATEWAY_EXCHANGE_PRIV_H
+#define SL_GATEWAY_EXCHANGE_PRIV_H
+
+#include "gateway/conn_priv.h"
+#include "http/h1.h"
+
+enum sl_exchange_state {
+    SL_EX_FREE,       /* in the worker's store */
+    SL_EX_STAGES,     /* runs through its chain */
+    SL_EX_CONNECTING, /* waits for a connection to the upstream */
+    SL_EX_SENDING,    /* the request goes out; nothing has come back */
+    SL_EX_AWAITING,   /* the request is out; nothing has come back */
+    SL_EX_STREAMING,  /* the upstream's head is passed on; the bodies flow */
+    SL_EX_FLUSHING,   /* the whole answer is in the client's buffer */
+    SL_EX_DONE,       /* counted and logged; goes back to the store at the end of the turn */
+    SL_EX_STATES
+};
+const char *sl_exchange_state_name(enum sl_exchange_state s);
+bool sl_exchange_edge(enum sl_exchange_state from, enum sl_exchange_state to);
+
+/* Whom the exchange waits for, and so what its deadline means. */
+enum sl_wait { SL_WAIT_NONE, SL_WAIT_CLIENT_BODY, SL_WAIT_CLIENT_READ, SL_WAIT_UPSTREAM };
+
+struct sl_exchange {
+    enum sl_exchange_state state;
+    struct sl_worker *w;
+    struct sl_conn *conn;               /* NULL once done */
+    struct sl_gw_config *config;        /* one reference */
+    const struct sl_listener *listener; /* of config */
+    const struct sl_gw_route *route;    /* NULL: none found */
+    const sl_stage *stage;              /* the one that runs next */
+    struct sl_arena arena;
+    struct sl_buf head; /* the request's head; slices point into it */
+    struct sl_request req;
+    struct sl_response res;
+    struct sl_h1_body req_body, res_body;
+    uint64_t body_limit;
+
+    struct sl_ip client_ip; /* behind trusted proxies */
+    struct sl_slice client_text;
+    bool peer_trusted;
+    struct sl_slice correlation_id, request_id; /* request_id: p NULL until asked for */
+    struct sl_slice log_path;                   /* as it was routed, before any rewrite */
+
+    struct sl_identity *identity; /* one reference, or NULL */
+    const struct sl_tier *tier;
+    struct sl_limit_set *limits[4];
+    size_t n_limits;
+    struct sl_limit_verdict verdict;
+
+    struct sl_upconn *up; /* NULL: none */
+    struct sl_attempts attempts;
+    struct sl_buf req_out; /* bytes for the upstream */
+    size_t req_sent;       /* of them, while replayable keeps them all */
+    bool replayable, replayed;
+    unsigned retries; /* other targets and the replay */
+    bool up_keep;     /* the upstream's connection may serve another exchange */
+    size_t scanned;   /* bytes of the answer that hold no end of a head */
+    bool up_held;     /* reading from the upstream is held: the client is slow */
+    bool expect_sent; /* 100 Continue */
+    bool chunked_out; /* the client gets chunks */
+    bool close;       /* the client's connection ends with this exchange */
+    bool linger;      /* and what the client still sends is read away first */
+    bool send_failed; /* the upstream takes no more; what it said before that may still come */
+    bool head_sent;   /* of the answer */
+
+    enum sl_proxy_reason why; /* SL_WHY_NONE: the upstream answered */
+    const char *detail;
+    uint16_t status;
+    struct sl_timer timer;
+    enum sl_wait waiting;
+    uint64_t total_at; /* 0: not routed yet */
+    uint64_t started, up_started, first_byte;
+    uint64_t bytes_in, bytes_out; /* bodies */
+    const char *target;
+    struct sl_exchange *next_spare;
+    struct sl_deferred deferred;
+};
+
+/* ---- exchange.c */
+/* The head in c->in is complete, head_len bytes: takes it over. c->ex is set unless memory is out. */
+void sl_exchange_begin(struct sl_conn *c, size_t head_len);
+/* A head that cannot be: answers and closes. */
+void sl_exchange_refuse_head(struct sl_conn *c, enum sl_h1_error e);
+/* The client stalled inside its head: 408. */
+void sl_exchange_head_timeout(struct sl_conn *c);
+/* The one place where the state moves; asserts the legal edges. */
+void sl_exchange_set_state(struct sl_exchange *ex, enum sl_exchange_state to);
+/* Goes on after WAIT. */
+void sl_exchange_continue(struct sl_exchange *ex);
+/* Sets the deadline for what it waits for now; called after every progress. */
+void sl_exchange_rearm(struct sl_exchange *ex);
+/* Called before an answer's head is written: sets close where the request's rest is still to come. */
+void sl_exchange_settle_request(struct sl_exchange *ex);
+/* The answer is whole and in the client's buffer: sends it, and ends with the last byte. */
+void sl_exchange_complete(struct sl_exchange *ex);
+/* The answer cannot be completed: the client sees its connection end. */
+void sl_exchange_abort(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail);
+/* What the connection tells it. */
+void sl_exchange_client_data(struct sl_exchange *ex);
+void sl_exchange_client_writable(struct sl_exchange *ex);
+void sl_exchange_client_eof(struct sl_exchange *ex);
+void sl_exchange_client_gone(struct sl_exchange *ex);
+void sl_exchanges_free_spare(struct sl_worker *w);
+
+/* ---- request.c: what the gateway makes of a request before and after the route */
+/* The client's address, looking through trusted proxies from the right. */
+void sl_request_client(struct sl_exchange *ex);
+/* Takes over or makes the correlation id. 0 or -ENOMEM. */
+int sl_request_correlate(struct sl_exchange *ex);
+/* Hop-by-hop out, forwarding fields and correlation id in. 0 or -ENOMEM. */
+int sl_request_prepare(struct sl_exchange *ex);
+struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex);
+
+/* ---- stages.c */
+void sl_route_compile(struct sl_gw_route *r);
+extern const sl_stage sl_chain_redirect_https[];
+
+/* ---- forward.c */
+enum sl_stage_result sl_forward_begin(struct sl_exchange *ex);
+/* Sends what is in req_out. */
+void sl_forward_flush(struct sl_exchange *ex);
+void sl_forward_release(struct sl_exchange *ex, bool reuse);
+/* The upstream failed before its head came: another try where that is safe, else an answer of our own. */
+void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail);
+
+/* ---- relay.c */
+/* Client's body bytes into req_out, as far as there is room. -errno: answered or aborted, ex is not to be
+ * touched. */
+int sl_relay_request(struct sl_exchange *ex);
+/* The upstream is readable inside its answer's body. */
+void sl_relay_response(struct sl_exchange *ex);
+/* What of the answer is in the upstream's buffer goes on to the client. */
+void sl_relay_answer(struct sl_exchange *ex);
+
+/* ---- respond.c */
+/* Answers with a problem (RFC 9457) of that reason; headers already in ex->res stay. */
+enum sl_stage_result sl_respond_problem(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status,
+                                        const char *detail);
+/* Answers with status, headers in ex->res and body. */
+enum sl_stage_result sl_respond(struct sl_exchange *ex, unsigned status, struct sl_slice body);
+/* Adds to ex->res what every answer carries: correlation id, limits, the route's response transforms. */
+int sl_respond_decorate(struct sl_exchange *ex, const struct sl_transform *extra);
+
+/* ---- escalate.c */
+/* A request was refused by a limit: counts it, and asks for a penalty where the tier says so. */
+void sl_escalate_rejected(struct sl_exchange *ex);
+/* A request succeeded: remembered for the NAT guard. */
+void sl_escalate_succeeded(struct sl_exchange *ex);
+
+/* ---- account.c */
+void sl_account(struct sl_exchange *ex);
+
+#endif

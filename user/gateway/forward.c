@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The upstream's side of an exchange: a connection, the request, the head of the answer, and what happens
+ * when one of them fails. Invariant: while replayable, req_out holds every byte that went out, so that the
+ * request can be sent once more; the first byte of an answer ends that.
+ */
+#include "gateway/exchange_priv.h"
+
+#include <errno.h>
+
+/* Heads of upstreams are bounded as well: their cap is not a client's business. */
+static const struct sl_h1_limits _sl_upstream_limits = {.head = 64 * 1024, .header_count = 256, .target = 0};
+
+static void _sl_on_connected(struct sl_upconn *u, int error);
+static void _sl_on_readable(struct sl_upconn *u);
+static void _sl_on_writable(struct sl_upconn *u);
+static const struct sl_upconn_ops _sl_ops = {
+    .connected = _sl_on_connected, .readable = _sl_on_readable, .writable = _sl_on_writable};
+
+/* ---- connect */
+
+static void _sl_start(struct sl_exchange *ex)
+{
+    struct sl_conn *c = ex->conn;
+    sl_exchange_set_state(ex, SL_EX_SENDING);
+    ex->target = sl_upconn_target(ex->up);
+    ex->up_started = ex->w->loop.now;
+    sl_upconn_counters(ex->up)->requests++;
+    if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE) {
+        sl_forward_flush(ex);
+        return;
+    }
+    if (ex->req.expect_continue && !ex->expect_sent && !sl_buf_len(&c->in)) {
+        struct sl_buf *out = sl_conn_out(c); /* RFC 9110 section 10.1.1: now the body will be read */
+        ex->expect_sent = true;
+        if (!out || sl_buf_append_slice(out, SL_S("HTTP/1.1 100 Continue\r\n\r\n")) < 0 ||
+            sl_conn_flush(c) < 0) {
+            sl_conn_close(c);
+            return;
+        }
+    }
+    (void)sl_relay_request(ex);
+}
+
+static enum sl_stage_result _sl_no_connection(struct sl_exchange *ex, int error)
+{
+    switch (error) {
+    case -EBUSY:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_OVERLOADED, 503,
+                                  "too many requests wait for the upstream");
+    case -ETIMEDOUT:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_TIMEOUT, 504, "the upstream cannot be reached in time");
+    case -EPROTO:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_TLS, 502, "the upstream's TLS handshake failed");
+    default:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_CONNECT, 502, "the upstream cannot be reached");
+    }
+}
+
+/* fresh: a new connection, since a kept one has just let us down. */
+static enum sl_stage_result _sl_connect(struct sl_exchange *ex, bool fresh)
+{
+    struct sl_group *g = ex->route->group;
+    uint64_t timeout = ex->route->policy->route->timeouts.connect;
+    int r;
+    do
+        r = sl_group_connect(g, &ex->attempts, timeout, fresh, &_sl_ops, ex, &ex->up);
+    while (r < 0 && r != -EBUSY && ex->attempts.tries < 2 && sl_group_size(g) > 1);
+    if (r < 0)
+        return _sl_no_connection(ex, r);
+    if (r > 0) {
+        _sl_start(ex);
+        return SL_STAGE_WAIT;
+    }
+    if (ex->state != SL_EX_CONNECTING)
+        sl_exchange_set_state(ex, SL_EX_CONNECTING);
+    sl_exchange_rearm(ex);
+    return SL_STAGE_WAIT;
+}
+
+enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
+{
+    if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 || sl_h1_write_request(&ex->req_out, &ex->req) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return _sl_connect(ex, false);
+}
+
+static void _sl_on_connected(struct sl_upconn *u, int error)
+{
+    struct sl_exchange *ex = u->owner;
+    if (error == 0) {
+        _sl_start(ex);
+        return;
+    }
+    ex->attempts.failed = u->pool;
+    sl_forward_release(ex, false);
+    if (ex->attempts.tries < 2 && sl_group_size(ex->route->group) > 1) {
+        sl_group_counters(ex->route->group)->retries++;
+        ex->retries++;
+        (void)_sl_connect(ex, false);
+    } else {
+        (void)_sl_no_connection(ex, error);
+    }
+}
+
+void sl_forward_release(struct sl_exchange *ex, bool reuse)
+{
+    struct sl_upconn *u = SL_TAKE_PTR(ex->up);
+    if (!u)
+        return;
+    if (ex->up_held) {
+        ex->up_held = false;
+        sl_stream_release(&u->stream);
+    }
+    sl_upconn_release(u, reuse);
+}
+
+/* ---- send */
+
+static void _sl_all_sent(struct sl_exchange *ex)
+{
+    bool over = ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
+    if (!ex->replayable)
+        sl_bufpool_return(&ex->w->bufs, &ex->req_out);
+    if (over && ex->state == SL_EX_SENDING)
+        sl_exchange_set_state(ex, SL_EX_AWAITING);
+    if (!over)
+        sl_conn_resume(ex->conn);
+}
+
+void sl_forward_flush(struct sl_exchange *ex)
+{
+    struct sl_stream *s = &ex->up->stream;
+    for (size_t want; !ex->send_failed && (want = sl_buf_len(&ex->req_out) - ex->req_sent) > 0;) {
+        ssize_t n = sl_stream_write(s, sl_buf_data(&ex->req_out) + ex->req_sent, want);
+        if (n < 0) { /* what the upstream had to say before it closed may be waiting: reading will tell */
+            ex->send_failed = true;
+            sl_stream_watch_write(s, false);
+            break;
+        }
+        if (ex->replayable)
+            ex->req_sent += (size_t)n;
+        else
+            sl_buf_consume(&ex->req_out, (size_t)n);
+        if (n == 0 || (!s->ssl && (size_t)n < want)) {
+            sl_stream_watch_write(s, true);
+            sl_exchange_rearm(ex);
+            return;
+        }
+    }
+    if (ev_is_active(&s->wr))
+        sl_stream_watch_write(s, false);
+    if (!ex->send_failed)
+        _sl_all_sent(ex);
+    sl_exchange_rearm(ex);
+}
+
+static void _sl_on_writable(struct sl_upconn *u)
+{
+    struct sl_exchange *ex = u->owner;
+    if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE)
+        sl_forward_flush(ex);
+    else
+        (void)sl_relay_request(ex);
+}
+
+/* ---- failure */
+
+/* RFC 9110 section 9.2.2 */
+static bool _sl_idempotent(enum sl_method m)
+{
+    return m == SL_METHOD_GET || m == SL_METHOD_HEAD || m == SL_METHOD_PUT || m == SL_METHOD_DELETE ||
+           m == SL_METHOD_OPTIONS || m == SL_METHOD_TRACE;
+}
+
+/*
+ * A kept connection may be closed by the upstream in the very moment in which it is used again. Nobody is to
+ * blame for that, so the request is sent once more on a new connection: where it may be repeated, or where
+ * the kernel says that not one byte of it arrived.
+ */
+static bool _sl_may_replay(const struct sl_exchange *ex)
+{
+    return ex->up && ex->up->reused && ex->replayable && !ex->replayed && !sl_buf_len(&ex->up->in) &&
+           (_sl_idempotent(ex->req.method) || sl_upconn_unread(ex->up));
+}
+
+void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail)
+{
+    bool replay = why == SL_WHY_UPSTREAM_RESET && _sl_may_replay(ex);
+    if (ex->up && why == SL_WHY_UPSTREAM_RESET)
+        sl_upconn_counters(ex->up)->resets++;
+    sl_forward_release(ex, false);
+    if (!replay) {
+        (void)sl_respond_problem(ex, why, 502, detail);
+        return;
+    }
+    sl_group_counters(ex->route->group)->retries++;
+    ex->replayed = true;
+    ex->retries++;
+    ex->attempts.tries = 0;
+    ex->send_failed = false;
+    ex->req_sent = 0;
+    (void)_sl_connect(ex, true);
+}
+
+/* ---- the head of the answer */
+
+static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
+{
+    struct sl_response *res = &ex->res;
+    sl_h1_body_init(&ex->res_body, res->framing, res->content_length);
+    ex->up_keep = res->keep_alive && res->framing != SL_FRAMING_EOF;
+    if (res->framing == SL_FRAMING_EOF || res->framing == SL_FRAMING_CHUNKED) {
+        ex->chunked_out = ex->req.minor >= 1;
+        res->framing = ex->chunked_out ? SL_FRAMING_CHUNKED : SL_FRAMING_EOF;
+        ex->close |= !ex->chunked_out;
+    }
+    sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
+    struct sl_buf *out = sl_conn_out(ex->conn);
+    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
+        ex->close = ex->linger = true; /* an answer before the request's end */
+    if (!out || sl_respond_decorate(ex, ex->route->policy->response) < 0 ||
+        sl_h1_write_response(out, res, ex->close) < 0)
+        return -ENOMEM;
+    sl_buf_consume(&ex->up->in, head_len);
+    return 0;
+}
+
+/* Takes one head off the buffer: 1 the answer has begun, 0 more is needed (or an interim answer was skipped:
+ * *again), or the exchange has failed and is gone (-1). */
+static int _sl_take_answer(struct sl_exchange *ex, bool *again)
+{
+    struct sl_buf *in = &ex->up->in;
+    ssize_t n = sl_h1_head_end(sl_buf_slice(in), &ex->scanned, &_sl_upstream_limits);
+    *again = false;
+    if (n == 0)
+        return 0;
+    ex->scanned = 0;
+    enum sl_h1_error e = n < 0 ? (enum sl_h1_error) - n : SL_H1_OK;
+    ex->res = (struct sl_response){0};
+    if (e == SL_H1_OK)
+        e = sl_h1_parse_response(&ex->arena, sl_slice(sl_buf_data(in), (size_t)n), &_sl_upstream_limits,
+                                 ex->req.method, &ex->res);
+    if (e != SL_H1_OK || ex->res.status == 101) { /* no upgrade was asked for */
+        ex->res = (struct sl_response){0};
+        sl_forward_failed(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's answer cannot be read");
+        return -1;
+    }
+    if (ex->res.status < 200) {
+        sl_buf_consume(in, (size_t)n);
+        *again = true;
+        return 0;
+    }
+    ex->first_byte = ex->w->loop.now;
+    sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);
+    sl_exchange_set_state(ex, SL_EX_STREAMING);
+    ex->replayable = false;
+    sl_buf_consume(&ex->req_out, ex->req_sent);
+    ex->req_sent = 0;
+    ex->status = ex->res.status;
+    ex->head_sent = true;
+    if (_sl_begin_answer(ex, (size_t)n) < 0) {
+        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return -1;
+    }
+    return 1;
+}
+
+static void _sl_read_answer(struct sl_exchange *ex)
+{
+    struct sl_upconn *u = ex->up;
+    if (sl_bufpool_lend(&ex->w->bufs, &u->in) < 0 || sl_buf_reserve(&u->in, 1) < 0) {
+        sl_forward_failed(ex, SL_WHY_OVERLOADED, "out of memory");
+        return;
+    }
+    ssize_t n = sl_stream_read(&u->stream, u->in.base + u->in.end, sl_buf_room(&u->in));
+    if (n == 0)
+        return;
+    if (n < 0) {
+        sl_forward_failed(ex, SL_WHY_UPSTREAM_RESET, "the upstream closed the connection without an answer");
+        return;
+    }
+    sl_buf_commit(&u->in, (size_t)n);
+    bool again = true;
+    int r = 0;
+    while (again && sl_buf_len(&u->in))
+        if ((r = _sl_take_answer(ex, &again)) != 0)
+            break;
+    if (r > 0)
+        sl_relay_answer(ex);
+}
+
+static void _sl_on_readable(struct sl_upconn *u)
+{
+    struct sl_exchange *ex = u->owner;
+    if (ex->state == SL_EX_STREAMING)
+        sl_relay_response(ex);
+    else
+        _sl_read_answer(ex);
+}

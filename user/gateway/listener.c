@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening sockets. Each worker has its own socket for each address (SO_REUSEPORT), handed over by the
+ * supervisor. On a reload a socket whose address stays keeps its place in the loop and takes the new
+ * settings, so that nothing in its accept queue is lost.
+ */
+#include "base/log.h"
+#include "gateway/conn_priv.h"
+#include "net/socket.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SL_ACCEPTS_A_TURN 64 /* then other connections have their turn */
+
+void sl_bind_unref(struct sl_bind *b)
+{
+    if (--b->refs)
+        return;
+    sl_gw_config_unref(b->config);
+    free(b);
+}
+
+/* limits.connections holds over all workers; each gets its share, rounded up. The kernel spreads connections
+ * evenly enough over SO_REUSEPORT sockets for that. */
+static bool _sl_is_full(const struct sl_bind *b)
+{
+    uint32_t workers = SL_MAX(b->w->args->counters.workers, 1u), active = 0;
+    uint32_t share = (b->listener->limits.connections + workers - 1) / workers;
+    sl_list_for_each (it, &b->w->binds) {
+        const struct sl_bind *other = SL_LIST_ENTRY(it, struct sl_bind, node);
+        if (other->listener == b->listener)
+            active += other->active;
+    }
+    return active >= share;
+}
+
+static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    (void)ev, (void)revents;
+    struct sl_bind *b = watcher->data;
+    for (int i = 0; i < SL_ACCEPTS_A_TURN && b->fd >= 0; i++) {
+        struct sl_sockaddr peer;
+        int fd = sl_socket_accept(b->fd, &peer);
+        if (fd == -ECONNABORTED || fd == -EINTR)
+            continue;
+        if (fd == -EMFILE || fd == -ENFILE)
+            sl_warn("listener %s: no descriptor left for a connection: raise the process's file limit",
+                    b->listener->name);
+        if (fd < 0)
+            return;
+        if (_sl_is_full(b)) {
+            b->counters->refused++;
+            sl_socket_reset_on_close(fd);
+            (void)close(fd);
+            continue;
+        }
+        sl_conn_accept(b, fd, &peer);
+    }
+}
+
+static void _sl_configure(struct sl_bind *b, struct sl_gw_config *c, size_t listener)
+{
+    struct sl_gw_config *old = b->config;
+    b->config = sl_gw_config_ref(c);
+    b->listener = &c->snapshot->listeners[listener];
+    b->tls = c->tls[listener];
+    b->counters = &b->w->counters->listeners[sl_slot(b->listener->slot, SL_COUNTER_LISTENERS)];
+    sl_gw_config_unref(old);
+}
+
+static struct sl_bind *_sl_find(struct sl_worker *w, const struct sl_sockaddr *a)
+{
+    sl_list_for_each (it, &w->binds) {
+        struct sl_bind *b = SL_LIST_ENTRY(it, struct sl_bind, node);
+        if (b->fd >= 0 && b->address.len == a->len && memcmp(&b->address.sa, &a->sa, a->len) == 0)
+            return b;
+    }
+    return NULL;
+}
+
+static struct sl_bind *_sl_bind_new(struct sl_worker *w, const struct sl_sockaddr *a, int fd)
+{
+    struct sl_bind *b = calloc(1, sizeof(*b));
+    if (!b)
+        return NULL;
+    *b = (struct sl_bind){.w = w, .refs = 1, .fd = fd, .address = *a};
+    ev_io_init(&b->watcher, _sl_on_accept, fd, EV_READ);
+    ev_set_priority(&b->watcher, EV_MINPRI); /* those who are in come first */
+    b->watcher.data = b;
+    sl_list_push_back(&w->binds, &b->node);
+    return b;
+}
+
+static void _sl_bind_close(struct sl_bind *b)
+{
+    if (b->fd < 0)
+        return;
+    _sl_on_accept(b->w->loop.ev, &b->watcher, 0); /* who got through the handshake is served */
+    ev_io_stop(b->w->loop.ev, &b->watcher);
+    (void)close(b->fd);
+    b->fd = -1;
+    sl_list_remove(&b->node);
+    sl_bind_unref(b);
+}
+
+static int _sl_apply_one(struct sl_worker *w, struct sl_gw_config *c, size_t listener,
+                         const struct sl_sockaddr *a, int fd)
+{
+    struct sl_bind *b = _sl_find(w, a);
+    if (b) {
+        (void)close(fd); /* a duplicate of the one we have */
+        _sl_configure(b, c, listener);
+        return 0;
+    }
+    b = _sl_bind_new(w, a, fd);
+    if (!b) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    _sl_configure(b, c, listener);
+    ev_io_start(w->loop.ev, &b->watcher);
+    return 0;
+}
+
+int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, size_t n_fds)
+{
+    size_t at = 0;
+    int r = 0;
+    for (size_t i = 0; i < c->snapshot->n_listeners; i++)
+        for (size_t k = 0; k < c->snapshot->listeners[i].n_bind && at < n_fds; k++) {
+            int e = _sl_apply_one(w, c, i, &c->snapshot->listeners[i].bind[k], fds[at++]);
+            r = e < 0 ? e : r;
+        }
+    for (; at < n_fds; at++)
+        (void)close(fds[at]);
+    sl_list_for_each_safe (it, &w->binds) {
+        struct sl_bind *b = SL_LIST_ENTRY(it, struct sl_bind, node);
+        if (b->config != c)
+            _sl_bind_close(b);
+    }
+    return r;
+}
+
+void sl_binds_close(struct sl_worker *w)
+{
+    sl_list_for_each_safe (it, &w->binds)
+        _sl_bind_close(SL_LIST_ENTRY(it, struct sl_bind, node));
+}

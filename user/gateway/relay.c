@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bodies, both ways, decoded and framed anew. Invariant (backpressure): no side is read while SL_OUT_HIGH
+ * bytes of its have not been taken by the other; reading goes on at half of that.
+ */
+#include "gateway/exchange_priv.h"
+
+#include <errno.h>
+
+#define SL_CHUNK_OVERHEAD 32 /* "SIZE\r\n" and "\r\n" */
+
+static int _sl_append(struct sl_buf *out, struct sl_slice data, bool chunked)
+{
+    if (!data.n)
+        return 0;
+    int r = sl_buf_reserve(out, data.n + SL_CHUNK_OVERHEAD);
+    if (r == 0 && chunked)
+        r = sl_h1_write_chunk_head(out, data.n);
+    if (r == 0)
+        r = sl_buf_append_slice(out, data);
+    if (r == 0 && chunked)
+        r = sl_buf_append_slice(out, SL_S("\r\n"));
+    return r;
+}
+
+/* ---- the request's body */
+
+/* The client's fault, or too much: an answer where none has begun, else the end. */
+static int _sl_bad_body(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status, const char *detail)
+{
+    if (ex->head_sent) {
+        sl_exchange_abort(ex, why, detail);
+        return -EPROTO;
+    }
+    sl_forward_release(ex, false);
+    ex->close = ex->linger = true;
+    (void)sl_respond_problem(ex, why, status, detail);
+    return -EPROTO;
+}
+
+/* Once more is to go out than one chunk holds, the request can no longer be sent again. */
+static void _sl_forget_sent(struct sl_exchange *ex, size_t coming)
+{
+    if (!ex->replayable || sl_buf_len(&ex->req_out) + coming + SL_CHUNK_OVERHEAD <= SL_CHUNK)
+        return;
+    ex->replayable = false;
+    sl_buf_consume(&ex->req_out, ex->req_sent);
+    ex->req_sent = 0;
+}
+
+static int _sl_take_body(struct sl_exchange *ex, struct sl_buf *in)
+{
+    size_t used = 0;
+    struct sl_slice data = SL_SLICE_NUL;
+    enum sl_h1_error e = sl_h1_body_feed(&ex->req_body, sl_buf_slice(in), &used, &data);
+    if (e != SL_H1_OK)
+        return _sl_bad_body(ex, SL_WHY_BAD_REQUEST, sl_h1_error_status(e), sl_h1_error_text(e));
+    ex->bytes_in += data.n;
+    if (ex->bytes_in > ex->body_limit)
+        return _sl_bad_body(ex, SL_WHY_BODY_TOO_LARGE, 413,
+                            "the request's body is larger than this route takes");
+    _sl_forget_sent(ex, data.n);
+    bool chunked = ex->req.framing == SL_FRAMING_CHUNKED;
+    int r = sl_bufpool_lend(&ex->w->bufs, &ex->req_out);
+    if (r == 0)
+        r = _sl_append(&ex->req_out, data, chunked);
+    if (r == 0 && chunked && ex->req_body.done)
+        r = sl_buf_append_slice(&ex->req_out, SL_S("0\r\n\r\n"));
+    if (r < 0)
+        return _sl_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    sl_buf_consume(in, used);
+    return used ? 1 : 0;
+}
+
+int sl_relay_request(struct sl_exchange *ex)
+{
+    struct sl_conn *c = ex->conn;
+    int r = 1;
+    while (r > 0 && !ex->send_failed && !ex->req_body.done && sl_buf_len(&c->in)) {
+        if (sl_buf_len(&ex->req_out) - ex->req_sent >= SL_OUT_HIGH) {
+            sl_conn_pause(c);
+            break;
+        }
+        r = _sl_take_body(ex, &c->in);
+    }
+    if (r < 0)
+        return r;
+    if (ex->send_failed) {
+        sl_conn_pause(c);
+    } else if (!sl_buf_len(&c->in)) {
+        sl_bufpool_return(&ex->w->bufs, &c->in);
+        if (c->stream.eof && !ex->req_body.done) {
+            sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
+            return -EPIPE;
+        }
+    }
+    sl_forward_flush(ex);
+    return 0;
+}
+
+/* ---- the answer's body */
+
+/* All of the answer is in the client's buffer. */
+static void _sl_answer_done(struct sl_exchange *ex)
+{
+    struct sl_buf *out = sl_conn_out(ex->conn);
+    if (ex->chunked_out && (!out || sl_buf_append_slice(out, SL_S("0\r\n\r\n")) < 0)) {
+        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return;
+    }
+    bool request_over = ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
+    bool clean = request_over && !sl_buf_len(&ex->req_out) && !ex->send_failed;
+    sl_forward_release(ex, ex->up_keep && clean);
+    sl_exchange_complete(ex);
+}
+
+/* Sends on what there is; holds the upstream where the client does not keep up. */
+static void _sl_pass_on(struct sl_exchange *ex)
+{
+    if (sl_conn_flush(ex->conn) < 0) {
+        sl_conn_close(ex->conn);
+        return;
+    }
+    if (!ex->up_held && sl_buf_len(&ex->conn->out) >= SL_OUT_HIGH) {
+        ex->up_held = true;
+        sl_stream_hold(&ex->up->stream);
+    }
+    sl_exchange_rearm(ex);
+}
+
+static int _sl_take_answer_body(struct sl_exchange *ex, struct sl_buf *in)
+{
+    size_t used = 0;
+    struct sl_slice data = SL_SLICE_NUL;
+    enum sl_h1_error e = sl_h1_body_feed(&ex->res_body, sl_buf_slice(in), &used, &data);
+    if (e != SL_H1_OK) {
+        sl_exchange_abort(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's body cannot be read");
+        return -EPROTO;
+    }
+    struct sl_buf *out = sl_conn_out(ex->conn);
+    if (!out || _sl_append(out, data, ex->chunked_out) < 0) {
+        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return -ENOMEM;
+    }
+    ex->bytes_out += data.n;
+    sl_buf_consume(in, used);
+    return used ? 1 : 0;
+}
+
+void sl_relay_answer(struct sl_exchange *ex)
+{
+    struct sl_buf *in = &ex->up->in;
+    int r = 1;
+    while (r > 0 && !ex->res_body.done && sl_buf_len(in))
+        r = _sl_take_answer_body(ex, in);
+    if (r < 0)
+        return;
+    if (!sl_buf_len(in))
+        sl_bufpool_return(&ex->w->bufs, in);
+    if (ex->res_body.done || ex->res_body.framing == SL_FRAMING_NONE)
+        _sl_answer_done(ex);
+    else
+        _sl_pass_on(ex);
+}
+
+static void _sl_answer_ended(struct sl_exchange *ex)
+{
+    if (sl_h1_body_eof(&ex->res_body) == SL_H1_OK) {
+        _sl_answer_done(ex);
+        return;
+    }
+    sl_upconn_counters(ex->up)->resets++;
+    sl_exchange_abort(ex, SL_WHY_UPSTREAM_RESET, "the upstream closed the connection inside its answer");
+}
+
+/* A body that needs no other framing goes from one socket's buffer into the other's without a copy between.
+ */
+static bool _sl_direct(const struct sl_exchange *ex)
+{
+    return ex->res_body.framing == SL_FRAMING_LENGTH && !sl_buf_len(&ex->up->in);
+}
+
+static ssize_t _sl_read_direct(struct sl_exchange *ex)
+{
+    struct sl_buf *out = sl_conn_out(ex->conn);
+    if (!out || sl_buf_reserve(out, SL_CHUNK / 4) < 0)
+        return -ENOMEM;
+    size_t room = (size_t)SL_MIN((uint64_t)sl_buf_room(out), ex->res_body.left);
+    char *at = out->base + out->end;
+    ssize_t n = sl_stream_read(&ex->up->stream, at, room);
+    if (n <= 0)
+        return n;
+    size_t used = 0;
+    struct sl_slice data = SL_SLICE_NUL;
+    if (sl_h1_body_feed(&ex->res_body, sl_slice(at, (size_t)n), &used, &data) != SL_H1_OK ||
+        used != (size_t)n)
+        return -EPROTO;
+    sl_buf_commit(out, data.n);
+    ex->bytes_out += data.n;
+    return n;
+}
+
+void sl_relay_response(struct sl_exchange *ex)
+{
+    struct sl_upconn *u = ex->up;
+    ssize_t n;
+    if (_sl_direct(ex)) {
+        n = _sl_read_direct(ex);
+    } else if (sl_bufpool_lend(&ex->w->bufs, &u->in) < 0 || sl_buf_reserve(&u->in, 1) < 0) {
+        n = -ENOMEM;
+    } else {
+        n = sl_stream_read(&u->stream, u->in.base + u->in.end, sl_buf_room(&u->in));
+        if (n > 0)
+            sl_buf_commit(&u->in, (size_t)n);
+    }
+    if (n > 0)
+        sl_relay_answer(ex);
+    else if (n == -EPIPE)
+        _sl_answer_ended(ex);
+    else if (n < 0)
+        sl_exchange_abort(ex, SL_WHY_UPSTREAM_RESET, "the upstream's connection failed inside its answer");
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the gateway itself makes of a request: who the client is, its id, and which fields go on to an
+ * upstream. */
+#include "gateway/exchange_priv.h"
+
+#include <errno.h>
+
+#define SL_CORRELATION_MAX 128
+
+/* ---- who the client is */
+
+static bool _sl_trusted(const struct sl_snapshot *s, const struct sl_ip *ip)
+{
+    for (size_t i = 0; i < s->trusted_proxies.n; i++)
+        if (sl_cidr_contains(&s->trusted_proxies.v[i], ip))
+            return true;
+    return false;
+}
+
+/* Some balancers write a port behind the address. */
+static int _sl_hop(struct sl_slice text, struct sl_ip *out)
+{
+    struct sl_sockaddr with_port;
+    text = sl_slice_trim(text);
+    if (sl_ip_parse(text, out) == 0)
+        return 0;
+    if (sl_sockaddr_parse(text, &with_port) < 0 || with_port.sa.sa_family == AF_UNIX)
+        return -EINVAL;
+    *out = sl_sockaddr_ip(&with_port);
+    return 0;
+}
+
+/* One field, from the right. 0 the client is found (or this is as far as we believe), 1 every hop was
+ * trusted. */
+static int _sl_walk(const struct sl_snapshot *s, struct sl_slice value, struct sl_ip *client)
+{
+    for (size_t end = value.n;;) {
+        size_t start = end;
+        while (start > 0 && value.p[start - 1] != ',')
+            start--;
+        struct sl_ip hop;
+        if (_sl_hop(sl_slice(value.p + start, end - start), &hop) < 0)
+            return 0;
+        *client = hop;
+        if (!_sl_trusted(s, &hop))
+            return 0;
+        if (start == 0)
+            return 1;
+        end = start - 1;
+    }
+}
+
+void sl_request_client(struct sl_exchange *ex)
+{
+    const struct sl_snapshot *s = ex->config->snapshot;
+    ex->client_ip = ex->conn->peer_ip;
+    ex->client_text = sl_slice_str(ex->conn->peer_text);
+    ex->peer_trusted = s->trusted_proxies.n && _sl_trusted(s, &ex->client_ip);
+    if (!ex->peer_trusted)
+        return;
+    const struct sl_headers *h = &ex->req.headers;
+    for (uint32_t i = h->n; i-- > 0;)
+        if (!h->v[i].removed && h->v[i].id == SL_HDR_X_FORWARDED_FOR &&
+            _sl_walk(s, h->v[i].value, &ex->client_ip) == 0)
+            break;
+    char text[SL_IP_STRLEN];
+    ex->client_text = sl_arena_copy(&ex->arena, sl_slice_str(sl_ip_text(&ex->client_ip, text)));
+}
+
+/* ---- its id */
+
+/* What may go into logs, headers and problems as it is. */
+static bool _sl_is_id(struct sl_slice s)
+{
+    if (s.n == 0 || s.n > SL_CORRELATION_MAX)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i], l = sl_lower(c);
+        if (!((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || (c && strchr("-_.:/+=@~", c))))
+            return false;
+    }
+    return true;
+}
+
+static struct sl_slice _sl_new_id(struct sl_exchange *ex)
+{
+    char *text = sl_arena_alloc(&ex->arena, SL_UUID_LEN);
+    if (!text || sl_uuid_new(&ex->w->uuids, text) < 0)
+        return SL_SLICE_NUL;
+    return sl_slice(text, SL_UUID_LEN);
+}
+
+int sl_request_correlate(struct sl_exchange *ex)
+{
+    struct sl_slice name = ex->config->correlation_header;
+    if (ex->config->snapshot->correlation_id.trust) {
+        const struct sl_header *h = sl_headers_find(&ex->req.headers, name);
+        if (h && _sl_is_id(h->value)) {
+            ex->correlation_id = h->value;
+            return 0;
+        }
+    }
+    ex->correlation_id = _sl_new_id(ex);
+    return ex->correlation_id.p ? 0 : -ENOMEM;
+}
+
+/* ---- its fields */
+
+static struct sl_slice _sl_appended(struct sl_exchange *ex, struct sl_slice list, struct sl_slice item)
+{
+    if (!list.n)
+        return item;
+    char *p = sl_arena_alloc(&ex->arena, list.n + 2 + item.n);
+    if (!p)
+        return SL_SLICE_NUL;
+    memcpy(p, list.p, list.n);
+    memcpy(p + list.n, ", ", 2);
+    memcpy(p + list.n + 2, item.p, item.n);
+    return sl_slice(p, list.n + 2 + item.n);
+}
+
+/* All of a field's lines as one list (RFC 9110 section 5.3). */
+static struct sl_slice _sl_joined(struct sl_exchange *ex, enum sl_hdr id)
+{
+    struct sl_slice list = SL_SLICE_NUL;
+    const struct sl_headers *h = &ex->req.headers;
+    for (uint32_t i = 0; i < h->n; i++)
+        if (!h->v[i].removed && h->v[i].id == id)
+            list = _sl_appended(ex, list, h->v[i].value);
+    return list;
+}
+
+/* A client's own word counts for nothing; a trusted proxy's is kept and added to. */
+static int _sl_forwarding_fields(struct sl_exchange *ex)
+{
+    struct sl_headers *h = &ex->req.headers;
+    struct sl_arena *a = &ex->arena;
+    struct sl_slice peer = sl_slice_str(ex->conn->peer_text);
+    struct sl_slice proto = ex->conn->stream.ssl ? SL_S("https") : SL_S("http");
+    struct sl_slice host = ex->req.authority, hops = peer;
+    if (ex->peer_trusted) {
+        const struct sl_header *p = sl_headers_get(h, SL_HDR_X_FORWARDED_PROTO);
+        const struct sl_header *o = sl_headers_get(h, SL_HDR_X_FORWARDED_HOST);
+        proto = p ? p->value : proto;
+        host = o ? o->value : host;
+        hops = _sl_appended(ex, _sl_joined(ex, SL_HDR_X_FORWARDED_FOR), peer);
+    } else {
+        (void)sl_headers_remove(h, SL_S("Forwarded"));
+    }
+    int r = hops.p ? sl_headers_set(h, a, SL_S("X-Forwarded-For"), hops) : -ENOMEM;
+    if (r == 0)
+        r = sl_headers_set(h, a, SL_S("X-Forwarded-Proto"), proto);
+    if (r == 0 && host.n)
+        r = sl_headers_set(h, a, SL_S("X-Forwarded-Host"), host);
+    return r;
+}
+
+int sl_request_prepare(struct sl_exchange *ex)
+{
+    struct sl_headers *h = &ex->req.headers;
+    sl_headers_strip_hop_by_hop(h, NULL, 0); /* before ours go in, so Connection cannot name them */
+    if (ex->req.expect_continue)
+        (void)sl_headers_remove(h, SL_S("Expect")); /* answered here */
+    int r = _sl_forwarding_fields(ex);
+    return r < 0 ? r : sl_headers_set(h, &ex->arena, ex->config->correlation_header, ex->correlation_id);
+}
+
+struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex)
+{
+    if (!ex->request_id.p)
+        ex->request_id = _sl_new_id(ex);
+    return (struct sl_template_vars){
+        .correlation_id = ex->correlation_id,
+        .request_id = ex->request_id,
+        .client_ip = ex->client_text,
+        .route = ex->route ? sl_slice_str(ex->route->policy->route->name) : SL_SLICE_NUL,
+        .host = ex->req.authority,
+        .path = ex->req.path,
+        .query = ex->req.query,
+        .wall_ns = sl_loop_wall(&ex->w->loop),
+        .identity = ex->identity,
+    };
+}

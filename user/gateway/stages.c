@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a route does with a request: one function a stage, put together once for each route. Read
+ * sl_route_compile for the order. A stage that answers returns what sl_respond* returns; the exchange may be
+ * over then and must not be touched any more.
+ */
+#include "gateway/exchange_priv.h"
+#include "kernel/maps.h"
+
+#include <errno.h>
+
+static bool _sl_in(const struct sl_cidrs *list, const struct sl_ip *ip)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (sl_cidr_contains(&list->v[i], ip))
+            return true;
+    return false;
+}
+
+static enum sl_stage_result _sl_stage_sources(struct sl_exchange *ex)
+{
+    const struct sl_route *r = ex->route->policy->route;
+    bool denied = _sl_in(&r->sources_deny, &ex->client_ip);
+    if (denied || (r->sources_allow.n && !_sl_in(&r->sources_allow, &ex->client_ip)))
+        return sl_respond_problem(ex, SL_WHY_FORBIDDEN_SOURCE, 403, "this address may not use this route");
+    return SL_STAGE_NEXT;
+}
+
+/* ---- who */
+
+static void _sl_count_auth(struct sl_exchange *ex, const struct sl_auth_outcome *o)
+{
+    struct sl_worker_counters *n = ex->w->counters;
+    n->jwt_cache_hits += o->cached;
+    n->jwt_cache_misses += !o->cached && o->verified;
+    n->jwt_verified += o->verified;
+    n->jwt_refused += o->result == SL_AUTH_INVALID_TOKEN;
+}
+
+static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct sl_auth_outcome *o)
+{
+    static const struct {
+        enum sl_proxy_reason why;
+        unsigned status;
+        const char *detail;
+    } as[] = {
+        [SL_AUTH_NO_CREDENTIALS] = {SL_WHY_NO_CREDENTIALS, 401, "credentials are needed"},
+        [SL_AUTH_INVALID_TOKEN] = {SL_WHY_INVALID_TOKEN, 401, "the token was refused"},
+        [SL_AUTH_INVALID_KEY] = {SL_WHY_INVALID_KEY, 401, "the key is not known"},
+        [SL_AUTH_FORBIDDEN_ROLE] = {SL_WHY_FORBIDDEN_ROLE, 403, "a role is missing"},
+        [SL_AUTH_FORBIDDEN_SCOPE] = {SL_WHY_FORBIDDEN_SCOPE, 403, "a scope is missing"},
+        [SL_AUTH_FORBIDDEN_GROUP] = {SL_WHY_FORBIDDEN_GROUP, 403, "a group is missing"},
+    };
+    if (o->challenge && as[o->result].status == 401 &&
+        sl_headers_add(&ex->res.headers, &ex->arena, SL_S("WWW-Authenticate"), sl_slice_str(o->challenge)) <
+            0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return sl_respond_problem(ex, as[o->result].why, as[o->result].status,
+                              o->detail ? o->detail : as[o->result].detail);
+}
+
+/* The kernel counts a consumer's bytes by the socket they flow over. */
+static void _sl_tag_socket(struct sl_exchange *ex)
+{
+    const struct sl_consumer *consumer = ex->identity ? ex->identity->consumer : NULL;
+    int storage = ex->w->args->kernel.socket_storage;
+    uint32_t tag = consumer ? consumer->slot + 1 : 0;
+    if (storage < 0 || !tag || tag == ex->conn->tag)
+        return;
+    if (sl_maps_tag_socket(storage, ex->conn->stream.fd, consumer->slot) == 0)
+        ex->conn->tag = tag;
+}
+
+static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
+{
+    uint64_t now_s = sl_loop_wall(&ex->w->loop) / SL_NS_PER_SEC;
+    struct sl_auth_outcome o =
+        sl_authenticate(ex->config->policy->auth, ex->route->policy->route, &ex->req, &ex->arena, now_s);
+    _sl_count_auth(ex, &o);
+    ex->identity = o.identity;
+    if (ex->identity)
+        ex->tier = ex->identity->tier;
+    if (o.result != SL_AUTH_OK)
+        return _sl_refuse_auth(ex, &o);
+    _sl_tag_socket(ex);
+    return SL_STAGE_NEXT;
+}
+
+/* ---- how much */
+
+/* A consumer's own limit takes the place of its tier's. */
+static struct sl_limit_set *_sl_limits_of(const struct sl_exchange *ex)
+{
+    const struct sl_policy *p = ex->config->policy;
+    const struct sl_consumer *consumer = ex->identity ? ex->identity->consumer : NULL;
+    struct sl_limit_set *own = consumer ? p->consumer_limits[consumer - p->snapshot->consumers] : NULL;
+    return own ? own : p->tiers[ex->tier - p->snapshot->tiers].limits;
+}
+
+static enum sl_stage_result _sl_limited(struct sl_exchange *ex, struct sl_tier_counters *n)
+{
+    const struct sl_rate_limit *rl = sl_limit_set_config(ex->verdict.set);
+    n->limited++;
+    ex->w->counters->bucket_cas_exhausted += ex->verdict.cas_exhausted;
+    sl_escalate_rejected(ex);
+    return sl_respond_problem(ex, SL_WHY_RATE_LIMITED, rl->status,
+                              rl->message ? rl->message : "rate limit exceeded");
+}
+
+static enum sl_stage_result _sl_stage_limits(struct sl_exchange *ex)
+{
+    struct sl_limit_set *sets[] = {ex->route->policy->limits, _sl_limits_of(ex)};
+    for (size_t i = 0; i < SL_ARRAY_LEN(sets); i++)
+        if (sets[i])
+            ex->limits[ex->n_limits++] = sets[i];
+    struct sl_tier_counters *n = &ex->w->counters->tiers[sl_slot(ex->tier->slot, SL_COUNTER_TIERS)];
+    if (ex->n_limits) {
+        struct sl_limit_subject subject = {
+            .consumer = ex->identity ? ex->identity->consumer_name : SL_SLICE_NUL,
+            .ip = ex->client_ip.family == SL_AF_INET6 ? sl_ip_mask(ex->client_ip, 64) : ex->client_ip,
+            .credential = ex->identity ? ex->identity->credential : 0,
+            .request = &ex->req,
+        };
+        sl_limits_take(&ex->w->buckets, ex->limits, ex->n_limits, &subject, ex->w->loop.now, &ex->verdict);
+        ex->w->counters->bucket_table_full += ex->verdict.table_full;
+        if (!ex->verdict.admitted)
+            return _sl_limited(ex, n);
+    }
+    n->admitted++;
+    return SL_STAGE_NEXT;
+}
+
+static enum sl_stage_result _sl_stage_body_size(struct sl_exchange *ex)
+{
+    if (ex->req.framing == SL_FRAMING_LENGTH && ex->req.content_length > ex->body_limit)
+        return sl_respond_problem(ex, SL_WHY_BODY_TOO_LARGE, 413,
+                                  "the request's body is larger than this route takes");
+    return SL_STAGE_NEXT;
+}
+
+/* ---- what is made of it */
+
+/* Whole segments: /v1 is no prefix of /v10. */
+static void _sl_strip_prefix(struct sl_request *req, struct sl_slice prefix)
+{
+    if (prefix.n && prefix.p[prefix.n - 1] == '/')
+        prefix.n--;
+    if (!prefix.n || !sl_slice_starts(req->path, prefix))
+        return;
+    struct sl_slice rest = sl_slice(req->path.p + prefix.n, req->path.n - prefix.n);
+    if (rest.n && rest.p[0] != '/')
+        return;
+    req->path = rest.n ? rest : SL_S("/");
+}
+
+static enum sl_stage_result _sl_stage_transform(struct sl_exchange *ex)
+{
+    const struct sl_route_policy *p = ex->route->policy;
+    _sl_strip_prefix(&ex->req, p->route->strip_prefix);
+    if (!p->request)
+        return SL_STAGE_NEXT;
+    struct sl_template_vars vars = sl_exchange_vars(ex);
+    if (sl_transform_run(p->request, &vars, &ex->req.headers, &ex->arena) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return SL_STAGE_NEXT;
+}
+
+/* ---- where it ends */
+
+static enum sl_stage_result _sl_stage_respond(struct sl_exchange *ex)
+{
+    const struct sl_route_policy *p = ex->route->policy;
+    struct sl_template_vars vars = sl_exchange_vars(ex);
+    int r = p->respond ? sl_transform_run(p->respond, &vars, &ex->res.headers, &ex->arena) : 0;
+    if (r < 0 || sl_respond_decorate(ex, p->response) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return sl_respond(ex, p->route->respond.status, p->route->respond.body);
+}
+
+static enum sl_stage_result _sl_redirect(struct sl_exchange *ex, unsigned status, struct sl_slice location,
+                                         const struct sl_transform *extra)
+{
+    if (!location.p || sl_headers_set(&ex->res.headers, &ex->arena, SL_S("Location"), location) < 0 ||
+        sl_respond_decorate(ex, extra) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return sl_respond(ex, status, SL_S(""));
+}
+
+static enum sl_stage_result _sl_stage_redirect(struct sl_exchange *ex)
+{
+    const struct sl_route_policy *p = ex->route->policy;
+    struct sl_template_vars vars = sl_exchange_vars(ex);
+    return _sl_redirect(ex, p->route->redirect.status, sl_template_run(p->redirect, &vars, &ex->arena),
+                        p->response);
+}
+
+/* The same host and target over TLS; 308 keeps the method of those that have a body (RFC 9110
+ * section 15.4.9). */
+static enum sl_stage_result _sl_stage_redirect_https(struct sl_exchange *ex)
+{
+    struct sl_slice host = ex->req.authority;
+    ssize_t colon = host.n && host.p[0] == '[' ? sl_slice_chr(host, ']') + 1 : sl_slice_chr(host, ':');
+    if (colon > 0)
+        host.n = (size_t)colon;
+    if (!host.n)
+        return sl_respond_problem(ex, SL_WHY_BAD_REQUEST, 400, "no Host to redirect to");
+    char port[8] = "";
+    if (ex->config->https_port != 443)
+        (void)snprintf(port, sizeof(port), ":%u", ex->config->https_port);
+    const char *text =
+        sl_arena_printf(&ex->arena, "https://" SL_SFMT "%s" SL_SFMT "%s" SL_SFMT, SL_SARG(host), port,
+                        SL_SARG(ex->req.path), ex->req.query.p ? "?" : "", SL_SARG(ex->req.query));
+    bool safe = ex->req.method == SL_METHOD_GET || ex->req.method == SL_METHOD_HEAD;
+    return _sl_redirect(ex, safe ? 301 : 308, sl_slice_str(text), NULL);
+}
+
+const sl_stage sl_chain_redirect_https[] = {_sl_stage_redirect_https, NULL};
+
+void sl_route_compile(struct sl_gw_route *r)
+{
+    const struct sl_route *cfg = r->policy->route;
+    size_t n = 0;
+    if (cfg->sources_allow.n || cfg->sources_deny.n)
+        r->chain[n++] = _sl_stage_sources;
+    r->chain[n++] =
+        _sl_stage_authenticate; /* also where public: it removes identity headers that a client made up */
+    r->chain[n++] = _sl_stage_limits;
+    r->chain[n++] = _sl_stage_body_size;
+    switch (cfg->action) {
+    case SL_ACTION_UPSTREAM:
+        if (cfg->strip_prefix.n || r->policy->request)
+            r->chain[n++] = _sl_stage_transform;
+        r->chain[n++] = sl_forward_begin;
+        break;
+    case SL_ACTION_RESPOND:
+        r->chain[n++] = _sl_stage_respond;
+        break;
+    case SL_ACTION_REDIRECT:
+        r->chain[n++] = _sl_stage_redirect;
+        break;
+    }
+    r->chain[n] = NULL;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker's life: snapshot by snapshot from the supervisor, until drained or until the supervisor is gone.
+ * Invariant: what serves is a whole snapshot; a new one takes its place between two events, or not at all.
+ */
+#include "base/log.h"
+#include "config/config.h"
+#include "gateway/exchange_priv.h"
+#include "net/ipc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define SL_HOUSEKEEPING_NS SL_TICK_NS
+
+/* ---- a new snapshot */
+
+static int _sl_read_bundle(int fd, struct sl_snapshot **out)
+{
+    struct sl_bundle *bundle = NULL;
+    int r = sl_bundle_from_memfd(fd, &bundle);
+    if (r < 0)
+        return sl_error_r(r, "the bundle from the supervisor cannot be read");
+    struct sl_diag diag;
+    sl_diag_init(&diag);
+    r = sl_snapshot_new(bundle, &diag, out);
+    struct sl_buf text = {0};
+    if (r < 0 && sl_diag_print(&diag, &text) == 0)
+        sl_error("policy refused: " SL_SFMT, SL_SARG(sl_buf_slice(&text)));
+    sl_buf_free(&text);
+    sl_diag_free(&diag);
+    sl_bundle_free(bundle);
+    return r;
+}
+
+static void _sl_open_log(struct sl_worker *w)
+{
+    const struct sl_snapshot *s = w->config->snapshot;
+    if (w->log || !s->access_log.enabled)
+        return;
+    bool to_stdout = s->access_log.path && strcmp(s->access_log.path, "-") == 0;
+    int fd = to_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+    int r = sl_access_log_new(fd, &w->log);
+    if (r < 0)
+        (void)sl_error_r(r, "access log: no writer; nothing is logged");
+}
+
+static int _sl_take_snapshot(struct sl_worker *w, int bundle_fd, const int *sockets, size_t n_sockets)
+{
+    struct sl_snapshot *s = NULL;
+    struct sl_gw_config *c = NULL;
+    int r = _sl_read_bundle(bundle_fd, &s);
+    if (r == 0) {
+        r = sl_gw_config_new(w, s, &c);
+        sl_snapshot_unref(s); /* the policy holds it now */
+    }
+    if (r < 0) {
+        for (size_t i = 0; i < n_sockets; i++)
+            (void)close(sockets[i]);
+        return r;
+    }
+    r = sl_binds_apply(w, c, sockets, n_sockets);
+    sl_gw_config_unref(w->config);
+    w->config = c;
+    w->counters->generation = c->snapshot->version;
+    _sl_open_log(w);
+    return r;
+}
+
+static void _sl_on_snapshot(struct sl_worker *w, const union sl_ipc *m, int *fds, size_t n_fds)
+{
+    union sl_ipc ready = {
+        .ready = {.h = {.type = SL_IPC_READY, .id = m->h.id}, .version = m->snapshot.version}};
+    int r = -EPROTO;
+    if (n_fds >= 1 && m->snapshot.n_sockets == n_fds - 1)
+        r = _sl_take_snapshot(w, fds[0], fds + 1, n_fds - 1);
+    else
+        for (size_t i = 1; i < n_fds; i++)
+            (void)close(fds[i]);
+    if (n_fds >= 1)
+        (void)close(fds[0]);
+    ready.ready.error = r;
+    r = sl_ipc_send(w->args->ipc_fd, &ready, NULL, 0);
+    if (r < 0)
+        (void)sl_error_r(r, "the supervisor cannot be told that version %llu is served",
+                         (unsigned long long)m->snapshot.version);
+}
+
+/* ---- drain */
+
+void sl_worker_maybe_done(struct sl_worker *w)
+{
+    if (w->draining && sl_list_empty(&w->conns))
+        sl_loop_stop(&w->loop);
+}
+
+static void _sl_drain(struct sl_worker *w, uint64_t deadline_ns)
+{
+    w->drain_deadline = deadline_ns;
+    if (!w->draining) {
+        w->draining = true;
+        sl_binds_close(w);
+        sl_list_for_each_safe (it, &w->conns)
+            sl_conn_drain(SL_LIST_ENTRY(it, struct sl_conn, node));
+    }
+    sl_worker_maybe_done(w);
+}
+
+/* ---- the supervisor's messages */
+
+static void _sl_on_reopen(struct sl_worker *w, int *fds, size_t n_fds)
+{
+    if (n_fds == 1 && !w->log && sl_access_log_new(-1, &w->log) < 0)
+        w->log = NULL;
+    if (n_fds == 1 && w->log)
+        sl_access_log_reopen(w->log, SL_TAKE_FD(fds[0]));
+    for (size_t i = 0; i < n_fds; i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]);
+}
+
+static void _sl_dispatch(struct sl_worker *w, const union sl_ipc *m, int *fds, size_t n_fds)
+{
+    switch (m->h.type) {
+    case SL_IPC_SNAPSHOT:
+        _sl_on_snapshot(w, m, fds, n_fds);
+        return;
+    case SL_IPC_REOPEN:
+        _sl_on_reopen(w, fds, n_fds);
+        return;
+    case SL_IPC_DRAIN:
+        _sl_drain(w, m->drain.deadline_ns);
+        break;
+    default:
+        break; /* nothing else is expected here, and nothing is answered */
+    }
+    for (size_t i = 0; i < n_fds; i++)
+        (void)close(fds[i]);
+}
+
+static void _sl_on_ipc(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    (void)ev, (void)revents;
+    struct sl_worker *w = watcher->data;
+    for (;;) {
+        union sl_ipc m;
+        int fds[SL_IPC_MAX_FDS];
+        size_t n = SL_IPC_MAX_FDS;
+        int r = sl_ipc_recv(w->args->ipc_fd, &m, fds, &n);
+        if (r == 0)
+            return;
+        if (r == -EPROTO) {
+            sl_warn("a malformed message from the supervisor was refused");
+            continue;
+        }
+        if (r < 0) { /* no supervisor, no worker */
+            w->exit_code = 1;
+            ev_io_stop(w->loop.ev, &w->ipc);
+            sl_loop_stop(&w->loop);
+            return;
+        }
+        _sl_dispatch(w, &m, fds, n);
+    }
+}
+
+/* ---- every tick */
+
+static void _sl_housekeep(struct sl_timer *t)
+{
+    struct sl_worker *w = SL_CONTAINER_OF(t, struct sl_worker, housekeeping);
+    w->counters->loop_turns = w->loop.turns;
+    w->counters->buffer_bytes = w->bufs.lent;
+    if (w->log) {
+        sl_access_log_kick(w->log);
+        w->counters->log_dropped = sl_access_log_dropped(w->log);
+    }
+    (void)sl_worker_tickets_refresh(w);
+    if (w->draining && w->loop.now >= w->drain_deadline)
+        sl_loop_stop(&w->loop);
+    sl_timer_set(&w->loop, t, w->loop.now + SL_HOUSEKEEPING_NS);
+}
+
+struct sl_slice sl_worker_date(struct sl_worker *w)
+{
+    uint64_t s = sl_loop_wall(&w->loop) / SL_NS_PER_SEC;
+    if (s != w->date_s) {
+        time_t t = (time_t)s;
+        struct tm tm;
+        (void)gmtime_r(&t, &tm);
+        (void)strftime(w->date, sizeof(w->date), "%a, %d %b %Y %H:%M:%S GMT", &tm); /* the C locale's names */
+        w->date_s = s;
+    }
+    return sl_slice_str(w->date);
+}
+
+uint64_t sl_worker_random(struct sl_worker *w)
+{
+    w->rng ^= w->rng << 13; /* xorshift64: for sampling, never for secrets */
+    w->rng ^= w->rng >> 7;
+    w->rng ^= w->rng << 17;
+    return w->rng;
+}
+
+/* ---- start and end */
+
+static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *args)
+{
+    *w = (struct sl_worker){.args = args, .buckets = args->buckets};
+    w->counters = &args->counters.blocks[args->index];
+    w->uuids.used = sizeof(w->uuids.bytes);
+    sl_list_init(&w->binds);
+    sl_list_init(&w->conns);
+    int r = sl_loop_init(&w->loop);
+    if (r < 0)
+        return r;
+    sl_tls_init();
+    sl_upstreams_init(&w->upstreams, &w->loop, &w->bufs, w->counters);
+    w->rng = w->loop.now | 1;
+    for (size_t i = 0; i < SL_COUNTER_LISTENERS; i++) /* gauges of a predecessor that died */
+        w->counters->listeners[i].active = 0;
+    for (size_t i = 0; i < SL_COUNTER_UPSTREAMS; i++)
+        w->counters->upstreams[i].active = w->counters->upstreams[i].idle = 0;
+    w->counters->started_ns = w->loop.now;
+    w->counters->pid = (uint64_t)getpid();
+    ev_io_init(&w->ipc, _sl_on_ipc, args->ipc_fd, EV_READ);
+    w->ipc.data = w;
+    ev_io_start(w->loop.ev, &w->ipc);
+    sl_timer_init(&w->housekeeping, _sl_housekeep);
+    sl_timer_set(&w->loop, &w->housekeeping, w->loop.now + SL_HOUSEKEEPING_NS);
+    (void)sl_worker_tickets_refresh(w);
+    return 0;
+}
+
+static void _sl_worker_close(struct sl_worker *w)
+{
+    if (w->loop.ev) {
+        sl_binds_close(w);
+        sl_list_for_each_safe (it, &w->conns)
+            sl_conn_close(SL_LIST_ENTRY(it, struct sl_conn, node));
+        sl_gw_config_unref(w->config);
+        ev_io_stop(w->loop.ev, &w->ipc);
+        sl_timer_stop(&w->loop, &w->housekeeping);
+        sl_loop_close(&w->loop);
+    }
+    sl_exchanges_free_spare(w);
+    sl_bufpool_close(&w->bufs);
+    sl_access_log_free(w->log, 2000);
+    sl_tls_close();
+    explicit_bzero(&w->tickets, sizeof(w->tickets));
+}
+
+int sl_worker_run(const struct sl_worker_args *args)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    SL_FREE struct sl_worker *w = calloc(1, sizeof(*w));
+    if (!w)
+        return sl_error_r(-ENOMEM, "worker %u", args->index), 1;
+    int r = _sl_worker_init(w, args);
+    if (r == 0)
+        sl_loop_run(&w->loop);
+    else
+        (void)sl_error_r(r, "worker %u cannot start its loop", args->index);
+    int code = r < 0 ? 1 : w->exit_code;
+    _sl_worker_close(w);
+    return code;
+}

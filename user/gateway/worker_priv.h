@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's own state, and a snapshot made ready for it. */
+#ifndef SL_GATEWAY_WORKER_PRIV_H
+#define SL_GATEWAY_WORKER_PRIV_H
+
+#include "gateway/gateway.h"
+#include "net/bufpool.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "policy/policy.h"
+#include "telemetry/access_log.h"
+#include "upstream/upstream.h"
+
+struct sl_exchange;
+struct sl_conn;
+
+/* What a stage decides. */
+enum sl_stage_result {
+    SL_STAGE_NEXT,    /* on to the next stage */
+    SL_STAGE_RESPOND, /* the stage has answered: the chain ends */
+    SL_STAGE_WAIT,    /* goes on later, by sl_exchange_continue or by the upstream's events */
+};
+typedef enum sl_stage_result (*sl_stage)(struct sl_exchange *);
+#define SL_MAX_STAGES 12
+
+/* A route compiled: the chain that its exchanges run through, ended by NULL. */
+struct sl_gw_route {
+    const struct sl_route_policy *policy;
+    struct sl_group *group; /* NULL: no upstream */
+    sl_stage chain[SL_MAX_STAGES];
+};
+
+/*
+ * A snapshot as this worker runs it. Counted: the worker holds it while it is the current one, each bind that
+ * took its settings from it, and each exchange that began under it.
+ */
+struct sl_gw_config {
+    unsigned refs;
+    struct sl_policy *policy; /* owned, with its snapshot */
+    const struct sl_snapshot *snapshot;
+    struct sl_gw_route *routes; /* [n_routes] */
+    struct sl_group **groups;   /* [n_upstreams] */
+    SSL_CTX **tls;              /* [n_listeners]; NULL: plain */
+    size_t n_groups, n_tls;
+    struct sl_slice correlation_header;
+    uint16_t https_port; /* where redirect_https sends to */
+};
+
+/* One listening socket. Outlives its policy: connections hold it. */
+struct sl_bind {
+    struct sl_list node;
+    struct sl_worker *w;
+    unsigned refs; /* the worker's list, and each connection */
+    int fd;        /* -1: no longer listening */
+    ev_io watcher;
+    struct sl_sockaddr address;
+    struct sl_gw_config *config; /* one reference */
+    const struct sl_listener *listener;
+    SSL_CTX *tls; /* of config; NULL: plain */
+    struct sl_listener_counters *counters;
+    uint32_t active; /* connections */
+};
+
+struct sl_uuid_source {
+    size_t used;
+    uint8_t bytes[4096];
+};
+
+struct sl_worker {
+    const struct sl_worker_args *args;
+    struct sl_loop loop;
+    struct sl_bufpool bufs;
+    struct sl_upstreams upstreams;
+    struct sl_tls_tickets tickets;
+    struct sl_worker_counters *counters;
+    struct sl_bucket_table buckets;
+    struct sl_access_log *log; /* NULL: none yet */
+    struct sl_gw_config *config;
+    struct sl_list binds, conns;
+    struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
+    size_t n_spare;
+    struct sl_uuid_source uuids;
+    ev_io ipc;
+    struct sl_timer housekeeping;
+    bool draining;
+    uint64_t drain_deadline;
+    int exit_code;
+    uint64_t rng;
+    char date[32]; /* of the second date_s */
+    uint64_t date_s;
+};
+
+/* config.c: 0 or -errno, reasons in the log. Takes the bundle's snapshot. */
+int sl_gw_config_new(struct sl_worker *w, struct sl_snapshot *s, struct sl_gw_config **out);
+struct sl_gw_config *sl_gw_config_ref(struct sl_gw_config *c);
+void sl_gw_config_unref(struct sl_gw_config *c);
+
+/* listener.c: takes the sockets (in the order of listener, bind); those it has no use for are closed. */
+int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, size_t n_fds);
+/* Takes what waits in the accept queues, then stops listening. */
+void sl_binds_close(struct sl_worker *w);
+void sl_bind_unref(struct sl_bind *b);
+
+/* worker.c */
+/* Ends the loop once draining and the last connection is gone. */
+void sl_worker_maybe_done(struct sl_worker *w);
+/* "Sun, 22 Nov 2026 22:19:00 GMT" of now (RFC 9110 section 5.6.7). */
+struct sl_slice sl_worker_date(struct sl_worker *w);
+uint64_t sl_worker_random(struct sl_worker *w);
+
+/* ticket.c: takes the current seed from the shared region, making or ratcheting it where due. */
+int sl_worker_tickets_refresh(struct sl_worker *w);
+
+#define SL_UUID_LEN 36
+/* uuid.c: a random UUID (RFC 9562 section 5.4) as text, without NUL. 0 or -errno. */
+int sl_uuid_new(struct sl_uuid_source *u, char out[SL_UUID_LEN]);
+
+#endif

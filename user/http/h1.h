@@ -79,7 +79,8 @@ struct sl_h1_body {
     uint8_t state; /* private to h1_body.c */
     uint8_t digits;
     bool done;
-    uint32_t line; /* bytes of the chunk line or trailers so far, capped */
+    uint32_t line;   /* bytes of the chunk line or trailers so far, capped */
+    uint32_t excess; /* bytes of chunk lines beyond what their chunks' sizes explain, capped */
     uint64_t total;
 };
 void sl_h1_body_init(struct sl_h1_body *b, enum sl_framing framing, uint64_t content_length);

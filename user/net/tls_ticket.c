@@ -73,8 +73,10 @@ static int _sl_on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
             return -1;
         return _sl_setup(&t->now, iv, cipher, mac, 1);
     }
-    if (memcmp(name, t->now.name, sizeof(t->now.name)) == 0)
-        return _sl_setup(&t->now, iv, cipher, mac, 0);
+    if (memcmp(name, t->now.name, sizeof(t->now.name)) == 0) {
+        int r = _sl_setup(&t->now, iv, cipher, mac, 0);
+        return r == 1 && SSL_version(ssl) >= TLS1_3_VERSION ? 2 : r; /* clients use one only once */
+    }
     if (memcmp(name, t->before.name, sizeof(t->before.name)) == 0)
         return _sl_setup(&t->before, iv, cipher, mac, 0) == 1 ? 2 : -1; /* 2: read it and give a new one */
     return 0;

@@ -124,8 +124,6 @@ static void _sl_all_sent(struct sl_exchange *ex)
         sl_bufpool_return(&ex->w->bufs, &ex->req_out);
     if (over && ex->state == SL_EX_SENDING)
         sl_exchange_set_state(ex, SL_EX_AWAITING);
-    if (!over)
-        sl_conn_resume(ex->conn);
 }
 
 void sl_forward_flush(struct sl_exchange *ex)

@@ -72,29 +72,44 @@ static int _sl_take_body(struct sl_exchange *ex, struct sl_buf *in)
     return used ? 1 : 0;
 }
 
+static size_t _sl_unsent(const struct sl_exchange *ex)
+{
+    return sl_buf_len(&ex->req_out) - ex->req_sent;
+}
+
+/* Takes and sends until the client has no more or the upstream takes no more. */
+static int _sl_pump(struct sl_exchange *ex, struct sl_buf *in)
+{
+    int r = 1;
+    do {
+        while (r > 0 && !ex->req_body.done && sl_buf_len(in) && _sl_unsent(ex) < SL_OUT_HIGH)
+            r = _sl_take_body(ex, in);
+        if (r < 0)
+            return r;
+        sl_forward_flush(ex);
+    } while (r > 0 && !ex->send_failed && !ex->req_body.done && sl_buf_len(in) && !_sl_unsent(ex));
+    return 0;
+}
+
 int sl_relay_request(struct sl_exchange *ex)
 {
     struct sl_conn *c = ex->conn;
-    int r = 1;
-    while (r > 0 && !ex->send_failed && !ex->req_body.done && sl_buf_len(&c->in)) {
-        if (sl_buf_len(&ex->req_out) - ex->req_sent >= SL_OUT_HIGH) {
-            sl_conn_pause(c);
-            break;
-        }
-        r = _sl_take_body(ex, &c->in);
-    }
+    int r = ex->send_failed ? 0 : _sl_pump(ex, &c->in);
     if (r < 0)
         return r;
-    if (ex->send_failed) {
+    if (ex->send_failed || _sl_unsent(ex) >= SL_OUT_HIGH) {
         sl_conn_pause(c);
-    } else if (!sl_buf_len(&c->in)) {
+        return 0;
+    }
+    if (!sl_buf_len(&c->in)) {
         sl_bufpool_return(&ex->w->bufs, &c->in);
         if (c->stream.eof && !ex->req_body.done) {
             sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
             return -EPIPE;
         }
     }
-    sl_forward_flush(ex);
+    if (_sl_unsent(ex) <= SL_OUT_LOW)
+        sl_conn_resume(c);
     return 0;
 }
 

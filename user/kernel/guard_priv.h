@@ -53,6 +53,8 @@ struct sl_kernel_guard {
 /* ---- pins.c */
 /* "ROOT/v<schema>"; ROOT is a bpffs, mounted if need be. 0 or -errno (logged). */
 int sl_pins_open(char dir[SL_PIN_PATH], int *lock) SL_MUST_CHECK;
+/* Makes and locks the directory anew where an operator's detach has removed it. */
+int sl_pins_reopen(const char *dir, int *lock) SL_MUST_CHECK;
 void sl_pin_path(char out[SL_PIN_PATH], const char *dir, const char *sub, const char *prefix,
                  const char *name);
 /* Removes a directory of ours with all that is pinned there, detaching its links first: how many links. */

@@ -179,6 +179,8 @@ static int _sl_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
     if (r == 0)
         r = _sl_wanted(g, s, &v, &n);
     if (r == 0)
+        r = sl_pins_reopen(g->dir, &g->lock);
+    if (r == 0)
         r = sl_guard_pin_maps(g);
     struct sl_plan *old = g->plan;
     if (r == 0)

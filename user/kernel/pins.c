@@ -99,6 +99,19 @@ static int _sl_lock(const char *dir)
     return SL_TAKE_FD(fd);
 }
 
+int sl_pins_reopen(const char *dir, int *lock)
+{
+    struct stat held, there;
+    if (fstat(*lock, &held) == 0 && stat(dir, &there) == 0 && held.st_ino == there.st_ino)
+        return 0;
+    const int r = _sl_make_tree(sl_pin_root(), dir);
+    if (r < 0)
+        return r;
+    sl_closep(lock);
+    *lock = _sl_lock(dir);
+    return *lock < 0 ? *lock : 0;
+}
+
 int sl_pins_open(char dir[SL_PIN_PATH], int *lock)
 {
     const char *root = sl_pin_root();
@@ -151,10 +164,11 @@ int sl_pins_remove(const char *dir)
     (void)_sl_drop_dir(dir, "maps", false);
     if (rmdir(dir) < 0 && errno != ENOENT)
         sl_warn("kernel: cannot remove %s: %s", dir, strerror(errno));
+    (void)rmdir(sl_pin_root()); /* where it was the last schema's */
     return n;
 }
 
-/* Calls fn for each schema's directory under ROOT. */
+/* Removes each schema's directory under ROOT, save one: how many links. */
 static int _sl_each_schema(const char *except, bool say)
 {
     const char *root = sl_pin_root();
@@ -212,7 +226,7 @@ size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, 
             continue;
         }
         sl_pin_path(path, dir, "links", "", e->d_name);
-        if (_sl_drop_link(path))
+        if (_sl_drop_link(path) && strncmp(e->d_name, "xdp_", 4) == 0)
             sl_info("kernel: interface %s, guarded by a former daemon, is taken off",
                     name ? name : e->d_name);
         const unsigned ifindex = name ? if_nametoindex(name) : 0;
@@ -249,6 +263,5 @@ int sl_kernel_detach_all(void)
     const int n = _sl_each_schema(NULL, false);
     if (n < 0)
         return n;
-    (void)rmdir(sl_pin_root());
     return n + sl_clsact_detach(0);
 }

@@ -67,7 +67,7 @@ ssize_t sl_h1_head_end(struct sl_slice data, size_t *scanned, const struct sl_h1
         at = i + 1;
     }
     *scanned = n;
-    return data.n >= limits->head ? _sl_too_long(data) : 0;
+    return data.n >= limits->head ? _sl_too_long(sl_slice(data.p, n)) : 0;
 }
 
 /* The end of the line that p is within: CR LF and nothing else (RFC 9112 section 2.2 allows bare LF; we do

@@ -183,7 +183,7 @@ static bool _sl_is_hop(unsigned id)
 static bool _sl_is_kept(struct sl_slice name, const struct sl_slice *keep, size_t n_keep)
 {
     static const struct sl_slice always[] = {
-        {"host", 4}, {"authorization", 13}, {"content-length", 14}, {"cookie", 6}};
+        {"host", 4}, {"authorization", 13}, {"content-length", 14}, {"cookie", 6}, {"connection", 10}};
     for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
         if (_sl_same_name(name, always[i]))
             return true;

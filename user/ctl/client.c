@@ -217,7 +217,11 @@ static void _sl_refused(const struct sl_ctl *ctl, const char *method, const char
     const char *main = *detail ? detail : *error ? error : *title ? title : "";
     if (ctl->quiet)
         return;
-    if (sl_ctl_escape(&text, *main ? sl_slice_str(main) : reply->body, false) < 0)
+    if (sl_ctl_escape(&text,
+                      *main           ? sl_slice_str(main)
+                      : reply->body.n ? reply->body
+                                      : SL_S("no reason given"),
+                      false) < 0)
         return;
     (void)fprintf(stderr, "sluicectl: sluiced refused %s %s with %u: " SL_SFMT "%s\n", method, path,
                   reply->status, (int)SL_MIN(sl_buf_len(&text), (size_t)2000),

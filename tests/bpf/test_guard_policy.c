@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a policy to verdicts: wildcards, lists, consumers' sources, penalties and their doubling, over
+ * reloads. */
+#include "kernel_harness.h"
+
+static struct th_policy policy;
+static struct sl_kernel_guard *guard;
+
+static int setup(void **state)
+{
+    (void)state;
+    th_veth();
+    th_policy(&policy, "192.0.2.1:443");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sl_kernel_close(guard);
+    guard = NULL;
+    (void)sl_kernel_detach_all();
+    th_no_veth();
+    return 0;
+}
+
+static void start(void)
+{
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+}
+
+static void apply(void)
+{
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+}
+
+static void expect(const char *src, const char *dst, unsigned port, int action)
+{
+    th_expect_on("sl0", src, dst, port, action);
+}
+
+/* ---- listeners */
+
+static void test_wildcards_follow_the_hosts_addresses(void **state)
+{
+    (void)state;
+    th_policy(&policy, "0.0.0.0:443");
+    th_bind(&policy, 0, "[::]:8443");
+    th_deny(&policy, "0.0.0.0/0");
+    th_deny(&policy, "::/0");
+    start();
+    expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
+    expect("203.0.113.1", "192.0.2.9", 443, XDP_PASS); /* forwarded: not the host's */
+    expect("2001:db8::77", "2001:db8::1", 8443, XDP_DROP);
+    expect("2001:db8::77", "2001:db8::1", 443, XDP_PASS);
+    expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS); /* [::] is IPv6 alone */
+    sl_kernel_netlink_drain(guard);
+    th_sh("ip addr add 192.0.2.9/24 dev sl0");
+    char byte;
+    assert_int_equal(recv(sl_kernel_netlink_fd(guard), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1);
+    sl_kernel_netlink_drain(guard);
+    assert_int_equal(recv(sl_kernel_netlink_fd(guard), &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    assert_int_equal(sl_kernel_refresh(guard), 0);
+    expect("203.0.113.1", "192.0.2.9", 443, XDP_DROP);
+    th_sh("ip addr del 192.0.2.9/24 dev sl0");
+    assert_int_equal(sl_kernel_refresh(guard), 0);
+    expect("203.0.113.1", "192.0.2.9", 443, XDP_PASS);
+    expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
+}
+
+static void test_listeners_come_and_go(void **state)
+{
+    (void)state;
+    th_deny(&policy, "203.0.113.0/24");
+    start();
+    expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
+    expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
+    policy.s.n_listeners = 2;
+    th_bind(&policy, 1, "192.0.2.1:8443");
+    apply();
+    expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
+    expect("203.0.113.1", "192.0.2.1", 8443, XDP_DROP);
+    policy.s.n_listeners = 1;
+    apply();
+    expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
+    expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
+}
+
+static void test_listener_counters_by_slot(void **state)
+{
+    (void)state;
+    struct sl_listener_stats a, b;
+    policy.s.n_listeners = 2;
+    th_bind(&policy, 1, "192.0.2.1:8443");
+    start();
+    expect("203.0.113.1", "192.0.2.1", 443, XDP_PASS);
+    expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
+    expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
+    assert_int_equal(sl_maps_listener(sl_kernel_fds(guard).listener_stats, 1, &a), 0);
+    assert_int_equal(sl_maps_listener(sl_kernel_fds(guard).listener_stats, 2, &b), 0);
+    assert_int_equal(a.passed.packets, 1);
+    assert_int_equal(b.passed.packets, 2);
+    assert_int_equal(sl_maps_listener(sl_kernel_fds(guard).listener_stats, SL_MAX_LISTENERS, &a), -ENOENT);
+}
+
+/* ---- lists */
+
+static void test_operators_entries_survive_reloads(void **state)
+{
+    (void)state;
+    const struct sl_cidr one = th_cidr("203.0.113.7/32"), range = th_cidr("203.0.113.0/24"),
+                         six = th_cidr("2001:db8:bad::/48");
+    th_allow(&policy, "203.0.113.0/24");
+    th_bind(&policy, 0, "[2001:db8::1]:443");
+    start();
+    assert_int_equal(sl_kernel_list_add(guard, &one, SL_LIST_DENY, 0), 0);
+    assert_int_equal(sl_kernel_list_add(guard, &six, SL_LIST_DENY, 3600 * SL_NS_PER_SEC), 0);
+    expect("203.0.113.7", "192.0.2.1", 443, XDP_DROP);
+    expect("203.0.113.8", "192.0.2.1", 443, XDP_PASS);
+    expect("2001:db8:bad::5", "2001:db8::1", 443, XDP_DROP);
+    apply();
+    expect("203.0.113.7", "192.0.2.1", 443, XDP_DROP);
+    expect("2001:db8:bad::5", "2001:db8::1", 443, XDP_DROP);
+    assert_int_equal(sl_kernel_list_add(guard, &range, SL_LIST_DENY, 0), 0); /* the policy's own prefix */
+    expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
+    assert_int_equal(sl_kernel_list_remove(guard, &range), 2); /* with what lies within */
+    expect("203.0.113.7", "192.0.2.1", 443, XDP_PASS);
+    expect("203.0.113.8", "192.0.2.1", 443, XDP_PASS);
+    policy.s.kernel.allow.n = 0;
+    th_deny(&policy, "203.0.113.0/24");
+    apply();
+    expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
+    assert_int_equal(sl_kernel_list_remove(guard, &range), 0); /* the policy's stays */
+    expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
+}
+
+static void test_sweep_brings_back_what_a_timed_entry_hid(void **state)
+{
+    (void)state;
+    const struct sl_cidr c = th_cidr("203.0.113.0/24");
+    th_deny(&policy, "203.0.113.0/24");
+    start();
+    assert_int_equal(sl_kernel_list_add(guard, &c, SL_LIST_ALLOW, 1), 0); /* over at once */
+    sl_kernel_sweep(guard);
+    expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
+}
+
+/* ---- consumers' sources */
+
+static void consumer(size_t i, const char *name, const char *source)
+{
+    struct sl_consumer *c = &policy.consumers[i];
+    c->name = name;
+    c->tier = &policy.tier;
+    c->sources.v = policy.sources[i];
+    c->slot = (uint32_t)i + 1;
+    policy.sources[i][c->sources.n++] = th_cidr(source);
+    policy.s.n_consumers = SL_MAX(policy.s.n_consumers, i + 1);
+}
+
+static unsigned admitted_of(const char *src, unsigned n)
+{
+    const struct th_packet p = th_tcp4(src, 1, "192.0.2.1", 443, TH_SYN);
+    unsigned admitted = 0;
+    for (unsigned i = 0; i < n; i++)
+        admitted += th_run_on("sl0", &p) == XDP_PASS;
+    return admitted;
+}
+
+/* So slow that no request comes back while the test runs. */
+static void slow_tier(uint64_t limit, uint32_t headroom)
+{
+    policy.tier.headroom = headroom;
+    policy.tier.rate_limit.n_windows = 2;
+    policy.tier.rate_limit.windows[0] =
+        (struct sl_window){.name = "day", .seconds = 86400, .limit = limit * 10, .capacity = limit * 10};
+    policy.tier.rate_limit.windows[1] =
+        (struct sl_window){.name = "hour", .seconds = 3600, .limit = limit, .capacity = limit};
+}
+
+static void test_ceiling_is_headroom_times_the_shortest_window(void **state)
+{
+    (void)state;
+    consumer(0, "acme", "198.51.100.0/28");
+    consumer(0, "acme", "203.0.113.5/32");
+    slow_tier(5, 2);
+    start();
+    assert_int_equal(admitted_of("198.51.100.1", 7), 7);
+    assert_int_equal(admitted_of("203.0.113.5", 7), 3); /* one bucket over all its ranges */
+    assert_int_equal(admitted_of("198.51.100.16", 20), 20);
+    apply(); /* no reload refills it */
+    assert_int_equal(admitted_of("198.51.100.1", 7), 0);
+    sl_kernel_close(guard);
+    guard = NULL;
+    start(); /* nor a restart */
+    assert_int_equal(admitted_of("198.51.100.1", 7), 0);
+    policy.tier.headroom = 0;
+    apply();
+    assert_int_equal(admitted_of("198.51.100.1", 7), 7);
+}
+
+static void test_what_two_consumers_claim_has_no_ceiling(void **state)
+{
+    (void)state;
+    consumer(0, "acme", "198.51.100.0/24");
+    consumer(1, "umbrella", "198.51.100.16/28"); /* within */
+    consumer(0, "acme", "203.0.113.0/28");
+    consumer(1, "umbrella", "203.0.113.0/28"); /* the same */
+    slow_tier(2, 1);
+    start();
+    assert_int_equal(admitted_of("198.51.100.17", 20), 20);
+    assert_int_equal(admitted_of("203.0.113.1", 20), 20);
+    assert_int_equal(admitted_of("198.51.100.1", 20), 2);
+}
+
+static void test_the_kernels_bucket_is_nobody_elses(void **state)
+{
+    (void)state;
+    consumer(0, "acme", "198.51.100.0/28");
+    slow_tier(5, 1);
+    start();
+    /* the whole table is taken by other keys, again and again; the slot that the kernel knows stays */
+    struct sl_bucket_table t = sl_kernel_buckets(guard);
+    const uint64_t now = sl_now_ns();
+    uint64_t pinned = 0;
+    for (size_t i = 0; i < t.n; i++)
+        if (t.slots[i].key & SL_BUCKET_PINNED)
+            pinned = t.slots[i].key;
+    assert_int_not_equal(pinned, 0);
+    for (uint64_t i = 1; i < 20 * t.n; i++) {
+        struct sl_bucket *b = sl_bucket_get(&t, i * 0x9e3779b97f4a7c15ull, now + i);
+        if (b)
+            assert_false(b->key & SL_BUCKET_PINNED);
+    }
+    assert_int_equal(admitted_of("198.51.100.1", 10), 5);
+    policy.s.n_consumers = 0; /* and is given back when its consumer goes */
+    apply();
+    for (size_t i = 0; i < t.n; i++)
+        assert_false(t.slots[i].key & SL_BUCKET_PINNED);
+}
+
+static void test_per_source_limits_from_the_policy(void **state)
+{
+    (void)state;
+    policy.s.kernel.per_source.new_connections = (struct sl_rate){.count = 3, .per_ns = 3600 * SL_NS_PER_SEC};
+    policy.s.kernel.per_source.burst = 3600;
+    start();
+    assert_int_equal(admitted_of("198.51.100.1", 10), 3);
+    assert_int_equal(admitted_of("198.51.100.2", 10), 3);
+    policy.s.kernel.shadow = true;
+    apply();
+    assert_int_equal(admitted_of("198.51.100.1", 10), 10);
+    struct sl_count is[SL_REASON_COUNT], would[SL_REASON_COUNT];
+    assert_int_equal(sl_maps_reasons(sl_kernel_fds(guard).reasons, is, would), 0);
+    assert_int_equal(is[SL_DROP_CONN_RATE].packets, 14);
+    assert_int_equal(would[SL_DROP_CONN_RATE].packets, 10);
+}
+
+/* ---- penalties */
+
+static struct sl_penalty_request request(const char *src, enum sl_penalty_scope effect, uint64_t ns)
+{
+    struct sl_penalty_request r = {.source = th_ip(src),
+                                   .destination = th_ip("192.0.2.1"),
+                                   .source_port = 40000,
+                                   .destination_port = 443,
+                                   .effect = effect,
+                                   .duration_ns = ns,
+                                   .max_ns = 4 * ns,
+                                   .rejections = 200,
+                                   .consumer = "acme",
+                                   .rule = "tier:partner"};
+    return r;
+}
+
+struct found {
+    unsigned n;
+    struct sl_penalty_key key;
+    struct sl_penalty_value value;
+};
+
+static int note(const struct sl_penalty_key *k, const struct sl_penalty_value *v, void *arg)
+{
+    struct found *f = arg;
+    f->n++;
+    f->key = *k;
+    f->value = *v;
+    return 0;
+}
+
+static struct found penalties(void)
+{
+    struct found f = {0};
+    assert_int_equal(sl_maps_penalties(sl_kernel_fds(guard).penalties, note, &f), 0);
+    return f;
+}
+
+static void test_penalty_given_listed_taken_back(void **state)
+{
+    (void)state;
+    const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 3600 * SL_NS_PER_SEC);
+    const struct sl_cidr c = th_cidr("198.51.100.9/32"), other = th_cidr("198.51.100.8/32");
+    uint64_t deadline = 0;
+    start();
+    const uint64_t before = sl_now_ns();
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_in_range(deadline, before + r.duration_ns, sl_now_ns() + r.duration_ns);
+    expect("198.51.100.9", "192.0.2.1", 443, XDP_DROP);
+    apply();
+    expect("198.51.100.9", "192.0.2.1", 443, XDP_DROP);
+    struct found f = penalties();
+    assert_int_equal(f.n, 1);
+    assert_string_equal(f.value.consumer, "acme");
+    assert_string_equal(f.value.rule, "tier:partner");
+    assert_int_equal(f.value.rejections, 200);
+    assert_int_equal(f.value.deadline_ns, deadline);
+    assert_int_equal(sl_kernel_penalty_remove(guard, &other), 0);
+    assert_int_equal(sl_kernel_penalty_remove(guard, &c), 1);
+    expect("198.51.100.9", "192.0.2.1", 443, XDP_PASS);
+    assert_int_equal(penalties().n, 0);
+}
+
+static void test_scopes_of_penalties(void **state)
+{
+    (void)state;
+    uint64_t deadline;
+    start();
+    struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_FLOW, 3600 * SL_NS_PER_SEC);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    const struct th_packet flow = th_tcp4("198.51.100.9", 40000, "192.0.2.1", 443, TH_ACK),
+                           syn = th_tcp4("198.51.100.9", 40001, "192.0.2.1", 443, TH_SYN),
+                           open = th_tcp4("198.51.100.9", 40001, "192.0.2.1", 443, TH_ACK);
+    assert_int_equal(th_run_on("sl0", &flow), XDP_DROP);
+    assert_int_equal(th_run_on("sl0", &syn), XDP_PASS);
+    r.effect = SL_PENALTY_CONNECT;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_int_equal(th_run_on("sl0", &syn), XDP_DROP);
+    assert_int_equal(th_run_on("sl0", &open), XDP_PASS);
+    r.effect = SL_PENALTY_SOURCE;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_int_equal(th_run_on("sl0", &open), XDP_DROP);
+    const uint64_t strongest = deadline; /* what is weaker or shorter changes nothing any more */
+    r.effect = SL_PENALTY_CONNECT;
+    r.duration_ns = SL_NS_PER_SEC;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_int_equal(deadline, strongest);
+    assert_int_equal(th_run_on("sl0", &open), XDP_DROP);
+}
+
+/* Puts the entry's times into the past, as if its deadline had come `ago` ns ago. */
+static void expire(uint64_t ago)
+{
+    struct found f = penalties();
+    assert_int_equal(f.n, 1);
+    const uint64_t length = f.value.deadline_ns - f.value.since_ns;
+    f.value.deadline_ns = sl_now_ns() - ago;
+    f.value.since_ns = f.value.deadline_ns - length;
+    assert_int_equal(bpf_map_update_elem(sl_kernel_fds(guard).penalties, &f.key, &f.value, BPF_EXIST), 0);
+}
+
+static void test_repeats_double_up_to_the_cap(void **state)
+{
+    (void)state;
+    const uint64_t hour = 3600 * SL_NS_PER_SEC;
+    const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, hour);
+    static const uint64_t hours[] = {1, 2, 4, 4};
+    uint64_t deadline;
+    start();
+    for (size_t i = 0; i < SL_ARRAY_LEN(hours); i++) {
+        const uint64_t before = sl_now_ns();
+        assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+        assert_in_range(deadline, before + hours[i] * hour, sl_now_ns() + hours[i] * hour);
+        assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline),
+                         0); /* another worker, at once: no repeat */
+        assert_int_equal(penalties().value.level, i + 1);
+        expire(1);
+        expect("198.51.100.9", "192.0.2.1", 443, XDP_PASS);
+        if (i == 1)
+            sl_kernel_sweep(guard);         /* keeps it: it may be repeated yet */
+        assert_int_equal(penalties().n, 0); /* nothing is listed once it is over */
+    }
+}
+
+static void test_sweep_forgets_old_penalties(void **state)
+{
+    (void)state;
+    const uint64_t second = SL_NS_PER_SEC;
+    const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, second);
+    struct sl_penalty_key key;
+    uint64_t deadline;
+    start();
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    expire(2 * second + 1);
+    sl_kernel_sweep(guard);
+    assert_int_equal(bpf_map_get_next_key(sl_kernel_fds(guard).penalties, NULL, &key), -ENOENT);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_int_equal(penalties().value.level, 1);
+}
+
+static void test_ipv6_penalties_hold_the_64(void **state)
+{
+    (void)state;
+    uint64_t deadline;
+    th_bind(&policy, 0, "[2001:db8::1]:443");
+    start();
+    const struct sl_penalty_request r = request("2001:db8:5:5::9", SL_PENALTY_SOURCE, 3600 * SL_NS_PER_SEC);
+    const struct sl_cidr one = th_cidr("2001:db8:5:5::1234/128");
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    expect("2001:db8:5:5:ffff::1", "2001:db8::1", 443, XDP_DROP);
+    expect("2001:db8:5:6::9", "2001:db8::1", 443, XDP_PASS);
+    assert_int_equal(sl_kernel_penalty_remove(guard, &one), 1);
+    expect("2001:db8:5:5:ffff::1", "2001:db8::1", 443, XDP_PASS);
+}
+
+static void test_bad_requests_are_refused(void **state)
+{
+    (void)state;
+    uint64_t deadline;
+    start();
+    struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 0);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -EINVAL);
+    r = request("198.51.100.9", 7, 1000);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -EINVAL);
+    r.source.family = 0;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -EINVAL);
+}
+
+static void test_a_full_penalty_table_refuses_and_counts(void **state)
+{
+    (void)state;
+    const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 3600 * SL_NS_PER_SEC);
+    const struct sl_cidr all = th_cidr("0.0.0.0/0");
+    uint64_t deadline;
+    start();
+    const struct sl_penalty_value v = {.deadline_ns = UINT64_MAX, .effect = SL_PENALTY_SOURCE};
+    for (uint32_t i = 0; i < SL_MAX_PENALTIES; i++) {
+        struct sl_penalty_key k = {.family = SL_AF_INET, .scope = SL_PENALTY_SOURCE};
+        const uint32_t be = htonl(0x0a000000u + i);
+        memcpy(k.addr.bytes, &be, 4);
+        assert_int_equal(bpf_map_update_elem(sl_kernel_fds(guard).penalties, &k, &v, 0), 0);
+    }
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -ENOSPC);
+    assert_int_equal(sl_kernel_penalties_refused(guard), 1);
+    expect("198.51.100.9", "192.0.2.1", 443, XDP_PASS);
+    assert_int_equal(sl_kernel_penalty_remove(guard, &all), SL_MAX_PENALTIES);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    expect("198.51.100.9", "192.0.2.1", 443, XDP_DROP);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_wildcards_follow_the_hosts_addresses),
+        TEST(test_listeners_come_and_go),
+        TEST(test_listener_counters_by_slot),
+        TEST(test_operators_entries_survive_reloads),
+        TEST(test_sweep_brings_back_what_a_timed_entry_hid),
+        TEST(test_ceiling_is_headroom_times_the_shortest_window),
+        TEST(test_what_two_consumers_claim_has_no_ceiling),
+        TEST(test_the_kernels_bucket_is_nobody_elses),
+        TEST(test_per_source_limits_from_the_policy),
+        TEST(test_penalty_given_listed_taken_back),
+        TEST(test_scopes_of_penalties),
+        TEST(test_repeats_double_up_to_the_cap),
+        TEST(test_sweep_forgets_old_penalties),
+        TEST(test_ipv6_penalties_hold_the_64),
+        TEST(test_bad_requests_are_refused),
+        TEST(test_a_full_penalty_table_refuses_and_counts),
+    };
+    if (th_isolate() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

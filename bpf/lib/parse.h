@@ -136,8 +136,10 @@ SL_INLINE int sl_skip(struct sl_cursor *c, __u32 n)
     c->left -= n;
     c->taken += n;
 #ifndef __bpf__
-    if ((__u64)((const char *)c->end - (const char *)c->pos) < n)
-        return 0; /* C knows no pointer behind the frame; the verifier does */
+    if ((__u64)((const char *)c->end - (const char *)c->pos) < n) {
+        c->pos = c->end; /* C knows no pointer behind the frame; the verifier does */
+        return 1;
+    }
 #endif
     c->pos = (const char *)c->pos + n;
     return 1;

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What reads the tree by the table (schema_priv.h) into a snapshot. Errors do not stop it: what is wrong
+ * stays zero, and since an error forbids the snapshot, only the checks that run after it must expect such
+ * holes.
+ */
+#ifndef SL_CONFIG_READER_PRIV_H
+#define SL_CONFIG_READER_PRIV_H
+
+#include "config/schema_priv.h"
+
+enum sl_names { SL_NAMES_NONE, SL_NAMES_AUTH, SL_NAMES_TIER, SL_NAMES_UPSTREAM, SL_NAMES_COUNT };
+
+/* A string that must be wiped with the snapshot. */
+struct sl_secret {
+    struct sl_secret *next;
+    struct sl_slice bytes;
+};
+
+struct sl_reader {
+    struct sl_snapshot *s;
+    struct sl_arena *arena; /* the snapshot's */
+    struct sl_arena scratch;
+    struct sl_diag *diag;
+    const struct sl_bundle *bundle;
+    const struct sl_tree *tree;
+    const char **files; /* names of the sources, in the snapshot's arena */
+    struct sl_map names[SL_NAMES_COUNT];
+    struct sl_tree defaults; /* what the table's defaults parse to */
+    struct sl_map default_nodes;
+    struct sl_secret **secrets;
+    unsigned suggestions; /* left: looking for near names costs time that grows with the policy */
+    bool oom;
+};
+
+/* ---- read.c */
+/* Reads n as type into out (zeroed, type->size bytes). */
+void sl_read(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n, void *out);
+/* Zeroed, in the snapshot; NULL with r->oom set. */
+void *sl_read_alloc(struct sl_reader *r, size_t n, size_t size);
+/* A NUL-terminated copy in the snapshot, wiped with it where secret. */
+struct sl_slice sl_read_keep(struct sl_reader *r, struct sl_slice text, bool secret);
+struct sl_pos sl_read_pos(struct sl_reader *r, const struct sl_node *n);
+/* At the value; at its key. */
+void sl_read_error(struct sl_reader *r, const struct sl_node *n, const char *fmt, ...) SL_PRINTF(3, 4);
+void sl_read_key_error(struct sl_reader *r, const struct sl_node *n, const char *fmt, ...) SL_PRINTF(3, 4);
+void sl_read_warn(struct sl_reader *r, const struct sl_node *n, const char *fmt, ...) SL_PRINTF(3, 4);
+/* "file:line:column" of the value, in the scratch arena, for naming a second place. */
+const char *sl_read_place(struct sl_reader *r, const struct sl_node *n);
+const char *sl_place(struct sl_reader *r, const struct sl_pos *pos);
+
+/* ---- value.c: one value each */
+void sl_read_scalar(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n, void *out);
+/* The text of a string or reference; false with the error told. *secret: it came by reference. */
+bool sl_read_text(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n,
+                  struct sl_slice *text, bool *secret);
+/* How a value may be shown in an error: in quotes and cut short, or only what it is. */
+const char *sl_read_shown(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n);
+/* "expected WHAT, found …" */
+void sl_read_mismatch(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n);
+
+/* ---- scalar.c: units, without any tree. 0 or -EINVAL, -ERANGE. */
+int sl_parse_duration(struct sl_slice s, uint64_t *ns);
+int sl_parse_size(struct sl_slice s, uint64_t *bytes);
+int sl_parse_rate(struct sl_slice s, bool bytes, struct sl_rate *out);
+/* As the type of a number, duration or size. */
+int sl_parse_u64(enum sl_type_kind kind, struct sl_slice s, uint64_t *out);
+
+/* ---- syntax.c: NULL where right, else what is wrong ("holds a space") */
+const char *sl_valid_token(struct sl_slice s);
+const char *sl_valid_header(struct sl_slice s);
+const char *sl_valid_header_value(struct sl_slice s);
+const char *sl_valid_name(struct sl_slice s);
+const char *sl_valid_consumer(struct sl_slice s);
+const char *sl_valid_plain(struct sl_slice s);
+const char *sl_valid_host(struct sl_slice s);
+const char *sl_valid_path(struct sl_slice s);
+const char *sl_valid_prefix(struct sl_slice s);
+const char *sl_valid_interface(struct sl_slice s);
+const char *sl_valid_sni(struct sl_slice s);
+const char *sl_valid_method(struct sl_slice s);
+const char *sl_valid_body(struct sl_slice s);
+
+/* ---- suggest.c: did you mean */
+struct sl_suggest {
+    struct sl_slice word, best;
+    unsigned distance; /* of best; above it nothing is near */
+};
+void sl_suggest_init(struct sl_suggest *s, struct sl_slice word);
+void sl_suggest_try(struct sl_suggest *s, struct sl_slice candidate);
+/* "; did you mean \"X\"?" or "", in the arena. */
+const char *sl_suggest_text(const struct sl_suggest *s, struct sl_arena *a);
+
+/* ---- check*.c: what takes more than one value to judge */
+void sl_check_policy(struct sl_reader *r, const struct sl_node *root);
+void sl_check_listeners(struct sl_reader *r);
+void sl_check_kernel(struct sl_reader *r, const struct sl_node *root);
+void sl_check_consumers(struct sl_reader *r, const struct sl_node *root);
+
+/* ---- pem.c */
+/* The chain parses, the key is the leaf's, dates; fills c->names. */
+void sl_check_certificate(struct sl_reader *r, struct sl_certificate *c);
+/* As above, for a client certificate: no names. */
+void sl_check_key_pair(struct sl_reader *r, const struct sl_blob *cert, const struct sl_blob *key);
+void sl_check_ca(struct sl_reader *r, const struct sl_blob *ca);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is calling: providers of identity. */
+#include "config/reader_priv.h"
+
+#define END                          \
+    {                                \
+        NULL, NULL, 0, NULL, 0, NULL \
+    }
+
+/* ---- providers */
+
+struct sl_auth_raw {
+    struct sl_auth a;
+    struct sl_strings verify, in;
+    struct sl_name_values claims;
+    unsigned type;
+};
+
+static const struct sl_choice _sl_algorithm_choices[] = {
+    {"RS256", 0, false}, {"RS384", 0, false}, {"RS512", 0, false}, {"PS256", 0, false},
+    {"ES256", 0, false}, {"ES384", 0, false}, {"EdDSA", 0, false}, {"HS256", 0, false},
+    {"HS384", 0, false}, {"HS512", 0, false}, {NULL, 0, false}};
+static const struct sl_type _sl_algorithm = {
+    .kind = SL_T_TEXT,
+    .size = sizeof(struct sl_slice),
+    .what = "one of RS256, RS384, RS512, PS256, ES256, ES384, EdDSA, HS256, HS384, HS512",
+    .choices = _sl_algorithm_choices};
+static const struct sl_type _sl_algorithms = {.kind = SL_T_LIST,
+                                              .size = sizeof(struct sl_strings),
+                                              .what = "a list of algorithms such as [ES256]",
+                                              .item = &_sl_algorithm,
+                                              .some = true,
+                                              .unique = true};
+static const struct sl_choice _sl_verify_choices[] = {{"exp", 0, false}, {"nbf", 0, false}, {NULL, 0, false}};
+static const struct sl_type _sl_verify_one = {.kind = SL_T_TEXT,
+                                              .size = sizeof(struct sl_slice),
+                                              .what = "one of exp, nbf",
+                                              .choices = _sl_verify_choices};
+static const struct sl_type _sl_verify = {.kind = SL_T_LIST,
+                                          .size = sizeof(struct sl_strings),
+                                          .what = "a list of claims",
+                                          .item = &_sl_verify_one,
+                                          .unique = true};
+static const struct sl_type _sl_jwks = {
+    .kind = SL_T_JSON, .size = sizeof(struct sl_blob), .what = "a key set: {keys: […]} (RFC 7517)"};
+static const struct sl_type _sl_skew = {.kind = SL_T_DURATION,
+                                        .size = sizeof(uint64_t),
+                                        .what = "a duration such as \"60s\"",
+                                        .pattern = "^[0-9]+(ms|s|m|h|d)$",
+                                        .max = "1h"};
+
+/* "realm_access.roles": names between dots (RFC 7519 section 4 leaves the names to us). */
+static const char *_sl_valid_claim(struct sl_slice s)
+{
+    struct sl_slice rest = s, part;
+    unsigned parts = 0;
+    while (sl_slice_next(&rest, '.', &part)) {
+        parts++;
+        if (part.n == 0)
+            return "has an empty part: a dotted path is right, as in \"realm.roles\"";
+    }
+    return parts > 8 ? "has more than 8 parts" : sl_valid_plain(s);
+}
+static const struct sl_type _sl_claim = {.kind = SL_T_TEXT,
+                                         .size = sizeof(const char *),
+                                         .what = "the dotted path of a claim",
+                                         .valid = _sl_valid_claim};
+static const struct sl_type _sl_claim_key = {
+    .kind = SL_T_TEXT, .what = "dotted path of a claim", .valid = _sl_valid_claim};
+static const struct sl_type _sl_claim_header = {.kind = SL_T_TEXT,
+                                                .size = sizeof(struct sl_slice),
+                                                .what = "a header name",
+                                                .valid = sl_valid_header,
+                                                .pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"};
+static const struct sl_type _sl_claims = {.kind = SL_T_PAIRS,
+                                          .size = sizeof(struct sl_name_values),
+                                          .what = "a map of claims to headers",
+                                          .key = &_sl_claim_key,
+                                          .item = &_sl_claim_header};
+
+#define REL(m) (offsetof(struct sl_auth, jwt.m) - offsetof(struct sl_auth, jwt.from_header))
+static const struct sl_type _sl_token = {
+    .kind = SL_T_TEXT, .size = sizeof(const char *), .what = "a name", .valid = sl_valid_token};
+static const struct sl_field _sl_from_fields[] = {
+    {"header", &sl_type_token, REL(from_header), NULL, 0, "A header; Bearer is expected in Authorization."},
+    {"cookie", &_sl_token, REL(from_cookie), NULL, 0, "A cookie."},
+    {"query", &_sl_token, REL(from_query), NULL, 0,
+     "A query parameter (RFC 6750 section 2.3 advises against it)."},
+    SL_FIELDS_END,
+};
+#undef REL
+static void _sl_finish_from(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
+{
+    (void)raw, (void)out;
+    if (n->n == 0)
+        sl_read_error(r, n, "the token must come from somewhere: header, cookie or query");
+}
+static const struct sl_type _sl_from = {.kind = SL_T_OBJECT,
+                                        .what = "a map of header, cookie, query",
+                                        .fields = _sl_from_fields,
+                                        .finish = _sl_finish_from};
+
+static const struct sl_choice _sl_type_choices[] = {{"jwt", SL_AUTH_JWT, false}, {"key", SL_AUTH_KEY, false},
+                                                    {"basic", 0, true},          {"mtls", 0, true},
+                                                    {"introspection", 0, true},  {NULL, 0, false}};
+static const struct sl_type _sl_auth_type = {
+    .kind = SL_T_CHOICE, .size = sizeof(unsigned), .what = "jwt or key", .choices = _sl_type_choices};
+
+#define AT(m) offsetof(struct sl_auth_raw, m)
+static const struct sl_field _sl_jwt_fields[] = {
+    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED, "jwt: signed tokens (RFC 7519)."},
+    {"issuer", &sl_type_string, AT(a.jwt.issuer), NULL, 0, "What iss must be. Not written: any."},
+    {"audiences", &sl_type_strings, AT(a.jwt.audiences), NULL, 0,
+     "One of them must stand in aud. Not written: any."},
+    {"algorithms", &_sl_algorithms, AT(a.jwt.algorithms), NULL, SL_F_REQUIRED,
+     "What is not listed is refused; HS* stand alone, with secret."},
+    {"jwks", &_sl_jwks, AT(a.jwt.jwks), NULL, 0, "Public keys, written out (RFC 7517)."},
+    {"jwks_file", &sl_type_file, AT(a.jwt.jwks), NULL, 0, "Public keys, in a file."},
+    {"jwks_uri", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"jwks_refresh", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"jwks_stale", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"secret", &sl_type_secret, AT(a.jwt.secret), NULL, 0, "Shared secret of HS256, HS384, HS512."},
+    {"clock_skew", &_sl_skew, AT(a.jwt.clock_skew), "\"60s\"", 0, "By how much clocks may differ."},
+    {"claims_to_verify", &_sl_verify, AT(verify), "[\"exp\",\"nbf\"]", 0,
+     "exp must be there, and nbf hold where it is, unless left out here."},
+    {"consumer_claim", &_sl_claim, AT(a.jwt.consumer_claim), "\"sub\"", 0, "Claim that names the consumer."},
+    {"claims_to_headers", &_sl_claims, AT(claims), NULL, 0,
+     "Headers for the upstream; what the client sent under these names is removed."},
+    {"roles_claim", &_sl_claim, AT(a.jwt.roles_claim), NULL, 0,
+     "Claim with the roles, an array or words. Not written: there are none."},
+    {"scopes_claim", &_sl_claim, AT(a.jwt.scopes_claim), "\"scope\"", 0, "Claim with the scopes (RFC 8693)."},
+    {"from", &_sl_from, AT(a.jwt.from_header), "{\"header\":\"Authorization\"}", 0,
+     "Where the token stands."},
+    {"forward", &sl_type_bool, AT(a.jwt.forward), "false", 0, "Pass the token itself on to the upstream."},
+    {"cache", &sl_type_duration_or_none, AT(a.jwt.cache), "\"5m\"", 0,
+     "How long a verified token is believed without verifying it again, within its exp; 0s: never."},
+    SL_FIELDS_END,
+};
+
+static const struct sl_type _sl_key_name = {
+    .kind = SL_T_TEXT, .size = sizeof(struct sl_slice), .what = "a name", .valid = sl_valid_header};
+static const struct sl_type _sl_key_names = {.kind = SL_T_LIST,
+                                             .size = sizeof(struct sl_strings),
+                                             .what = "a list of names such as [apikey]",
+                                             .item = &_sl_key_name,
+                                             .some = true,
+                                             .unique = true};
+static const struct sl_choice _sl_in_choices[] = {
+    {"header", 0, false}, {"query", 0, false}, {NULL, 0, false}};
+static const struct sl_type _sl_in_one = {.kind = SL_T_TEXT,
+                                          .size = sizeof(struct sl_slice),
+                                          .what = "one of header, query",
+                                          .choices = _sl_in_choices};
+static const struct sl_type _sl_in = {.kind = SL_T_LIST,
+                                      .size = sizeof(struct sl_strings),
+                                      .what = "a list of header, query",
+                                      .item = &_sl_in_one,
+                                      .some = true,
+                                      .unique = true};
+static const struct sl_field _sl_key_fields[] = {
+    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED, "key: API keys of the consumers."},
+    {"names", &_sl_key_names, AT(a.key.names), "[\"apikey\"]", 0,
+     "Headers or parameters that carry the key."},
+    {"in", &_sl_in, AT(in), "[\"header\"]", 0, "Where it is looked for."},
+    {"hide", &sl_type_bool, AT(a.key.hide), "true", 0, "Take it out of what the upstream sees."},
+    SL_FIELDS_END,
+};
+#undef AT
+
+static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields}, {"key", _sl_key_fields},
+                                                      {"basic", NULL},         {"mtls", NULL},
+                                                      {"introspection", NULL}, {NULL, NULL}};
+
+static bool _sl_listed(const struct sl_strings *list, const char *word)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (sl_slice_eq(list->v[i], sl_slice_str(word)))
+            return true;
+    return false;
+}
+
+/* HS* sign with a secret, all others with a private key: a provider that took both would verify a token that
+ * was made with a public key as if that were the secret (RFC 8725 section 2.1). */
+static void _sl_check_keys(struct sl_reader *r, const struct sl_node *n, const struct sl_auth *a)
+{
+    const struct sl_node *jwks = sl_node_get(n, "jwks"), *file = sl_node_get(n, "jwks_file");
+    const struct sl_node *secret = sl_node_get(n, "secret"), *algorithms = sl_node_get(n, "algorithms");
+    size_t hs = 0, known = 0;
+    for (size_t i = 0; i < a->jwt.algorithms.n; i++) {
+        hs += sl_slice_starts(a->jwt.algorithms.v[i], SL_S("HS"));
+        known += a->jwt.algorithms.v[i].n != 0;
+    }
+    if (jwks && file)
+        sl_read_key_error(r, file, "keys come from one place: jwks is written at %s", sl_read_place(r, jwks));
+    jwks = jwks ? jwks : file;
+    if (known == 0)
+        return;
+    if (hs && hs != known)
+        sl_read_error(r, algorithms,
+                      "HS* and the others do not mix: make two providers, and list both in the route");
+    else if (hs && jwks)
+        sl_read_key_error(r, jwks, "HS* takes secret, not public keys");
+    else if (hs && !secret)
+        sl_read_key_error(r, n, "\"secret\" is missing: HS* verifies by it");
+    else if (!hs && secret)
+        sl_read_key_error(r, secret, "a secret is for HS*: these algorithms take jwks or jwks_file");
+    else if (!hs && !jwks)
+        sl_read_key_error(r, n, "\"jwks_file\" is missing: the public keys to verify by (or jwks)");
+}
+
+/* RFC 7518 section 3.2: a key at least as long as the hash. */
+static void _sl_check_secret(struct sl_reader *r, const struct sl_node *n, const struct sl_auth *a)
+{
+    size_t need = _sl_listed(&a->jwt.algorithms, "HS512")   ? 64
+                  : _sl_listed(&a->jwt.algorithms, "HS384") ? 48
+                  : _sl_listed(&a->jwt.algorithms, "HS256") ? 32
+                                                            : 0;
+    if (need && a->jwt.secret.data.n && a->jwt.secret.data.n < need)
+        sl_read_warn(r, sl_node_get(n, "secret"),
+                     "the secret has fewer than %zu bytes: shorter than the hash can be guessed (RFC 7518 "
+                     "section 3.2)",
+                     need);
+}
+
+/* CGI-like upstreams cannot tell '_' from '-'. */
+static bool _sl_same_header(struct sl_slice a, struct sl_slice b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if ((a.p[i] == '_' ? '-' : sl_lower(a.p[i])) != (b.p[i] == '_' ? '-' : sl_lower(b.p[i])))
+            return false;
+    return true;
+}
+
+static void _sl_claim_headers(struct sl_reader *r, const struct sl_node *n,
+                              const struct sl_name_values *claims, struct sl_auth *a)
+{
+    a->jwt.claims_to_headers = sl_read_alloc(r, claims->n, sizeof(*a->jwt.claims_to_headers));
+    if (!a->jwt.claims_to_headers)
+        return;
+    a->jwt.n_claims_to_headers = claims->n;
+    const struct sl_node *list = sl_node_get(n, "claims_to_headers");
+    if (claims->n > 64) {
+        sl_read_error(r, list, "more than 64 claims");
+        return;
+    }
+    const struct sl_node *c = claims->n ? list->first : NULL;
+    for (size_t i = 0; i < claims->n; i++, c = c->next) {
+        a->jwt.claims_to_headers[i] = (struct sl_claim_header){claims->v[i].name.p, claims->v[i].value.p};
+        for (size_t k = 0; k < i; k++)
+            if (claims->v[i].value.n && _sl_same_header(claims->v[i].value, claims->v[k].value))
+                sl_read_error(r, c, "two claims in one header: \"" SL_SFMT "\" goes there already",
+                              SL_SARG(claims->v[k].name));
+    }
+}
+
+static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *raw_, void *out_)
+{
+    struct sl_auth_raw *raw = raw_;
+    struct sl_auth *out = out_;
+    raw->a.name = out->name;
+    raw->a.pos = out->pos;
+    *out = raw->a;
+    out->type = raw->type;
+    if (out->type == SL_AUTH_KEY) {
+        out->key.in_header = _sl_listed(&raw->in, "header");
+        out->key.in_query = _sl_listed(&raw->in, "query");
+        return;
+    }
+    out->jwt.verify_exp = _sl_listed(&raw->verify, "exp");
+    out->jwt.verify_nbf = _sl_listed(&raw->verify, "nbf");
+    _sl_claim_headers(r, n, &raw->claims, out);
+    _sl_check_keys(r, n, out);
+    _sl_check_secret(r, n, out);
+}
+
+static const char *_sl_valid_auth_name(struct sl_slice s)
+{
+    return sl_slice_eq(s, SL_S("public")) ? "is what routes say that need no credentials" : sl_valid_name(s);
+}
+static const struct sl_type _sl_auth_name = {
+    .kind = SL_T_TEXT, .what = "name", .valid = _sl_valid_auth_name, .pattern = "^[A-Za-z0-9._-]{1,64}$"};
+static const struct sl_type _sl_auth = {.kind = SL_T_VARIANT,
+                                        .size = sizeof(struct sl_auth),
+                                        .what = "jwt or key",
+                                        .variant = "type",
+                                        .variants = _sl_auth_variants,
+                                        .raw = sizeof(struct sl_auth_raw),
+                                        .finish = _sl_finish_auth};
+const struct sl_type sl_type_auths = {.kind = SL_T_NAMED,
+                                      .size = sizeof(struct sl_strings),
+                                      .what = "a map of providers by name",
+                                      .key = &_sl_auth_name,
+                                      .item = &_sl_auth,
+                                      .names = SL_NAMES_AUTH};

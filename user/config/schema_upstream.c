@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Services behind the gateway. */
+#include "config/reader_priv.h"
+
+#define END                          \
+    {                                \
+        NULL, NULL, 0, NULL, 0, NULL \
+    }
+
+/* ---- upstreams */
+
+static bool _sl_parse_address(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
+{
+    struct sl_target *t = out;
+    if (sl_slice_starts(text, SL_S("dns:")) || sl_slice_starts(text, SL_S("dns+srv:")))
+        sl_read_error(r, n, "targets by DNS are not built in this version: write an address and port");
+    else if (sl_sockaddr_parse(text, &t->address) < 0 || t->address.sa.sa_family == AF_UNIX)
+        return false;
+    t->text = sl_read_keep(r, text, false).p;
+    return true;
+}
+static const struct sl_type _sl_address = {.kind = SL_T_PARSED,
+                                           .size = 0, /* the whole target */
+                                           .what = "an address and port such as \"10.0.1.10:8080\"",
+                                           .parse = _sl_parse_address};
+static const struct sl_type _sl_weight = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1", .max = "65535"};
+static const struct sl_field _sl_target_fields[] = {
+    {"address", &_sl_address, 0, NULL, SL_F_REQUIRED, "Address and port, as in \"10.0.1.10:8080\"."},
+    {"weight", &_sl_weight, offsetof(struct sl_target, weight), "1", 0,
+     "Its share of requests beside the others'."},
+    SL_FIELDS_END,
+};
+static const struct sl_type _sl_target = {.kind = SL_T_OBJECT,
+                                          .size = sizeof(struct sl_target),
+                                          .what = "a map of address and weight",
+                                          .fields = _sl_target_fields};
+static const struct sl_type _sl_targets = {.kind = SL_T_LIST,
+                                           .size = sizeof(struct sl_strings),
+                                           .what = "a list of {address, weight}",
+                                           .item = &_sl_target,
+                                           .some = true};
+
+#define REL(base, m) (offsetof(struct sl_upstream, base.m) - offsetof(struct sl_upstream, base))
+static const struct sl_type _sl_sni = {
+    .kind = SL_T_TEXT, .size = sizeof(const char *), .what = "a host name", .valid = sl_valid_sni};
+static const struct sl_field _sl_tls_fields[] = {
+    {"ca", &sl_type_file, REL(tls, ca), NULL, 0,
+     "PEM file of the authorities to trust. Not written: the system's."},
+    {"sni", &_sl_sni, REL(tls, sni), NULL, 0,
+     "Name to ask for, which the certificate must carry. Not written: the target's address."},
+    {"cert", &sl_type_file, REL(tls, cert), NULL, 0,
+     "PEM file of the gateway's own certificate, for mutual TLS."},
+    {"key", &sl_type_secret, REL(tls, key), NULL, 0, "Its private key, as {$file: PATH}."},
+    SL_FIELDS_END,
+};
+static void _sl_finish_tls(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
+{
+    const struct sl_node *cert = sl_node_get(n, "cert"), *key = sl_node_get(n, "key");
+    (void)raw;
+    *(bool *)out = true; /* enabled, the first member */
+    if (!cert != !key)
+        sl_read_key_error(r, cert ? cert : key, "\"%s\" is missing: cert and key go together",
+                          cert ? "key" : "cert");
+}
+static const struct sl_type _sl_tls = {.kind = SL_T_OBJECT,
+                                       .what = "a map (tls: {} will do)",
+                                       .fields = _sl_tls_fields,
+                                       .finish = _sl_finish_tls};
+
+static const struct sl_type _sl_idle = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "0", .max = "65535"};
+static const struct sl_type _sl_requests = {
+    .kind = SL_T_INT, .size = sizeof(uint64_t), .what = "a number", .min = "1", .max = "1000000000"};
+static const struct sl_field _sl_keepalive_fields[] = {
+    {"idle", &_sl_idle, REL(keepalive, idle), "64", 0, "Idle connections kept, per worker and target."},
+    {"idle_timeout", &sl_type_duration, REL(keepalive, idle_timeout), "\"55s\"", 0,
+     "How long they are kept: less than the upstream itself keeps them."},
+    {"requests", &_sl_requests, REL(keepalive, requests), "10000", 0, "Requests that one connection serves."},
+    SL_FIELDS_END,
+};
+#undef REL
+static const struct sl_type _sl_keepalive = {
+    .kind = SL_T_OBJECT, .what = "a map", .fields = _sl_keepalive_fields};
+
+static const struct sl_choice _sl_balance_choices[] = {
+    {"round_robin", 0, false}, {"least_request", 0, true}, {"hash:ip", 0, true}, {NULL, 0, false}};
+static const struct sl_type _sl_balance = {.kind = SL_T_CHOICE,
+                                           .size = sizeof(unsigned),
+                                           .what = "\"round_robin\" (others are not built in this version)",
+                                           .choices = _sl_balance_choices};
+static const struct sl_type _sl_pending = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "0", .max = "1000000"};
+struct sl_upstream_raw {
+    struct sl_upstream u;
+    unsigned balance;
+};
+#define AT(m) offsetof(struct sl_upstream_raw, m)
+static const struct sl_field _sl_upstream_fields[] = {
+    {"targets", &_sl_targets, AT(u.targets), NULL, SL_F_REQUIRED, "Where it runs."},
+    {"balance", &_sl_balance, AT(balance), "\"round_robin\"", 0, "round_robin: in turn, by weight."},
+    {"protocol", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"tls", &_sl_tls, AT(u.tls), NULL, 0, "Speak TLS to it. Not written: plain text."},
+    {"keepalive", &_sl_keepalive, AT(u.keepalive), "{}", 0, "Connections that are used again."},
+    {"max_pending", &_sl_pending, AT(u.max_pending), "1000", 0,
+     "Requests that may wait for a connection, per worker; more are answered 503."},
+    {"health", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"breaker", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    SL_FIELDS_END,
+};
+#undef AT
+static void _sl_finish_upstream(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
+{
+    struct sl_upstream *u = out, *from = raw;
+    (void)r, (void)n;
+    from->name = u->name;
+    from->pos = u->pos;
+    *u = *from;
+}
+static const struct sl_type _sl_upstream = {.kind = SL_T_OBJECT,
+                                            .size = sizeof(struct sl_upstream),
+                                            .what = "a map with targets",
+                                            .fields = _sl_upstream_fields,
+                                            .raw = sizeof(struct sl_upstream_raw),
+                                            .finish = _sl_finish_upstream};
+const struct sl_type sl_type_upstreams = {.kind = SL_T_NAMED,
+                                          .size = sizeof(struct sl_strings),
+                                          .what = "a map of upstreams by name",
+                                          .key = &sl_type_name,
+                                          .item = &_sl_upstream,
+                                          .names = SL_NAMES_UPSTREAM};

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The controller: admin API and metrics. Serves no client traffic, opens no file, holds no privilege; what
+ * must be changed it asks of the supervisor.
+ */
+#ifndef SL_CONTROL_CONTROL_H
+#define SL_CONTROL_CONTROL_H
+
+#include "kernel/kernel.h"
+#include "telemetry/counters.h"
+
+struct sl_control_args {
+    int ipc_fd;                  /* the supervisor, SOCK_SEQPACKET; the controller exits when it closes */
+    struct sl_counters counters; /* mapped */
+    struct sl_kernel_fds kernel; /* -1 where off */
+};
+
+/* Serves until told to drain or until the supervisor is gone; the process's exit code. */
+int sl_control_run(const struct sl_control_args *args);
+
+#endif

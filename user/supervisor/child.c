@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The controller and the workers as processes: forked, stripped of privilege before they read a byte, started
+ * again when they die. A child that dies at once again and again is started more slowly, and said so.
+ */
+#include "supervisor/supervisor_priv.h"
+
+#include "base/clock.h"
+#include "control/control.h"
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+static const char *_sl_name(const struct sl_child *c, char out[16])
+{
+    if (c->index < 0)
+        (void)snprintf(out, 16, "controller");
+    else
+        (void)snprintf(out, 16, "worker %u", (unsigned)c->index % 1000);
+    return out;
+}
+
+/* ---- in the child */
+
+static void _sl_limits(void)
+{
+    struct rlimit none = {0, 0}, files;
+    (void)setrlimit(RLIMIT_CORE, &none); /* a core holds keys */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static void _sl_pin(int index)
+{
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+        return;
+    int want = index % CPU_COUNT(&allowed), cpu = 0;
+    for (; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed) && want-- == 0)
+            break;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    (void)sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* All descriptors but standard ones and these are closed, so that no child holds another's socket or a BPF
+ * link. */
+static int _sl_keep_only(const int *keep, size_t n)
+{
+    for (unsigned from = 3;;) {
+        unsigned next = ~0u;
+        for (size_t i = 0; i < n; i++)
+            if (keep[i] >= (int)from && (unsigned)keep[i] < next)
+                next = (unsigned)keep[i];
+        if (next > from && close_range(from, next - 1, 0) < 0)
+            return -errno;
+        if (next == ~0u)
+            return 0;
+        from = next + 1;
+    }
+}
+
+static void _sl_default_signals(void)
+{
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
+    sigset_t none;
+    for (size_t i = 0; i < SL_ARRAY_LEN(ours); i++)
+        (void)signal(ours[i], SIG_DFL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    /* Ctrl-C goes to the whole group: the supervisor decides how its children end */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, const char *name)
+{
+    const struct sl_supervisor *s = c->s;
+    const int keep[] = {c->ipc,     s->counters.fd,    k->buckets,        k->socket_storage,
+                        k->reasons, k->listener_stats, k->consumer_bytes, k->penalties,
+                        k->lists4,  k->lists6};
+    (void)prctl(PR_SET_NAME, name);
+    sl_log_setup(strdup(name), SL_LOG_INFO);
+    _sl_default_signals();
+    _sl_limits();
+    if (c->index >= 0)
+        _sl_pin(c->index);
+    int r = _sl_keep_only(keep, SL_ARRAY_LEN(keep));
+    if (r == 0)
+        r = sl_privilege_drop(s);
+    /* after the change of uid, which clears it */
+    if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        r = -errno;
+    if (r == 0)
+        r = sl_seccomp_install();
+    return r;
+}
+
+static int _sl_child_main(const struct sl_child *c, pid_t parent)
+{
+    char name[16];
+    struct sl_supervisor *s = c->s;
+    struct sl_kernel_fds k = sl_kernel_fds(s->guard);
+    struct sl_worker_args w = {.ipc_fd = c->ipc,
+                               .index = (unsigned)c->index,
+                               .counters = s->counters,
+                               .kernel = k,
+                               .buckets = sl_kernel_buckets(s->guard)};
+    int r = _sl_become(c, &k, _sl_name(c, name));
+    if (r < 0)
+        return sl_error_r(r, "dropping privileges"), 1;
+    if (getppid() != parent) /* it died before PDEATHSIG was set */
+        return 1;
+    if (c->index >= 0)
+        return sl_worker_run(&w);
+    const struct sl_control_args a = {.ipc_fd = c->ipc, .counters = s->counters, .kernel = k};
+    return sl_control_run(&a);
+}
+
+/* ---- in the supervisor */
+
+static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    struct sl_child *c = io->data;
+    union sl_ipc m;
+    for (int budget = 256; budget && c->ipc >= 0; budget--) {
+        size_t n = 0;
+        int r = sl_ipc_recv(c->ipc, &m, NULL, &n);
+        if (r == 0)
+            return;
+        if (r < 0) {
+            char name[16];
+            if (r != -EPIPE && c->pid) {
+                (void)sl_error_r(r, "%s sent what no message is: it is ended", _sl_name(c, name));
+                (void)kill(c->pid, SIGKILL);
+            }
+            ev_io_stop(c->s->loop, io);
+            return;
+        }
+        sl_request_serve(c, &m);
+    }
+}
+
+static void _sl_on_restart(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)loop, (void)events;
+    struct sl_child *c = t->data;
+    if (!c->s->stopping && sl_child_start(c) < 0)
+        ev_timer_again(c->s->loop, &c->restart);
+}
+
+static void _sl_on_death(struct ev_loop *loop, ev_child *w, int events)
+{
+    (void)events;
+    struct sl_child *c = w->data;
+    struct sl_supervisor *s = c->s;
+    char name[16];
+    ev_child_stop(loop, w);
+    ev_io_stop(loop, &c->io);
+    (void)close(c->ipc);
+    c->ipc = -1;
+    c->pid = 0;
+    if (s->stopping) {
+        for (size_t i = 0; i < s->n_children; i++)
+            if (s->children[i].pid)
+                return;
+        ev_break(loop, EVBREAK_ALL);
+        return;
+    }
+    if (WIFSIGNALED(w->rstatus))
+        sl_error("%s (pid %d) died of signal %d", _sl_name(c, name), w->rpid, WTERMSIG(w->rstatus));
+    else
+        sl_error("%s (pid %d) ended with code %d", _sl_name(c, name), w->rpid, WEXITSTATUS(w->rstatus));
+    bool quick = sl_now_ns() - c->started_ns < SL_NS_PER_SEC;
+    c->quick_deaths = quick ? c->quick_deaths + 1 : 0;
+    c->restarts++;
+    if (c->quick_deaths > SL_RESTART_FAST)
+        ev_timer_again(loop, &c->restart);
+    else if (sl_child_start(c) < 0)
+        ev_timer_again(loop, &c->restart);
+    sl_reload_ready(s); /* a reload does not wait for the dead */
+}
+
+int sl_child_start(struct sl_child *c)
+{
+    int pair[2];
+    char name[16];
+    struct sl_supervisor *s = c->s;
+    ev_timer_stop(s->loop, &c->restart);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return sl_error_r(-errno, "a socket pair for %s", _sl_name(c, name));
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        c->ipc = pair[1];
+        _exit(_sl_child_main(c, parent));
+    }
+    (void)close(pair[1]);
+    if (pid < 0) {
+        int r = -errno;
+        (void)close(pair[0]);
+        return sl_error_r(r, "forking %s", _sl_name(c, name));
+    }
+    c->pid = pid;
+    c->ipc = pair[0];
+    c->serves = 0;
+    c->started_ns = sl_now_ns();
+    ev_io_init(&c->io, _sl_on_ipc, c->ipc, EV_READ);
+    c->io.data = c;
+    ev_io_start(s->loop, &c->io);
+    ev_child_init(&c->watcher, _sl_on_death, pid, 0);
+    c->watcher.data = c;
+    ev_child_start(s->loop, &c->watcher);
+    ev_init(&c->restart, _sl_on_restart);
+    c->restart.repeat = SL_RESTART_DELAY;
+    c->restart.data = c;
+    int r = sl_child_send_snapshot(c);
+    sl_state_publish(s);
+    return r < 0 ? sl_error_r(r, "sending the policy to %s", _sl_name(c, name)) : 0;
+}
+
+int sl_child_send_snapshot(struct sl_child *c)
+{
+    struct sl_supervisor *s = c->s;
+    int fds[SL_IPC_MAX_FDS] = {s->bundle_fd};
+    int n = sl_sockets_for(s, c, fds + 1, SL_IPC_MAX_FDS - 1);
+    if (n < 0)
+        return n;
+    union sl_ipc m = {
+        .snapshot = {.h = {.type = SL_IPC_SNAPSHOT}, .version = s->version, .n_sockets = (uint32_t)n}};
+    int r = sl_ipc_send(c->ipc, &m, fds, (size_t)n + 1);
+    if (r == 0 && s->log_fd >= 0 && c->index >= 0) {
+        union sl_ipc log = {.plain = {.h = {.type = SL_IPC_REOPEN}}};
+        r = sl_ipc_send(c->ipc, &log, &s->log_fd, 1);
+    }
+    return r;
+}
+
+void sl_children_drain(struct sl_supervisor *s)
+{
+    union sl_ipc m = {.drain = {.h = {.type = SL_IPC_DRAIN}, .deadline_ns = sl_now_ns() + SL_DRAIN_NS}};
+    for (size_t i = 0; i < s->n_children; i++) {
+        struct sl_child *c = &s->children[i];
+        ev_timer_stop(s->loop, &c->restart);
+        if (c->pid && sl_ipc_send(c->ipc, &m, NULL, 0) < 0)
+            (void)kill(c->pid, SIGKILL);
+    }
+}
+
+void sl_children_kill(struct sl_supervisor *s)
+{
+    for (size_t i = 0; i < s->n_children; i++)
+        if (s->children[i].pid)
+            (void)kill(s->children[i].pid, SIGKILL);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From files to a policy in force. The order makes a refused policy leave no trace: read, check, compile,
+ * open new sockets, then the kernel; only when all of that went well do snapshot and bundle change, and the
+ * children hear of it.
+ */
+#include "supervisor/supervisor_priv.h"
+
+#include "base/io.h"
+#include "policy/policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define SL_READY_WAIT 10.0 /* s */
+
+struct sl_next {
+    struct sl_bundle *bundle;
+    struct sl_snapshot *snapshot;
+    struct sl_policy *policy;
+    int bundle_fd, log_fd;
+};
+
+static void _sl_next_free(struct sl_next *n)
+{
+    sl_policy_free(n->policy);
+    sl_snapshot_unref(n->snapshot);
+    sl_bundle_free(n->bundle);
+    sl_closep(&n->bundle_fd);
+    sl_closep(&n->log_fd);
+}
+
+static int _sl_open_log(const struct sl_snapshot *snap, struct sl_diag *diag)
+{
+    if (!snap->access_log.enabled || strcmp(snap->access_log.path, "-") == 0)
+        return -1;
+    int fd = open(snap->access_log.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd < 0)
+        sl_diag_error(diag, NULL, "cannot open the access log %s: %s", snap->access_log.path,
+                      strerror(errno));
+    return fd;
+}
+
+static int _sl_check(struct sl_supervisor *s, const struct sl_snapshot *snap, struct sl_diag *diag)
+{
+    if (s->children && snap->workers != s->n_children - 1)
+        sl_diag_warn(diag, NULL, "workers stays at %zu until the next start", s->n_children - 1);
+    if (s->guard && (snap->kernel.mode == SL_KERNEL_OFF) != (sl_kernel_fds(s->guard).reasons < 0)) {
+        sl_diag_error(diag, &snap->kernel.pos,
+                      "kernel.mode cannot be switched between off and on by a reload: restart "
+                      "sluiced");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* Everything that can fail without a trace. */
+static int _sl_build(struct sl_supervisor *s, struct sl_next *n, struct sl_diag *diag)
+{
+    int r = sl_bundle_load(s->options->policy, s->version + 1, s->slots, diag, &n->bundle);
+    if (r == 0)
+        r = sl_snapshot_new(n->bundle, diag, &n->snapshot);
+    if (r == 0)
+        r = sl_policy_new(n->snapshot, diag, &n->policy);
+    if (r == 0)
+        r = _sl_check(s, n->snapshot, diag);
+    if (r == 0 && diag->errors)
+        r = -EINVAL;
+    return r;
+}
+
+static int _sl_start_kernel(struct sl_supervisor *s, const struct sl_snapshot *snap)
+{
+    return s->guard ? sl_kernel_apply(s->guard, snap) : sl_kernel_start(snap, &s->guard);
+}
+
+static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n)
+{
+    struct sl_snapshot *old = s->snapshot;
+    s->snapshot = SL_TAKE_PTR(n->snapshot);
+    sl_snapshot_unref(old);
+    sl_closep(&s->bundle_fd);
+    s->bundle_fd = SL_TAKE_FD(n->bundle_fd);
+    sl_closep(&s->log_fd);
+    s->log_fd = SL_TAKE_FD(n->log_fd);
+    s->version++;
+    sl_sockets_commit(s);
+}
+
+int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)
+{
+    struct sl_next n = {.bundle_fd = -1, .log_fd = -1};
+    int r = _sl_build(s, &n, diag);
+    if (r == 0 && !s->children)
+        r = sl_supervisor_size(s, n.snapshot);
+    if (r == 0)
+        r = sl_sockets_prepare(s, n.snapshot, diag);
+    if (r == 0) {
+        n.log_fd = _sl_open_log(n.snapshot, diag);
+        r = diag->errors ? -EINVAL : 0;
+    }
+    if (r == 0)
+        r = sl_bundle_accept(n.bundle, n.snapshot, s->slots);
+    if (r == 0) {
+        n.bundle_fd = sl_bundle_to_memfd(n.bundle);
+        r = n.bundle_fd < 0 ? n.bundle_fd : 0;
+    }
+    if (r == 0) {
+        r = _sl_start_kernel(s, n.snapshot);
+        if (r < 0)
+            sl_diag_error(diag, &n.snapshot->kernel.pos,
+                          "the kernel guard could not be brought to this policy: %s (the "
+                          "log says more)",
+                          strerror(-r));
+    }
+    if (r == 0)
+        _sl_enforce(s, &n);
+    else if (s->children)
+        sl_sockets_rollback(s);
+    _sl_next_free(&n);
+    return r;
+}
+
+/* ---- a reload while running */
+
+static void _sl_finish(struct sl_supervisor *s, int error, const char *text)
+{
+    ev_timer_stop(s->loop, &s->reload.deadline);
+    s->reload.active = false;
+    sl_notify("READY=1");
+    sl_state_publish(s);
+    if (s->reload.id)
+        sl_request_result(s, s->reload.id, error, s->version, text);
+    if (error == 0)
+        sl_info("policy version %llu is in force", (unsigned long long)s->version);
+}
+
+static void _sl_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)loop, (void)events;
+    struct sl_supervisor *s = t->data;
+    sl_warn("not every process took policy version %llu in time", (unsigned long long)s->version);
+    _sl_finish(s, -ETIMEDOUT, "not every process took the policy in time");
+}
+
+void sl_reload_ready(struct sl_supervisor *s)
+{
+    if (!s->reload.active)
+        return;
+    for (size_t i = 0; i < s->n_children; i++)
+        if (s->children[i].serves != s->version)
+            return;
+    _sl_finish(s, 0, s->reload.text ? s->reload.text : "");
+}
+
+static void _sl_log_lines(struct sl_slice text)
+{
+    struct sl_slice line;
+    while (sl_slice_next(&text, '\n', &line))
+        if (line.n)
+            sl_log(memmem(line.p, line.n, ": error: ", 9) ? SL_LOG_ERROR : SL_LOG_WARNING, SL_SFMT,
+                   SL_SARG(line));
+}
+
+void sl_reload(struct sl_supervisor *s, uint64_t id)
+{
+    struct sl_diag diag;
+    SL_BUF struct sl_buf text = {0};
+    if (s->reload.active) {
+        sl_request_result(s, id, -EBUSY, s->version, "a reload is under way; try again when it is done");
+        return;
+    }
+    sl_diag_init(&diag);
+    sl_notify("RELOADING=1");
+    int r = sl_policy_load(s, &diag);
+    if (sl_diag_print(&diag, &text) == 0)
+        _sl_log_lines(sl_buf_slice(&text));
+    sl_diag_free(&diag);
+    if (sl_buf_append(&text, "", 1) < 0)
+        sl_buf_free(&text);
+    s->reload.id = id;
+    if (r < 0) {
+        sl_error("the policy is refused; version %llu stays in force", (unsigned long long)s->version);
+        _sl_finish(s, r, text.base ? sl_buf_data(&text) : "");
+        return;
+    }
+    free(s->reload.text);
+    s->reload.text = text.base ? strdup(sl_buf_data(&text)) : NULL;
+    s->reload.active = true;
+    ev_timer_init(&s->reload.deadline, _sl_on_deadline, SL_READY_WAIT, 0);
+    s->reload.deadline.data = s;
+    ev_timer_start(s->loop, &s->reload.deadline);
+    for (size_t i = 0; i < s->n_children; i++)
+        if (s->children[i].pid && sl_child_send_snapshot(&s->children[i]) < 0)
+            sl_warn("a process could not be told of the new policy");
+}
+
+void sl_reopen_log(struct sl_supervisor *s)
+{
+    struct sl_diag diag;
+    sl_diag_init(&diag);
+    int fd = _sl_open_log(s->snapshot, &diag);
+    if (diag.errors)
+        sl_error("%s; the old one stays", diag.v[0].text);
+    sl_diag_free(&diag);
+    if (fd < 0)
+        return;
+    sl_closep(&s->log_fd);
+    s->log_fd = fd;
+    for (size_t i = 1; i < s->n_children; i++) {
+        union sl_ipc m = {.plain = {.h = {.type = SL_IPC_REOPEN}}};
+        if (s->children[i].pid)
+            (void)sl_ipc_send(s->children[i].ipc, &m, &fd, 1);
+    }
+}

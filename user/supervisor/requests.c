@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What children may ask for. Each message is checked for who sent it and for ranges, since a child that faces
+ * the network may have been taken over: a worker can ask for penalties, only the controller for the rest.
+ */
+#include "supervisor/supervisor_priv.h"
+
+#include "base/io.h"
+
+#include <errno.h>
+
+#define SL_MAX_PENALTY_NS (7 * 86400 * SL_NS_PER_SEC)
+
+void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text)
+{
+    struct sl_child *controller = &s->children[0];
+    union sl_ipc m = {.result = {.h = {.type = SL_IPC_RESULT, .id = id}, .error = error, .value = value}};
+    if (!id || !controller->pid)
+        return;
+    SL_CLOSE int fd = text && *text ? sl_memfd_sealed("sluice-result", text, strlen(text)) : -1;
+    int r = sl_ipc_send(controller->ipc, &m, &fd, fd >= 0 ? 1 : 0);
+    if (r < 0)
+        (void)sl_error_r(r, "answering the controller");
+}
+
+static bool _sl_text_ok(const char *s)
+{
+    return memchr(s, '\0', SL_NAME_LEN) != NULL;
+}
+
+static bool _sl_ip_ok(const struct sl_ip *ip)
+{
+    return ip->family == SL_AF_INET || ip->family == SL_AF_INET6;
+}
+
+static void _sl_penalty(struct sl_child *c, const struct sl_ipc_penalty *p)
+{
+    struct sl_supervisor *s = c->s;
+    uint64_t deadline = 0;
+    bool flow = p->effect == SL_PENALTY_FLOW;
+    if (!_sl_ip_ok(&p->source) || (flow && !_sl_ip_ok(&p->destination)) || p->effect < SL_PENALTY_FLOW ||
+        p->effect > SL_PENALTY_SOURCE || !p->duration_ns || p->duration_ns > SL_MAX_PENALTY_NS ||
+        p->max_ns > SL_MAX_PENALTY_NS || !_sl_text_ok(p->consumer) || !_sl_text_ok(p->rule)) {
+        sl_error("a penalty asked for with values out of range is refused");
+        sl_request_result(s, p->h.id, -EINVAL, 0, NULL);
+        return;
+    }
+    struct sl_penalty_request r = {.source = p->source,
+                                   .destination = p->destination,
+                                   .source_port = p->source_port,
+                                   .destination_port = p->destination_port,
+                                   .effect = (enum sl_penalty_scope)p->effect,
+                                   .duration_ns = p->duration_ns,
+                                   .max_ns = p->max_ns,
+                                   .rejections = p->rejections,
+                                   .manual = c->index < 0 && p->manual};
+    memcpy(r.consumer, p->consumer, sizeof(r.consumer));
+    memcpy(r.rule, p->rule, sizeof(r.rule));
+    int error = sl_kernel_penalty_add(s->guard, &r, &deadline);
+    if (c->index < 0)
+        sl_request_result(s, p->h.id, error, deadline, NULL);
+}
+
+static void _sl_list(struct sl_child *c, const struct sl_ipc_list *l)
+{
+    struct sl_supervisor *s = c->s;
+    unsigned max = l->prefix.ip.family == SL_AF_INET ? 32 : 128;
+    int r = -EINVAL;
+    if (_sl_ip_ok(&l->prefix.ip) && l->prefix.len <= max && l->verdict <= SL_LIST_DENY) {
+        if (l->verdict) {
+            r = sl_kernel_list_add(s->guard, &l->prefix, (enum sl_list_verdict)l->verdict, l->for_ns);
+        } else {
+            int lists = sl_kernel_list_remove(s->guard, &l->prefix);
+            int penalties = sl_kernel_penalty_remove(s->guard, &l->prefix);
+            r = lists < 0 && lists != -ENOENT ? lists : penalties < 0 ? penalties : penalties + (lists >= 0);
+        }
+    }
+    sl_request_result(s, l->h.id, r < 0 ? r : 0, r < 0 ? 0 : (uint64_t)r, NULL);
+}
+
+static void _sl_detach(struct sl_child *c, uint64_t id)
+{
+    int r = sl_kernel_detach_all();
+    if (r >= 0)
+        sl_warn("the guard is off the interfaces, as asked; a restart puts it back");
+    sl_request_result(c->s, id, r < 0 ? r : 0, r < 0 ? 0 : (uint64_t)r, NULL);
+    sl_state_publish(c->s);
+}
+
+void sl_request_serve(struct sl_child *c, const union sl_ipc *m)
+{
+    if (m->h.type == SL_IPC_READY) {
+        c->serves = m->ready.version;
+        c->error = m->ready.error;
+        if (m->ready.error)
+            (void)sl_error_r(m->ready.error, "a process could not take policy version %llu",
+                             (unsigned long long)m->ready.version);
+        sl_reload_ready(c->s);
+        sl_state_publish(c->s);
+        return;
+    }
+    if (m->h.type == SL_IPC_PENALTY) {
+        _sl_penalty(c, &m->penalty);
+        return;
+    }
+    if (c->index >= 0) {
+        sl_error("worker %d asked for what only the controller may ask (type %u)", c->index, m->h.type);
+        return;
+    }
+    if (m->h.type == SL_IPC_RELOAD)
+        sl_reload(c->s, m->h.id);
+    else if (m->h.type == SL_IPC_LIST)
+        _sl_list(c, &m->list);
+    else if (m->h.type == SL_IPC_DETACH)
+        _sl_detach(c, m->h.id);
+}

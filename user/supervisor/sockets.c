@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening sockets: opened by the supervisor, one for each worker and bind address, so that the kernel
+ * spreads connections and a worker that dies leaves its queue to its successor. A reload opens what is new
+ * before anything else changes, and closes what is gone as its last step.
+ */
+#include "supervisor/supervisor_priv.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#define SL_BACKLOG 4096
+
+static void _sl_bound_close(struct sl_bound *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->fds[i] >= 0)
+            (void)close(b->fds[i]);
+    if (b->address.sa.sa_family == AF_UNIX && b->n)
+        (void)unlink(b->address.un.sun_path);
+    free(b->fds);
+    *b = (struct sl_bound){0};
+}
+
+static int _sl_option(int fd, int level, int name)
+{
+    const int one = 1;
+    return setsockopt(fd, level, name, &one, sizeof(one)) < 0 ? -errno : 0;
+}
+
+/* A stale socket file is removed only where nobody answers on it. */
+static int _sl_unix_clear(const struct sl_sockaddr *a)
+{
+    SL_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, &a->sa, a->len) == 0)
+        return -EADDRINUSE;
+    if (errno == ECONNREFUSED && unlink(a->un.sun_path) < 0)
+        return -errno;
+    return 0;
+}
+
+static int _sl_listen(const struct sl_supervisor *s, const struct sl_sockaddr *a)
+{
+    bool local = a->sa.sa_family == AF_UNIX;
+    SL_CLOSE int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int r = local ? _sl_unix_clear(a) : _sl_option(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (r == 0 && !local)
+        r = _sl_option(fd, SOL_SOCKET, SO_REUSEPORT);
+    if (r == 0 && a->sa.sa_family == AF_INET6)
+        r = _sl_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    if (r < 0)
+        return r;
+    mode_t old = umask(0117); /* 0660 from its first moment on */
+    r = bind(fd, &a->sa, a->len) < 0 ? -errno : 0;
+    (void)umask(old);
+    if (r == 0 && local && s->drop && chown(a->un.sun_path, 0, s->gid) < 0)
+        r = -errno;
+    if (r == 0 && listen(fd, SL_BACKLOG) < 0)
+        r = -errno;
+    return r < 0 ? r : SL_TAKE_FD(fd);
+}
+
+static int _sl_bound_open(struct sl_supervisor *s, struct sl_bound *b, const struct sl_sockaddr *a, size_t n)
+{
+    *b = (struct sl_bound){.address = *a, .wanted = true, .fds = calloc(n, sizeof(int))};
+    if (!b->fds)
+        return -ENOMEM;
+    while (b->n < n) {
+        int fd = _sl_listen(s, a);
+        if (fd < 0)
+            return fd;
+        b->fds[b->n++] = fd;
+    }
+    return 0;
+}
+
+static bool _sl_same(const struct sl_sockaddr *a, const struct sl_sockaddr *b)
+{
+    return a->len == b->len && memcmp(&a->sa, &b->sa, a->len) == 0;
+}
+
+static struct sl_bound *_sl_find(struct sl_bound *v, size_t n, const struct sl_sockaddr *a)
+{
+    for (size_t i = 0; i < n; i++)
+        if (_sl_same(&v[i].address, a))
+            return &v[i];
+    return NULL;
+}
+
+/* Finds or opens one address in the table. New ones stand at its end, until commit. */
+static int _sl_want(struct sl_supervisor *s, struct sl_bound **v, size_t *n, const struct sl_sockaddr *a,
+                    size_t fds, const struct sl_pos *pos, struct sl_diag *diag)
+{
+    struct sl_bound *b = _sl_find(*v, *n, a);
+    if (b) {
+        b->wanted = true;
+        return 0;
+    }
+    struct sl_bound *bigger = realloc(*v, (*n + 1) * sizeof(*bigger));
+    if (!bigger)
+        return -ENOMEM;
+    *v = bigger;
+    b = &bigger[*n];
+    int r = _sl_bound_open(s, b, a, fds);
+    if (r < 0) {
+        char text[SL_SOCK_STRLEN];
+        sl_diag_error(diag, pos, "cannot listen on %s: %s%s", sl_sockaddr_text(a, text), strerror(-r),
+                      r == -EADDRINUSE ? "; is another server, or another sluiced, running there?" : "");
+        b->address.sa.sa_family = AF_UNSPEC; /* never unlink another's socket */
+        _sl_bound_close(b);
+        return r;
+    }
+    (*n)++;
+    return 0;
+}
+
+/* The policy's admin addresses, or the state directory's socket where it names none. */
+static size_t _sl_admin_binds(const struct sl_supervisor *s, const struct sl_snapshot *snap,
+                              const struct sl_sockaddr **v)
+{
+    *v = snap->admin.n_bind ? snap->admin.bind : &s->admin_default;
+    return snap->admin.n_bind ? snap->admin.n_bind : 1;
+}
+
+int sl_sockets_prepare(struct sl_supervisor *s, const struct sl_snapshot *snap, struct sl_diag *diag)
+{
+    size_t workers = s->n_children - 1;
+    int r = 0;
+    for (size_t i = 0; i < s->n_bound; i++)
+        s->bound[i].wanted = false;
+    for (size_t i = 0; i < s->n_admin; i++)
+        s->admin[i].wanted = false;
+    for (size_t l = 0; r == 0 && l < snap->n_listeners; l++)
+        for (size_t b = 0; r == 0 && b < snap->listeners[l].n_bind; b++)
+            r = _sl_want(s, &s->bound, &s->n_bound, &snap->listeners[l].bind[b], workers,
+                         &snap->listeners[l].pos, diag);
+    const struct sl_sockaddr *admin;
+    size_t n_admin = _sl_admin_binds(s, snap, &admin);
+    for (size_t b = 0; r == 0 && b < n_admin; b++)
+        r = _sl_want(s, &s->admin, &s->n_admin, &admin[b], 1, NULL, diag);
+    return r;
+}
+
+static void _sl_sweep(struct sl_bound *v, size_t *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++) {
+        if (v[i].wanted)
+            v[kept++] = v[i];
+        else
+            _sl_bound_close(&v[i]);
+    }
+    *n = kept;
+}
+
+void sl_sockets_commit(struct sl_supervisor *s)
+{
+    _sl_sweep(s->bound, &s->n_bound);
+    _sl_sweep(s->admin, &s->n_admin);
+}
+
+static bool _sl_in_force(const struct sl_supervisor *s, const struct sl_sockaddr *a)
+{
+    const struct sl_snapshot *snap = s->snapshot;
+    for (size_t l = 0; snap && l < snap->n_listeners; l++)
+        for (size_t b = 0; b < snap->listeners[l].n_bind; b++)
+            if (_sl_same(&snap->listeners[l].bind[b], a))
+                return true;
+    const struct sl_sockaddr *admin;
+    size_t n_admin = snap ? _sl_admin_binds(s, snap, &admin) : 0;
+    for (size_t b = 0; b < n_admin; b++)
+        if (_sl_same(&admin[b], a))
+            return true;
+    return false;
+}
+
+void sl_sockets_rollback(struct sl_supervisor *s)
+{
+    for (size_t i = 0; i < s->n_bound; i++)
+        s->bound[i].wanted = _sl_in_force(s, &s->bound[i].address);
+    for (size_t i = 0; i < s->n_admin; i++)
+        s->admin[i].wanted = _sl_in_force(s, &s->admin[i].address);
+    sl_sockets_commit(s);
+}
+
+int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, size_t max)
+{
+    const struct sl_snapshot *snap = s->snapshot;
+    size_t n = 0;
+    const struct sl_sockaddr *admin;
+    size_t n_admin = _sl_admin_binds(s, snap, &admin);
+    for (size_t b = 0; c->index < 0 && b < n_admin && n < max; b++)
+        fds[n++] = _sl_find(s->admin, s->n_admin, &admin[b])->fds[0];
+    for (size_t l = 0; c->index >= 0 && l < snap->n_listeners; l++)
+        for (size_t b = 0; b < snap->listeners[l].n_bind; b++) {
+            if (n == max)
+                return -E2BIG;
+            fds[n++] = _sl_find(s->bound, s->n_bound, &snap->listeners[l].bind[b])->fds[c->index];
+        }
+    return (int)n;
+}
+
+void sl_sockets_close(struct sl_supervisor *s)
+{
+    for (size_t i = 0; i < s->n_bound; i++)
+        _sl_bound_close(&s->bound[i]);
+    for (size_t i = 0; i < s->n_admin; i++)
+        _sl_bound_close(&s->admin[i]);
+    free(s->bound);
+    free(s->admin);
+    s->bound = s->admin = NULL;
+    s->n_bound = s->n_admin = 0;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state directory: a lock, so that two supervisors never share a guard, and the default admin socket's
+ * place. And what the controller is told of processes and attachments. */
+#include "supervisor/supervisor_priv.h"
+
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+static int _sl_choose(struct sl_supervisor *s)
+{
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    int n;
+    if (s->options->state)
+        n = snprintf(s->state_dir, sizeof(s->state_dir), "%s", s->options->state);
+    else if (geteuid() == 0)
+        n = snprintf(s->state_dir, sizeof(s->state_dir), "/run/sluice");
+    else
+        n = snprintf(s->state_dir, sizeof(s->state_dir), "%s/sluice", run ? run : "/tmp");
+    return n < 0 || (size_t)n >= sizeof(s->state_dir) ? -ENAMETOOLONG : 0;
+}
+
+static int _sl_lock(struct sl_supervisor *s)
+{
+    char path[300], pid[16] = "";
+    (void)snprintf(path, sizeof(path), "%s/sluiced.pid", s->state_dir);
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (s->lock < 0)
+        return sl_error_r(-errno, "cannot open %s", path);
+    if (flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
+        ssize_t n = read(s->lock, pid, sizeof(pid) - 1);
+        sl_error("another sluiced (pid %.*s) holds %s: stop it, or give this one another --state",
+                 n > 0 ? (int)strcspn(pid, "\n") : 1, n > 0 ? pid : "?", path);
+        return -EBUSY;
+    }
+    int n = snprintf(pid, sizeof(pid), "%d\n", getpid());
+    if (ftruncate(s->lock, 0) < 0 || pwrite(s->lock, pid, (size_t)n, 0) != n)
+        return sl_error_r(-errno, "cannot write %s", path);
+    return 0;
+}
+
+int sl_state_open(struct sl_supervisor *s)
+{
+    int r = _sl_choose(s);
+    if (r < 0)
+        return sl_error_r(r, "--state");
+    if (mkdir(s->state_dir, 0755) < 0 && errno != EEXIST)
+        return sl_error_r(-errno, "cannot make the state directory %s", s->state_dir);
+    s->admin_default = (struct sl_sockaddr){.un = {.sun_family = AF_UNIX}};
+    int n = snprintf(s->admin_default.un.sun_path, sizeof(s->admin_default.un.sun_path), "%s/admin.sock",
+                     s->state_dir);
+    if (n < 0 || (size_t)n >= sizeof(s->admin_default.un.sun_path))
+        return sl_error_r(-ENAMETOOLONG, "the admin socket in %s", s->state_dir);
+    s->admin_default.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n + 1);
+    return _sl_lock(s);
+}
+
+static json_t *_sl_process_json(const struct sl_child *c)
+{
+    return json_pack("{s:s, s:i, s:i, s:I, s:i, s:I}", "role", c->index < 0 ? "controller" : "worker",
+                     "index", c->index < 0 ? 0 : c->index, "pid", (int)c->pid, "version",
+                     (json_int_t)c->serves, "restarts", (int)c->restarts, "started_ns",
+                     (json_int_t)c->started_ns);
+}
+
+static json_t *_sl_state_json(const struct sl_supervisor *s)
+{
+    static const char *const modes[] = {"none", "native", "generic"};
+    struct sl_attach_state at[64];
+    size_t n = sl_kernel_attach_states(s->guard, at, SL_ARRAY_LEN(at));
+    json_t *processes = json_array(), *interfaces = json_array();
+    (void)json_array_append_new(
+        processes, json_pack("{s:s, s:i, s:i}", "role", "supervisor", "pid", (int)getpid(), "restarts", 0));
+    for (size_t i = 0; i < s->n_children; i++)
+        (void)json_array_append_new(processes, _sl_process_json(&s->children[i]));
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(interfaces,
+                                    json_pack("{s:s, s:s, s:s}", "name", at[i].interface, "xdp",
+                                              modes[at[i].xdp], "tc", at[i].tc ? at[i].tc : "none"));
+    return json_pack("{s:I, s:s, s:s, s:o, s:o, s:I}", "version", (json_int_t)s->version, "hash",
+                     s->snapshot->hash, "policy", s->options->policy, "processes", processes, "interfaces",
+                     interfaces, "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard));
+}
+
+void sl_state_publish(struct sl_supervisor *s)
+{
+    struct sl_child *controller = &s->children[0];
+    if (!controller->pid || s->stopping)
+        return;
+    json_t *j = _sl_state_json(s);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    SL_CLOSE int fd = text ? sl_memfd_sealed("sluice-state", text, strlen(text)) : -ENOMEM;
+    free(text);
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_STATE}}};
+    if (fd >= 0)
+        (void)sl_ipc_send(controller->ipc, &m, &fd, 1); /* a slow controller gets the next one */
+}

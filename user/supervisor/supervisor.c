@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Start, run, stop. Start: lock, policy, sockets, guard, then the children, so that a policy that cannot be
+ * had leaves nothing behind. Stop (SIGTERM, SIGINT): the children drain, the guard comes off the interfaces
+ * unless it is to be kept. A supervisor that is killed leaves pins and links: the next one takes them over.
+ */
+#include "supervisor/supervisor_priv.h"
+
+#include "base/io.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+#define SL_SWEEP_EVERY 2.0 /* s */
+
+int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap)
+{
+    unsigned workers = SL_MIN(snap->workers, (unsigned)SL_MAX_WORKERS);
+    int r = sl_privilege_resolve(s, snap->user);
+    if (r == 0)
+        r = sl_counters_new(workers, &s->counters);
+    if (r < 0)
+        return r;
+    s->children = calloc(workers + 1, sizeof(*s->children));
+    if (!s->children)
+        return -ENOMEM;
+    s->n_children = workers + 1;
+    for (size_t i = 0; i < s->n_children; i++)
+        s->children[i] = (struct sl_child){.s = s, .index = (int)i - 1, .ipc = -1};
+    return 0;
+}
+
+/* ---- signals and timers */
+
+static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)events;
+    struct sl_supervisor *s = w->data;
+    if (s->stopping) { /* asked twice: now */
+        sl_children_kill(s);
+        return;
+    }
+    sl_info("draining");
+    s->stopping = true;
+    sl_notify("STOPPING=1");
+    sl_children_drain(s);
+    ev_timer_start(loop, &s->kill);
+    for (size_t i = 0; i < s->n_children; i++)
+        if (s->children[i].pid)
+            return;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void _sl_on_kill(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)loop, (void)events;
+    struct sl_supervisor *s = t->data;
+    sl_warn("connections outlived the drain's deadline and are cut");
+    sl_children_kill(s);
+}
+
+static void _sl_on_hup(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop, (void)events;
+    sl_reload(w->data, 0);
+}
+
+static void _sl_on_usr1(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop, (void)events;
+    struct sl_supervisor *s = w->data;
+    sl_reopen_log(s);
+}
+
+static void _sl_on_sweep(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)loop, (void)events;
+    struct sl_supervisor *s = t->data;
+    sl_kernel_sweep(s->guard);
+    sl_state_publish(s);
+}
+
+static void _sl_on_watchdog(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)loop, (void)t, (void)events;
+    sl_notify("WATCHDOG=1");
+}
+
+static void _sl_on_netlink(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    struct sl_supervisor *s = io->data;
+    sl_kernel_netlink_drain(s->guard);
+    (void)sl_kernel_refresh(s->guard);
+    sl_state_publish(s);
+}
+
+static void _sl_signal(struct sl_supervisor *s, ev_signal *w, void (*fn)(struct ev_loop *, ev_signal *, int),
+                       int sig)
+{
+    ev_signal_init(w, fn, sig);
+    w->data = s;
+    ev_signal_start(s->loop, w);
+}
+
+static void _sl_watch(struct sl_supervisor *s)
+{
+    double watchdog = sl_notify_watchdog();
+    int netlink = sl_kernel_netlink_fd(s->guard);
+    _sl_signal(s, &s->sigterm, _sl_on_stop, SIGTERM);
+    _sl_signal(s, &s->sigint, _sl_on_stop, SIGINT);
+    _sl_signal(s, &s->sighup, _sl_on_hup, SIGHUP);
+    _sl_signal(s, &s->sigusr1, _sl_on_usr1, SIGUSR1);
+    (void)signal(SIGPIPE, SIG_IGN);
+    ev_timer_init(&s->kill, _sl_on_kill, (double)SL_DRAIN_NS / 1e9 + 1, 0);
+    s->kill.data = s;
+    ev_timer_init(&s->sweep, _sl_on_sweep, SL_SWEEP_EVERY, SL_SWEEP_EVERY);
+    s->sweep.data = s;
+    ev_timer_start(s->loop, &s->sweep);
+    if (watchdog > 0) {
+        ev_timer_init(&s->watchdog, _sl_on_watchdog, watchdog, watchdog);
+        ev_timer_start(s->loop, &s->watchdog);
+    }
+    if (netlink >= 0) {
+        ev_io_init(&s->netlink, _sl_on_netlink, netlink, EV_READ);
+        s->netlink.data = s;
+        ev_io_start(s->loop, &s->netlink);
+    }
+}
+
+/* ---- start, run, stop */
+
+static int _sl_first_policy(struct sl_supervisor *s)
+{
+    struct sl_diag diag;
+    SL_BUF struct sl_buf text = {0};
+    sl_diag_init(&diag);
+    int r = sl_policy_load(s, &diag);
+    if (sl_diag_print(&diag, &text) < 0 ||
+        sl_write_all(STDERR_FILENO, sl_buf_data(&text), sl_buf_len(&text)) < 0)
+        sl_error("the policy's errors could not be printed");
+    sl_diag_free(&diag);
+    return r;
+}
+
+static int _sl_start(struct sl_supervisor *s)
+{
+    int r = sl_state_open(s);
+    if (r == 0)
+        r = _sl_first_policy(s);
+    if (r < 0)
+        return r;
+    _sl_watch(s);
+    for (size_t i = 0; r == 0 && i < s->n_children; i++)
+        r = sl_child_start(&s->children[i]);
+    return r;
+}
+
+static void _sl_stop(struct sl_supervisor *s, bool failed)
+{
+    sl_sockets_close(s);
+    if (s->guard) {
+        bool attached = sl_kernel_fds(s->guard).reasons >= 0;
+        sl_kernel_close(s->guard);
+        if (attached && !failed && !s->options->keep_guard && sl_kernel_detach_all() < 0)
+            sl_warn("the guard could not be taken off: try `sluicectl detach`");
+    }
+    if (s->counters.blocks)
+        sl_counters_unmap(&s->counters);
+    sl_closep(&s->bundle_fd);
+    sl_closep(&s->log_fd);
+    sl_closep(&s->lock);
+    sl_snapshot_unref(s->snapshot);
+    sl_slots_free(s->slots);
+    free(s->reload.text);
+    free(s->children);
+    ev_loop_destroy(s->loop);
+}
+
+int sl_supervisor_run(const struct sl_supervisor_options *o)
+{
+    struct sl_supervisor s = {
+        .options = o, .lock = -1, .bundle_fd = -1, .log_fd = -1, .slots = sl_slots_new()};
+    s.loop = ev_default_loop(EVFLAG_AUTO);
+    if (!s.slots || !s.loop)
+        return sl_error_r(-ENOMEM, "starting"), 1;
+    int r = _sl_start(&s);
+    if (r == 0) {
+        sl_notify("READY=1");
+        ev_run(s.loop, 0);
+    } else {
+        sl_children_kill(&s);
+        sl_error("not started");
+    }
+    _sl_stop(&s, r < 0);
+    return r < 0 ? 1 : s.exit_code;
+}

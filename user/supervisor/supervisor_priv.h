@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor's state, and what its files do for one another. */
+#ifndef SL_SUPERVISOR_SUPERVISOR_PRIV_H
+#define SL_SUPERVISOR_SUPERVISOR_PRIV_H
+
+#include "base/bucket.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "kernel/kernel.h"
+#include "net/ipc.h"
+#include "supervisor/supervisor.h"
+#include "telemetry/counters.h"
+#include <ev.h>
+#include <sys/types.h>
+
+#define SL_DRAIN_NS      (10 * SL_NS_PER_SEC)
+#define SL_RESTART_FAST  3   /* deaths within a second of the start before restarts are held back */
+#define SL_RESTART_DELAY 1.0 /* s */
+
+struct sl_supervisor;
+
+/* The controller or a worker. Its place outlives the process: sockets and counters stay for the next one. */
+struct sl_child {
+    struct sl_supervisor *s;
+    int index; /* of the worker; -1: the controller */
+    pid_t pid; /* 0: not running */
+    int ipc;   /* our end, -1 while not running */
+    uint64_t started_ns;
+    unsigned quick_deaths, restarts;
+    uint64_t serves; /* version it said READY for */
+    int error;       /* of its last READY */
+    ev_io io;
+    ev_child watcher;
+    ev_timer restart;
+};
+
+/* The listening sockets of one bind address: one a worker (SO_REUSEPORT), or one for the admin's. */
+struct sl_bound {
+    struct sl_sockaddr address;
+    int *fds; /* [n] */
+    size_t n;
+    bool wanted; /* by the policy that is being applied */
+};
+
+struct sl_supervisor {
+    const struct sl_supervisor_options *options;
+    char state_dir[256];
+    int lock;
+    struct ev_loop *loop;
+    struct sl_slots *slots;
+    struct sl_snapshot *snapshot;
+    int bundle_fd; /* memfd of the policy in force */
+    uint64_t version;
+    struct sl_kernel_guard *guard;
+    struct sl_counters counters;
+    struct sl_bound *bound;
+    size_t n_bound;
+    struct sl_sockaddr admin_default; /* in the state directory */
+    struct sl_bound *admin;
+    size_t n_admin;
+    struct sl_child *children; /* [1 + workers]: the controller, then the workers */
+    size_t n_children;
+    uid_t uid; /* what children become; 0 with drop false: they stay who they are */
+    gid_t gid;
+    bool drop;
+    int log_fd; /* access log; -1: none or standard output */
+    bool stopping;
+    int exit_code;
+    ev_signal sigterm, sigint, sighup, sigusr1;
+    ev_timer sweep, kill, watchdog;
+    ev_io netlink;
+    struct { /* a reload waits for every child's READY */
+        bool active;
+        uint64_t id; /* of the controller's request; 0: SIGHUP */
+        char *text;  /* warnings of the policy being applied; owned */
+        ev_timer deadline;
+    } reload;
+};
+
+/* state.c */
+int sl_state_open(struct sl_supervisor *s);
+/* Tells the controller what only the supervisor knows. */
+void sl_state_publish(struct sl_supervisor *s);
+
+/* privilege.c: whom children become, and becoming it. */
+int sl_privilege_resolve(struct sl_supervisor *s, const char *user);
+/* In a child, after which nothing can be got back. 0 or -errno. */
+int sl_privilege_drop(const struct sl_supervisor *s);
+
+/* seccomp.c */
+int sl_seccomp_install(void);
+
+/* sockets.c: opens what a snapshot wants beside what is open; commit closes what is no longer wanted,
+ * rollback what was newly opened. */
+int sl_sockets_prepare(struct sl_supervisor *s, const struct sl_snapshot *snap, struct sl_diag *diag);
+void sl_sockets_commit(struct sl_supervisor *s);
+void sl_sockets_rollback(struct sl_supervisor *s);
+/* Descriptors for a child, in the order of (listener, bind), or of admin.bind. How many, or -E2BIG. */
+int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, size_t max);
+void sl_sockets_close(struct sl_supervisor *s);
+
+/* child.c */
+int sl_child_start(struct sl_child *c);
+int sl_child_send_snapshot(struct sl_child *c);
+void sl_children_drain(struct sl_supervisor *s);
+void sl_children_kill(struct sl_supervisor *s);
+
+/* supervisor.c: makes room for the snapshot's children and their counters. 0 or -errno. */
+int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap);
+
+/* reload.c */
+int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag);
+void sl_reload(struct sl_supervisor *s, uint64_t id);
+void sl_reload_ready(struct sl_supervisor *s);
+/* SIGUSR1: the access log moved away is left, a new one opened. */
+void sl_reopen_log(struct sl_supervisor *s);
+
+/* requests.c */
+void sl_request_serve(struct sl_child *c, const union sl_ipc *m);
+void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text);
+
+/* notify.c: sd_notify(3) over $NOTIFY_SOCKET; without it, nothing. */
+void sl_notify(const char *text);
+/* Half of $WATCHDOG_USEC in seconds; 0: no watchdog. */
+double sl_notify_watchdog(void);
+
+#endif

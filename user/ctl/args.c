@@ -54,7 +54,8 @@ static void _sl_help_all(FILE *f)
         (void)fprintf(f, "  %-30s %s\n", call, v->brief);
     }
     (void)fprintf(f,
-                  "\n  --socket PATH   the daemon's admin socket (else $SLUICE_SOCKET, else %s)\n"
+                  "\n  --socket PATH   the daemon's admin socket (else $SLUICE_SOCKET, else %s,\n"
+                  "                  or $XDG_RUNTIME_DIR/sluice/admin.sock where sluiced runs as a user)\n"
                   "  --json          answer in JSON\n"
                   "\nexit: 0 done, 1 refused or failed, 2 called wrongly\n",
                   SL_DEFAULT_SOCKET);
@@ -129,10 +130,21 @@ static const char *_sl_option_value(const char *name, char **argv, int *i)
     return argv[*i + 1] ? argv[++*i] : "";
 }
 
+/* Where sluiced puts it when the policy names none: what runs as a user has its own place. */
+static const char *_sl_default_socket(struct sl_ctl *ctl)
+{
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    if (geteuid() == 0 || access(SL_DEFAULT_SOCKET, F_OK) == 0)
+        return SL_DEFAULT_SOCKET;
+    int n = snprintf(ctl->socket_default, sizeof(ctl->socket_default), "%s/sluice/admin.sock",
+                     run ? run : "/tmp");
+    return n > 0 && (size_t)n < sizeof(ctl->socket_default) ? ctl->socket_default : SL_DEFAULT_SOCKET;
+}
+
 int sl_ctl_args_parse(struct sl_ctl *ctl, int argc, char **argv)
 {
     const char *env = getenv("SLUICE_SOCKET"), *value;
-    ctl->socket = env && *env ? env : SL_DEFAULT_SOCKET;
+    ctl->socket = env && *env ? env : _sl_default_socket(ctl);
     ctl->socket_from = env && *env ? "$SLUICE_SOCKET" : "the default";
     ctl->argv = argv;
     ctl->argc = 0;

@@ -15,7 +15,8 @@ enum sl_ctl_exit { SL_CTL_OK = 0, SL_CTL_FAILED = 1, SL_CTL_USAGE = 2 };
 
 struct sl_ctl {
     const char *socket;
-    const char *socket_from; /* who named it, for error messages */
+    char socket_default[108]; /* as long as sun_path */
+    const char *socket_from;  /* who named it, for error messages */
     bool json;
     bool help;
     bool quiet; /* failures are returned, not said */

@@ -168,6 +168,29 @@ static enum sl_proxy_reason _sl_why_of(enum sl_h1_error e)
     }
 }
 
+/* ---- the beginning, where it goes wrong */
+
+static enum sl_stage_result _sl_not_allowed(struct sl_exchange *ex, uint32_t methods)
+{
+    char *allow = sl_arena_alloc(&ex->arena, 128);
+    size_t n = 0;
+    for (unsigned m = 1; allow && m < SL_METHOD_COUNT; m++) {
+        struct sl_slice name = sl_slice_str(sl_method_name(m));
+        if (!(methods >> m & 1) || n + name.n + 2 > 128)
+            continue;
+        if (n) {
+            memcpy(allow + n, ", ", 2);
+            n += 2;
+        }
+        memcpy(allow + n, name.p, name.n);
+        n += name.n;
+    }
+    /* an empty Allow is legal (RFC 9110 section 10.2.1): only methods without a name are routed here */
+    if (!allow || sl_headers_add(&ex->res.headers, &ex->arena, SL_S("Allow"), sl_slice(allow, n)) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return sl_respond_problem(ex, SL_WHY_METHOD_NOT_ALLOWED, 405, "the resource does not have this method");
+}
+
 /* Nothing after such a head can be told apart: the connection ends. */
 static void _sl_refuse(struct sl_exchange *ex, enum sl_h1_error e)
 {
@@ -176,6 +199,10 @@ static void _sl_refuse(struct sl_exchange *ex, enum sl_h1_error e)
     sl_request_client(ex);
     if (sl_request_correlate(ex) < 0) {
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return;
+    }
+    if (e == SL_H1_CONNECT) {
+        (void)_sl_not_allowed(ex, ~(1u << SL_METHOD_CONNECT));
         return;
     }
     (void)sl_respond_problem(ex, _sl_why_of(e), sl_h1_error_status(e), sl_h1_error_text(e));
@@ -199,27 +226,6 @@ void sl_exchange_head_timeout(struct sl_conn *c)
         sl_exchange_abort(ex, SL_WHY_REQUEST_TIMEOUT, "out of memory");
     else
         (void)sl_respond_problem(ex, SL_WHY_REQUEST_TIMEOUT, 408, "the request's head took too long");
-}
-
-static enum sl_stage_result _sl_not_allowed(struct sl_exchange *ex, uint32_t methods)
-{
-    char *allow = sl_arena_alloc(&ex->arena, 128);
-    size_t n = 0;
-    for (unsigned m = 1; allow && m < SL_METHOD_COUNT; m++) {
-        struct sl_slice name = sl_slice_str(sl_method_name(m));
-        if (!(methods >> m & 1) || n + name.n + 2 > 128)
-            continue;
-        if (n) {
-            memcpy(allow + n, ", ", 2);
-            n += 2;
-        }
-        memcpy(allow + n, name.p, name.n);
-        n += name.n;
-    }
-    /* an empty Allow is legal (RFC 9110 section 10.2.1): only methods without a name are routed here */
-    if (!allow || sl_headers_add(&ex->res.headers, &ex->arena, SL_S("Allow"), sl_slice(allow, n)) < 0)
-        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
-    return sl_respond_problem(ex, SL_WHY_METHOD_NOT_ALLOWED, 405, "the resource does not have this method");
 }
 
 /* Finds the route and its chain; RESPOND where it is answered already. */

@@ -19,6 +19,18 @@ static const struct sl_upconn_ops _sl_ops = {
 
 /* ---- connect */
 
+/* RFC 9110 section 9.2.2 */
+static bool _sl_idempotent(enum sl_method m)
+{
+    return m == SL_METHOD_GET || m == SL_METHOD_HEAD || m == SL_METHOD_PUT || m == SL_METHOD_DELETE ||
+           m == SL_METHOD_OPTIONS || m == SL_METHOD_TRACE;
+}
+
+static enum sl_reuse _sl_reuse_for(const struct sl_exchange *ex)
+{
+    return _sl_idempotent(ex->req.method) ? SL_REUSE_ANY : SL_REUSE_PEEKED;
+}
+
 static void _sl_start(struct sl_exchange *ex)
 {
     struct sl_conn *c = ex->conn;
@@ -57,14 +69,13 @@ static enum sl_stage_result _sl_no_connection(struct sl_exchange *ex, int error)
     }
 }
 
-/* fresh: a new connection, since a kept one has just let us down. */
-static enum sl_stage_result _sl_connect(struct sl_exchange *ex, bool fresh)
+static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse reuse)
 {
     struct sl_group *g = ex->route->group;
     uint64_t timeout = ex->route->policy->route->timeouts.connect;
     int r;
     do
-        r = sl_group_connect(g, &ex->attempts, timeout, fresh, &_sl_ops, ex, &ex->up);
+        r = sl_group_connect(g, &ex->attempts, timeout, reuse, &_sl_ops, ex, &ex->up);
     while (r < 0 && r != -EBUSY && ex->attempts.tries < 2 && sl_group_size(g) > 1);
     if (r < 0)
         return _sl_no_connection(ex, r);
@@ -82,7 +93,7 @@ enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
 {
     if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 || sl_h1_write_request(&ex->req_out, &ex->req) < 0)
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
-    return _sl_connect(ex, false);
+    return _sl_connect(ex, _sl_reuse_for(ex));
 }
 
 static void _sl_on_connected(struct sl_upconn *u, int error)
@@ -97,7 +108,7 @@ static void _sl_on_connected(struct sl_upconn *u, int error)
     if (ex->attempts.tries < 2 && sl_group_size(ex->route->group) > 1) {
         sl_group_counters(ex->route->group)->retries++;
         ex->retries++;
-        (void)_sl_connect(ex, false);
+        (void)_sl_connect(ex, _sl_reuse_for(ex));
     } else {
         (void)_sl_no_connection(ex, error);
     }
@@ -164,13 +175,6 @@ static void _sl_on_writable(struct sl_upconn *u)
 
 /* ---- failure */
 
-/* RFC 9110 section 9.2.2 */
-static bool _sl_idempotent(enum sl_method m)
-{
-    return m == SL_METHOD_GET || m == SL_METHOD_HEAD || m == SL_METHOD_PUT || m == SL_METHOD_DELETE ||
-           m == SL_METHOD_OPTIONS || m == SL_METHOD_TRACE;
-}
-
 /*
  * A kept connection may be closed by the upstream in the very moment in which it is used again. Nobody is to
  * blame for that, so the request is sent once more on a new connection: where it may be repeated, or where
@@ -198,7 +202,7 @@ void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const c
     ex->attempts.tries = 0;
     ex->send_failed = false;
     ex->req_sent = 0;
-    (void)_sl_connect(ex, true);
+    (void)_sl_connect(ex, SL_REUSE_NONE);
 }
 
 /* ---- the head of the answer */

@@ -11,6 +11,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
 
 const char *sl_upconn_state_name(enum sl_upconn_state s)
 {
@@ -81,11 +83,21 @@ void sl_upconn_release(struct sl_upconn *c, bool reuse)
     sl_timer_set(p->all->loop, &c->timer, p->all->loop->now + p->idle_timeout);
 }
 
+static const char *_sl_tls_why(SSL *ssl)
+{
+    long verify = SSL_get_verify_result(ssl);
+    if (verify != X509_V_OK)
+        return X509_verify_cert_error_string(verify);
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    return text ? text : "the TLS handshake failed";
+}
+
 /* Tells the owner, who releases it. */
 static void _sl_failed(struct sl_upconn *c, int error)
 {
     const struct sl_upconn_ops *ops = c->ops;
     c->pool->counters->connect_failures++;
+    sl_pool_warn(c->pool, error, error == -EPROTO ? _sl_tls_why(c->stream.ssl) : NULL);
     ops->connected(c, error);
 }
 
@@ -178,6 +190,7 @@ int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_
     if (fd < 0) {
         SSL_free(ssl);
         p->counters->connect_failures++;
+        sl_pool_warn(p, fd, NULL);
         return fd;
     }
     struct sl_loop *loop = p->all->loop;

@@ -100,9 +100,19 @@ static struct sl_pool *_sl_pick(struct sl_group *g, const void *failed)
     return best->pool;
 }
 
-static struct sl_upconn *_sl_reuse(struct sl_pool *p, const struct sl_upconn_ops *ops, void *owner)
+/* The peer may have closed in this very turn of the loop, its event not yet seen. */
+static bool _sl_alive(const struct sl_upconn *c)
 {
-    struct sl_upconn *c = sl_pool_take(p);
+    char byte;
+    return recv(c->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+static struct sl_upconn *_sl_kept(struct sl_pool *p, enum sl_reuse reuse, const struct sl_upconn_ops *ops,
+                                  void *owner)
+{
+    struct sl_upconn *c;
+    while ((c = sl_pool_take(p)) && reuse == SL_REUSE_PEEKED && !_sl_alive(c))
+        sl_upconn_release(c, false);
     if (!c)
         return NULL;
     c->ops = ops;
@@ -115,12 +125,12 @@ static struct sl_upconn *_sl_reuse(struct sl_pool *p, const struct sl_upconn_ops
     return c;
 }
 
-int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, bool fresh,
+int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, enum sl_reuse reuse,
                      const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
 {
     struct sl_pool *p = _sl_pick(g, a->failed);
     a->tries++;
-    if (!fresh && (*out = _sl_reuse(p, ops, owner)))
+    if (reuse != SL_REUSE_NONE && (*out = _sl_kept(p, reuse, ops, owner)))
         return 1;
     if (g->pending >= g->cfg->max_pending)
         return -EBUSY;

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define SL_WARN_EVERY_NS (5 * SL_NS_PER_SEC)
+
 void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,
                        struct sl_worker_counters *counters)
 {
@@ -45,6 +47,7 @@ static void _sl_configure(struct sl_pool *p, const struct sl_upstream *cfg)
 static void _sl_pool_free(struct sl_pool *p)
 {
     SSL_CTX_free(p->tls);
+    free(p->name);
     free(p->text);
     free(p->sni);
     free(p);
@@ -68,9 +71,11 @@ static int _sl_pool_new(struct sl_upstreams *u, const struct sl_upstream *cfg, c
     struct sl_pool *p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
-    *p = (struct sl_pool){.all = u, .key = key, .address = t->address, .text = strdup(t->text)};
+    *p = (struct sl_pool){.all = u, .key = key, .address = t->address};
+    p->name = strdup(cfg->name);
+    p->text = strdup(t->text);
     sl_list_init(&p->idle);
-    int r = p->text ? 0 : -ENOMEM;
+    int r = p->name && p->text ? 0 : -ENOMEM;
     if (r == 0 && cfg->tls.enabled)
         r = _sl_pool_tls(p, cfg);
     if (r < 0) {
@@ -102,6 +107,15 @@ int sl_pool_get(struct sl_upstreams *u, const struct sl_upstream *cfg, const str
     p->groups++;
     *out = p;
     return 0;
+}
+
+void sl_pool_warn(struct sl_pool *p, int error, const char *why)
+{
+    uint64_t now = p->all->loop->now;
+    if (p->warned_ns && now - p->warned_ns < SL_WARN_EVERY_NS)
+        return;
+    p->warned_ns = now;
+    sl_warn("upstream %s: target %s: %s", p->name, p->text, why ? why : strerror(-error));
 }
 
 void sl_pool_unref(struct sl_pool *p)

@@ -10,7 +10,9 @@ struct sl_pool {
     unsigned refs;   /* groups and connections */
     unsigned groups; /* 0: no snapshot names it any more */
     uint64_t key;
+    char *name; /* the upstream's */
     char *text; /* the target as written */
+    uint64_t warned_ns;
     struct sl_sockaddr address;
     char *sni;
     SSL_CTX *tls; /* NULL: plain */
@@ -34,6 +36,8 @@ int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_
 /* The one place where a connection's state moves; asserts the legal edges. */
 void sl_upconn_set_state(struct sl_upconn *c, enum sl_upconn_state to);
 bool sl_upconn_edge(enum sl_upconn_state from, enum sl_upconn_state to);
+/* Tells the operator, at most every few seconds a target. why: text, or NULL for that of error. */
+void sl_pool_warn(struct sl_pool *p, int error, const char *why);
 void sl_group_pending_done(struct sl_group *g);
 
 #endif

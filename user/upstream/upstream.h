@@ -75,13 +75,17 @@ struct sl_attempts {
     unsigned tries;
 };
 
+enum sl_reuse {
+    SL_REUSE_ANY,    /* what is lost may be sent again */
+    SL_REUSE_PEEKED, /* it may not: the socket is asked before a kept connection is trusted with it */
+    SL_REUSE_NONE,   /* a new connection, since a kept one has just let us down */
+};
 /*
  * Picks a target (round robin by weight, not the one that failed before) and gives an idle connection
  * (returns 1, ready to be written) or begins to connect within timeout_ns (returns 0). -EBUSY past
- * max_pending; other -errno where not even a socket could be had; a->failed is then set as well. fresh: no
- * idle connection, please.
+ * max_pending; other -errno where not even a socket could be had; a->failed is then set as well.
  */
-int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, bool fresh,
+int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, enum sl_reuse reuse,
                      const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out) SL_MUST_CHECK;
 /* Gives the connection back: kept where reuse is set and the pool has room, else closed. No callback comes
  * after. */

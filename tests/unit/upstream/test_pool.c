@@ -91,7 +91,7 @@ static struct sl_upconn *get(struct world *w, struct sl_group *g, int *how)
 {
     struct sl_attempts a = {0};
     struct sl_upconn *c = NULL;
-    *how = sl_group_connect(g, &a, 10 * SL_NS_PER_SEC, false, &ops, w, &c);
+    *how = sl_group_connect(g, &a, 10 * SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c);
     if (*how == 0) {
         w->error = 0;
         sl_loop_run(&w->loop);
@@ -168,6 +168,28 @@ static void test_idle_connection_leaves_the_pool_when_its_peer_closes(void **sta
     sl_group_free(g);
 }
 
+static void test_a_peek_tells_a_dead_connection_before_its_event_comes(void **state)
+{
+    struct world *w = *state;
+    struct sl_group *g;
+    int how;
+    assert_int_equal(sl_group_new(&w->all, &w->cfg, &g), 0);
+    struct sl_upconn *a = get(w, g, &how), *b = get(w, g, &how);
+    int alive = accept(w->listeners[0], NULL, NULL), dead = accept(w->listeners[0], NULL, NULL);
+    sl_upconn_release(a, true);
+    sl_upconn_release(b, true); /* would be taken first */
+    close(dead);
+    struct pollfd p = {.fd = b->stream.fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    struct sl_attempts tries = {0};
+    struct sl_upconn *c = NULL;
+    assert_int_equal(sl_group_connect(g, &tries, SL_NS_PER_SEC, SL_REUSE_PEEKED, &ops, w, &c), 1);
+    assert_ptr_equal(c, a);
+    sl_upconn_release(c, false);
+    close(alive);
+    sl_group_free(g);
+}
+
 static void test_bytes_nobody_asked_for_end_an_idle_connection(void **state)
 {
     struct world *w = *state;
@@ -222,7 +244,7 @@ static void test_refused_connect_goes_to_another_target(void **state)
         struct sl_attempts a = {0};
         struct sl_upconn *c = NULL;
         w->connected = 0;
-        assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, true, &ops, w, &c), 0);
+        assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_NONE, &ops, w, &c), 0);
         const void *pool = c->pool;
         bool dead = strcmp(sl_upconn_target(c), "target-0") == 0;
         sl_loop_run(&w->loop);
@@ -230,7 +252,7 @@ static void test_refused_connect_goes_to_another_target(void **state)
         if (dead) {
             assert_int_equal(w->error, -ECONNREFUSED);
             a.failed = pool;
-            assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, true, &ops, w, &c), 0);
+            assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_NONE, &ops, w, &c), 0);
             assert_string_equal(sl_upconn_target(c), "target-1");
             assert_int_equal(a.tries, 2);
             sl_loop_run(&w->loop);
@@ -250,11 +272,11 @@ static void test_max_pending_is_a_bound(void **state)
     assert_int_equal(sl_group_new(&w->all, &w->cfg, &g), 0);
     struct sl_attempts a = {0};
     struct sl_upconn *c[3] = {NULL};
-    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, false, &ops, w, &c[0]), 0);
-    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, false, &ops, w, &c[1]), 0);
-    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, false, &ops, w, &c[2]), -EBUSY);
+    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[0]), 0);
+    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[1]), 0);
+    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[2]), -EBUSY);
     sl_upconn_release(c[0], false); /* given up: no longer pending */
-    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, false, &ops, w, &c[2]), 0);
+    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[2]), 0);
     sl_upconn_release(c[1], false);
     sl_upconn_release(c[2], false);
     sl_group_free(g);
@@ -320,6 +342,7 @@ int main(void)
         SL_T(test_released_connection_is_used_again_latest_first),
         SL_T(test_caps_on_idle_and_requests),
         SL_T(test_idle_connection_leaves_the_pool_when_its_peer_closes),
+        SL_T(test_a_peek_tells_a_dead_connection_before_its_event_comes),
         SL_T(test_bytes_nobody_asked_for_end_an_idle_connection),
         SL_T(test_weights_are_kept_exactly_and_spread),
         SL_T(test_refused_connect_goes_to_another_target),

@@ -108,7 +108,7 @@ static void _sl_check_ceiling(struct sl_reader *r, const struct sl_ceiling *c, c
         return;
     sl_read_error(r, c->node,
                   "a source may %s only " SL_SFMT
-                  " in the kernel, but the proxy admits %llu requests in a %s for "
+                  " in the kernel, but the proxy admits %llu requests per %s for "
                   "%s \"%s\" (%s): raise this, or lower that",
                   c->what, SL_SARG(c->node->text), (unsigned long long)limit->windows[0].limit,
                   limit->windows[0].name, kind, name, sl_place(r, &limit->pos));

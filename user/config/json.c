@@ -312,7 +312,9 @@ int sl_json_read(struct sl_builder *b, struct sl_slice text)
     j.line_start = j.counted = text.p;
     if (sl_slice_starts(text, SL_S("\xef\xbb\xbf")))
         return _sl_fail(&j, j.at, "begins with a byte order mark: JSON has none (RFC 8259 section 8.1)");
-    int r = _sl_document(&j);
+    int r = sl_buf_reserve(&j.text, 256);
+    if (r == 0)
+        r = _sl_document(&j);
     if (j.text.base)
         OPENSSL_cleanse(j.text.base, j.text.cap);
     sl_buf_free(&j.text);

@@ -198,9 +198,10 @@ static int _sl_reference(void *ctx, const struct sl_reference *ref)
     if (sl_bundle_find(l->b, ref->env, name) || (ref->env && !value))
         return 0;
     int error = ref->env ? 0 : _sl_read_named(name, &data);
-    int r = error == ENOMEM ? -ENOMEM
-                            : sl_bundle_add_file(l->b, ref->env, name, error,
-                                                 ref->env ? sl_slice_str(value) : sl_buf_slice(&data));
+    int r = error == ENOMEM
+                ? -ENOMEM
+                : sl_bundle_add_file(l->b, ref->env, name, error,
+                                     ref->env ? sl_slice_str(value) : sl_slice(data.base, data.end));
     if (data.base)
         OPENSSL_cleanse(data.base, data.cap);
     sl_buf_free(&data);

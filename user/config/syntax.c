@@ -150,8 +150,9 @@ static const char *_sl_valid_literal(struct sl_slice s)
         return "is longer than 2048 bytes";
     for (size_t i = 0; i < s.n; i++)
         if ((unsigned char)s.p[i] <= 0x20 || (unsigned char)s.p[i] >= 0x7f || strchr("?#\\\"<>^`{|}", s.p[i]))
-            return "holds a character that no path has as received: no space, '?', '#', '\\' or non-ASCII "
-                   "(write %XX)";
+            return "holds a character that is not matched literally: no space, '?', '#', '\\', quotes, "
+                   "braces or "
+                   "non-ASCII (write %XX, or a regular expression behind '~')";
     for (size_t i = 0; i + 1 < s.n; i++)
         if (s.p[i] == '/' && s.p[i + 1] == '/')
             return "holds \"//\", which is refused in requests";

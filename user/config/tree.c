@@ -63,6 +63,15 @@ bool sl_builder_in_map(const struct sl_builder *b)
     return b->depth && b->frames[b->depth - 1].node->kind == SL_NODE_MAP;
 }
 
+static void _sl_doubled(struct sl_builder *b, const struct sl_node *first)
+{
+    struct sl_pos pos = sl_node_pos(b->tree, first, &b->tree->arena);
+    pos.line = b->key_line;
+    pos.column = b->key_column;
+    sl_diag_error(b->diag, &pos, "\"" SL_SFMT "\" stands twice in one map: the first is at %u:%u",
+                  SL_SARG(first->key), first->key_line, first->key_column);
+}
+
 int sl_builder_key(struct sl_builder *b, struct sl_slice key, unsigned line, unsigned column)
 {
     const struct sl_node *first = sl_map_get(&b->frames[b->depth - 1].keys, key);
@@ -71,8 +80,7 @@ int sl_builder_key(struct sl_builder *b, struct sl_slice key, unsigned line, uns
     b->key_column = column;
     b->key_doubled = first != NULL;
     if (first)
-        sl_builder_error(b, line, column, "\"" SL_SFMT "\" stands twice in one map: the first is at %u:%u",
-                         SL_SARG(key), first->key_line, first->key_column);
+        _sl_doubled(b, first);
     return b->key.p ? 0 : -ENOMEM;
 }
 

@@ -45,7 +45,9 @@ static const char *_sl_hint(struct sl_reader *r, const struct sl_type *type, con
     else if (type->kind == SL_T_SIZE && n->kind == SL_NODE_NUMBER)
         text =
             sl_arena_printf(&r->scratch, ": the unit is missing, as in \"" SL_SFMT "B\"", SL_SARG(n->text));
-    else if (type->kind < SL_T_LIST && type->kind != SL_T_JSON && type->kind != SL_T_INT && quotable &&
+    else if ((type->kind == SL_T_RATE || type->kind == SL_T_BYTE_RATE) && n->kind == SL_NODE_NUMBER)
+        text = ": the unit is missing";
+    else if (type->kind < SL_T_LIST && type->kind != SL_T_JSON && type->kind > SL_T_REAL && quotable &&
              !type->secret)
         text = sl_arena_printf(&r->scratch, ": write \"" SL_SFMT "\", in quotes", SL_SARG(n->text));
     else if (type->kind == SL_T_LIST && n->kind == SL_NODE_STRING && !type->item->secret)
@@ -216,7 +218,9 @@ static bool _sl_in_range(struct sl_reader *r, const struct sl_type *type, const 
     if (v >= min && v <= max)
         return true;
     const char *shown = sl_read_shown(r, type, n);
-    if (!type->max)
+    if (type->min && type->max && strcmp(type->min, type->max) == 0)
+        _sl_wrong(r, type, n);
+    else if (!type->max)
         sl_read_error(r, n, "%s is too small: at least %s", shown, type->min);
     else
         sl_read_error(r, n, "%s is out of range: from %s to %s", shown, type->min ? type->min : "0",

@@ -186,14 +186,27 @@ static int _sl_event(struct sl_builder *b, const yaml_event_t *e, unsigned *docu
     return r < 0 ? r : 1;
 }
 
-static int _sl_syntax(struct sl_builder *b, const yaml_parser_t *p)
+/* libyaml tells where decoding failed by byte only. */
+static yaml_mark_t _sl_mark(struct sl_slice text, size_t offset)
+{
+    yaml_mark_t m = {0};
+    for (size_t i = 0; i < offset && i < text.n; i++) {
+        m.column += ((unsigned char)text.p[i] & 0xc0) != 0x80;
+        if (text.p[i] == '\n') {
+            m.line++;
+            m.column = 0;
+        }
+    }
+    return m;
+}
+
+static int _sl_syntax(struct sl_builder *b, const yaml_parser_t *p, struct sl_slice text)
 {
     if (p->error == YAML_MEMORY_ERROR)
         return -ENOMEM;
     if (p->error == YAML_READER_ERROR) {
-        yaml_mark_t at = p->mark; /* the reader knows an offset only: what was decoded last is near it */
-        return _sl_fail(b, &at, "not readable as YAML: %s (byte %zu)", p->problem ? p->problem : "bad input",
-                        p->problem_offset);
+        yaml_mark_t at = _sl_mark(text, p->problem_offset);
+        return _sl_fail(b, &at, "not readable as YAML: %s", p->problem ? p->problem : "bad input");
     }
     const char *context = p->context ? p->context : "";
     return _sl_fail(b, &p->problem_mark, "not YAML: %s%s%s", p->problem ? p->problem : "bad input",
@@ -212,7 +225,7 @@ int sl_yaml_read(struct sl_builder *b, struct sl_slice text)
     yaml_parser_set_input_string(&parser, (const unsigned char *)text.p, text.n);
     while (r == 1) {
         if (!yaml_parser_parse(&parser, &event)) {
-            r = _sl_syntax(b, &parser);
+            r = _sl_syntax(b, &parser, text);
             break;
         }
         r = _sl_event(b, &event, &documents);

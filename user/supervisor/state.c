@@ -62,29 +62,34 @@ int sl_state_open(struct sl_supervisor *s)
 
 static json_t *_sl_process_json(const struct sl_child *c)
 {
-    return json_pack("{s:s, s:i, s:i, s:I, s:i, s:I}", "role", c->index < 0 ? "controller" : "worker",
-                     "index", c->index < 0 ? 0 : c->index, "pid", (int)c->pid, "version",
+    return json_pack("{s:i, s:i, s:I, s:i, s:I}", "index", SL_MAX(c->index, 0), "pid", (int)c->pid, "version",
                      (json_int_t)c->serves, "restarts", (int)c->restarts, "started_ns",
                      (json_int_t)c->started_ns);
 }
 
-static json_t *_sl_state_json(const struct sl_supervisor *s)
+static json_t *_sl_kernel_json(const struct sl_supervisor *s)
 {
     static const char *const modes[] = {"none", "native", "generic"};
     struct sl_attach_state at[64];
     size_t n = sl_kernel_attach_states(s->guard, at, SL_ARRAY_LEN(at));
-    json_t *processes = json_array(), *interfaces = json_array();
-    (void)json_array_append_new(
-        processes, json_pack("{s:s, s:i, s:i}", "role", "supervisor", "pid", (int)getpid(), "restarts", 0));
-    for (size_t i = 0; i < s->n_children; i++)
-        (void)json_array_append_new(processes, _sl_process_json(&s->children[i]));
+    json_t *interfaces = json_array();
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(interfaces,
-                                    json_pack("{s:s, s:s, s:s}", "name", at[i].interface, "xdp",
+                                    json_pack("{s:s, s:s, s:s}", "interface", at[i].interface, "xdp",
                                               modes[at[i].xdp], "tc", at[i].tc ? at[i].tc : "none"));
-    return json_pack("{s:I, s:s, s:s, s:o, s:o, s:I}", "version", (json_int_t)s->version, "hash",
-                     s->snapshot->hash, "policy", s->options->policy, "processes", processes, "interfaces",
-                     interfaces, "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard));
+    return json_pack("{s:o, s:b, s:I}", "interfaces", interfaces, "shadow", s->snapshot->kernel.shadow,
+                     "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard));
+}
+
+static json_t *_sl_state_json(const struct sl_supervisor *s)
+{
+    json_t *workers = json_array();
+    for (size_t i = 1; i < s->n_children; i++)
+        (void)json_array_append_new(workers, _sl_process_json(&s->children[i]));
+    return json_pack("{s:I, s:s, s:s, s:{s:i}, s:o, s:o, s:o}", "version", (json_int_t)s->version, "hash",
+                     s->snapshot->hash, "policy", s->options->policy, "supervisor", "pid", (int)getpid(),
+                     "controller", _sl_process_json(&s->children[0]), "workers", workers, "kernel",
+                     _sl_kernel_json(s));
 }
 
 void sl_state_publish(struct sl_supervisor *s)

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The admin API. Reading is for whoever may open the socket; changing is for root and for whom the daemon
+ * runs as or was started by, each command asking for itself (PITFALLS: an admin API without per-command
+ * authorisation). Over TCP there are only metrics and health.
+ */
+#include "control/control_priv.h"
+
+#include <errno.h>
+
+typedef void (*sl_api_fn)(struct sl_admin_client *);
+
+/* ---- reading */
+
+static void _sl_get_metrics(struct sl_admin_client *a)
+{
+    SL_BUF struct sl_buf out = {0};
+    if (!a->control->snapshot || sl_metrics_print(a->control, &out) < 0)
+        sl_admin_error(a, 503, "no policy is in force yet");
+    else
+        sl_admin_reply(a, 200, "text/plain; version=0.0.4; charset=utf-8", sl_buf_slice(&out));
+}
+
+static void _sl_get_healthz(struct sl_admin_client *a)
+{
+    sl_admin_reply(a, 200, "text/plain", SL_S("ok\n"));
+}
+
+static void _sl_get_readyz(struct sl_admin_client *a)
+{
+    bool ready = sl_control_ready(a->control);
+    sl_admin_reply(a, ready ? 200 : 503, "text/plain",
+                   ready ? SL_S("ready\n") : SL_S("not every worker is ready\n"));
+}
+
+static void _sl_get_status(struct sl_admin_client *a)
+{
+    sl_admin_json(a, 200, sl_status_json(a->control));
+}
+
+static void _sl_get_penalties(struct sl_admin_client *a)
+{
+    sl_admin_json(a, 200, sl_penalties_json(a->control));
+}
+
+static void _sl_get_top(struct sl_admin_client *a)
+{
+    if (a->control->bundle)
+        sl_admin_json(a, 200, sl_top_json(a->control));
+    else
+        sl_admin_error(a, 503, "no policy is in force yet");
+}
+
+/* ---- changing: asked of the supervisor */
+
+static void _sl_ask(struct sl_admin_client *a, union sl_ipc *m,
+                    void (*answer)(struct sl_admin_client *, const struct sl_ipc_result *, struct sl_slice))
+{
+    m->h.id = a->control->next_id++;
+    int r = sl_ipc_send(a->control->args->ipc_fd, m, NULL, 0);
+    if (r < 0) {
+        sl_admin_error(a, 503, "the supervisor does not take requests now; try again");
+        return;
+    }
+    a->asked = m->h.id;
+    a->answer = answer;
+    ev_timer_stop(a->control->loop, &a->deadline);
+    a->deadline.repeat = SL_ADMIN_ASKED;
+    ev_timer_again(a->control->loop, &a->deadline);
+}
+
+static void _sl_applied(struct sl_admin_client *a, const struct sl_ipc_result *r, struct sl_slice text)
+{
+    sl_admin_json(a, 200,
+                  json_pack("{s:b, s:I, s:s%}", "ok", r->error == 0, "version", (json_int_t)r->value,
+                            "diagnostics", text.p ? text.p : "", text.n));
+}
+
+static void _sl_post_apply(struct sl_admin_client *a)
+{
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_RELOAD}}};
+    _sl_ask(a, &m, _sl_applied);
+}
+
+/* Sentences for what the supervisor's errno means here. */
+static const char *_sl_why(int error)
+{
+    switch (-error) {
+    case ENODEV:
+        return "the kernel guard is off: the policy has no `kernel` section, or mode: off";
+    case ENOSPC:
+        return "the table is full; take entries back with `sluicectl forget`";
+    case ENOENT:
+        return "there is no such entry";
+    default:
+        return strerror(-error);
+    }
+}
+
+static void _sl_changed(struct sl_admin_client *a, const struct sl_ipc_result *r, struct sl_slice text)
+{
+    (void)text;
+    if (r->error)
+        sl_admin_json(a, 200, json_pack("{s:b, s:s}", "ok", 0, "error", _sl_why(r->error)));
+    else
+        sl_admin_json(a, 200,
+                      json_pack("{s:b, s:I, s:I}", "ok", 1, "removed", (json_int_t)r->value, "detached",
+                                (json_int_t)r->value));
+}
+
+static json_t *_sl_body(struct sl_admin_client *a)
+{
+    const char *body = sl_buf_data(&a->rx) + a->head_len;
+    json_t *j = json_loadb(body, a->body_len, JSON_REJECT_DUPLICATES, NULL);
+    return json_is_object(j) ? j : (json_decref(j), NULL);
+}
+
+static void _sl_list(struct sl_admin_client *a, uint32_t verdict)
+{
+    union sl_ipc m = {.list = {.h = {.type = SL_IPC_LIST}, .verdict = verdict}};
+    json_t *j = _sl_body(a);
+    const char *cidr = json_string_value(json_object_get(j, "cidr"));
+    json_int_t ms = json_integer_value(json_object_get(j, "for_ms"));
+    int r = cidr ? sl_cidr_parse(sl_slice_str(cidr), &m.list.prefix) : -EINVAL;
+    json_decref(j);
+    if (r == -EDOM)
+        sl_admin_error(a, 400, "cidr has host bits set beyond its length");
+    else if (r < 0 || ms < 0 || ms > 366LL * 86400 * 1000)
+        sl_admin_error(a, 400,
+                       "wanted: {\"cidr\": \"192.0.2.0/24\", \"for_ms\": 0 for ever, at most a year}");
+    else {
+        m.list.for_ns = (uint64_t)ms * SL_NS_PER_MS;
+        _sl_ask(a, &m, _sl_changed);
+    }
+}
+
+static void _sl_post_deny(struct sl_admin_client *a)
+{
+    _sl_list(a, SL_LIST_DENY);
+}
+
+static void _sl_post_allow(struct sl_admin_client *a)
+{
+    _sl_list(a, SL_LIST_ALLOW);
+}
+
+static void _sl_post_forget(struct sl_admin_client *a)
+{
+    _sl_list(a, 0);
+}
+
+static void _sl_post_detach(struct sl_admin_client *a)
+{
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_DETACH}}};
+    _sl_ask(a, &m, _sl_changed);
+}
+
+/* ---- the paths */
+
+static const struct sl_api_path {
+    const char *path;
+    enum sl_method method;
+    bool tcp; /* served over TCP too */
+    sl_api_fn fn;
+} _sl_paths[] = {
+    {"/metrics", SL_METHOD_GET, true, _sl_get_metrics},
+    {"/healthz", SL_METHOD_GET, true, _sl_get_healthz},
+    {"/readyz", SL_METHOD_GET, true, _sl_get_readyz},
+    {"/v1/status", SL_METHOD_GET, false, _sl_get_status},
+    {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
+    {"/v1/top", SL_METHOD_GET, false, _sl_get_top},
+    {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
+    {"/v1/deny", SL_METHOD_POST, false, _sl_post_deny},
+    {"/v1/allow", SL_METHOD_POST, false, _sl_post_allow},
+    {"/v1/forget", SL_METHOD_POST, false, _sl_post_forget},
+    {"/v1/detach", SL_METHOD_POST, false, _sl_post_detach},
+};
+
+void sl_api_serve(struct sl_admin_client *a)
+{
+    for (size_t i = 0; i < SL_ARRAY_LEN(_sl_paths); i++) {
+        const struct sl_api_path *p = &_sl_paths[i];
+        if (!sl_slice_eq(a->req.path, sl_slice_str(p->path)) || (!a->local && !p->tcp))
+            continue;
+        if (a->req.method != p->method)
+            sl_admin_error(a, 405,
+                           p->method == SL_METHOD_GET ? "this is read by GET" : "this is done by POST");
+        else if (p->method == SL_METHOD_POST && !a->may_change)
+            sl_admin_error(a, 403, "only root, or the user that sluiced runs as, may change anything");
+        else
+            p->fn(a);
+        return;
+    }
+    sl_admin_error(a, 404, a->local ? "no such path" : "over TCP there are /metrics, /healthz and /readyz");
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The controller's loop: the supervisor's messages on one side, the admin API on the other. Invariant:
+ * nothing here changes anything; changes are asked of the supervisor, and the asking client waits for its
+ * answer.
+ */
+#include "control/control_priv.h"
+
+#include "base/io.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot *m, const int *fds, size_t n)
+{
+    struct sl_diag diag;
+    struct sl_bundle *bundle = NULL;
+    struct sl_snapshot *snapshot = NULL;
+    sl_diag_init(&diag);
+    int r = n ? sl_bundle_from_memfd(fds[0], &bundle) : -EPROTO;
+    if (r == 0)
+        r = sl_snapshot_new(bundle, &diag, &snapshot);
+    if (r == 0)
+        r = sl_admin_listen(c, fds + 1, n - 1);
+    if (r == 0) {
+        sl_bundle_free(c->bundle);
+        sl_snapshot_unref(c->snapshot);
+        c->bundle = SL_TAKE_PTR(bundle);
+        c->snapshot = SL_TAKE_PTR(snapshot);
+        c->version = m->version;
+    } else {
+        (void)sl_error_r(r, "taking policy version %llu", (unsigned long long)m->version);
+        for (size_t i = 1; i < n; i++)
+            (void)close(fds[i]);
+    }
+    sl_bundle_free(bundle);
+    sl_snapshot_unref(snapshot);
+    sl_diag_free(&diag);
+    union sl_ipc ready = {.ready = {.h = {.type = SL_IPC_READY}, .version = m->version, .error = r}};
+    if (sl_ipc_send(c->args->ipc_fd, &ready, NULL, 0) < 0)
+        ev_break(c->loop, EVBREAK_ALL);
+}
+
+/* The text behind a memfd, mapped; empty where there is none. */
+static struct sl_slice _sl_text(int fd)
+{
+    struct sl_slice s = SL_SLICE_NUL;
+    if (fd >= 0 && sl_memfd_map(fd, &s) < 0)
+        s = SL_SLICE_NUL;
+    return s;
+}
+
+static void _sl_unmap(struct sl_slice s)
+{
+    if (s.p)
+        (void)munmap((void *)(uintptr_t)s.p, s.n);
+}
+
+static void _sl_take_result(struct sl_control *c, const struct sl_ipc_result *m, int fd)
+{
+    struct sl_admin_client *a = sl_admin_waiting(c, m->h.id);
+    struct sl_slice text = _sl_text(fd);
+    if (a && a->answer) {
+        a->asked = 0;
+        a->answer(a, m, text);
+    }
+    _sl_unmap(text);
+}
+
+static void _sl_take_state(struct sl_control *c, int fd)
+{
+    struct sl_slice text = _sl_text(fd);
+    json_t *j = json_loadb(text.p ? text.p : "", text.n, 0, NULL);
+    if (j) {
+        json_decref(c->state);
+        c->state = j;
+    }
+    _sl_unmap(text);
+}
+
+static void _sl_on_drained(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)t, (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int *fds, size_t n)
+{
+    switch (m->h.type) {
+    case SL_IPC_SNAPSHOT:
+        _sl_take_snapshot(c, &m->snapshot, fds, n);
+        break;
+    case SL_IPC_RESULT:
+        _sl_take_result(c, &m->result, n ? fds[0] : -1);
+        break;
+    case SL_IPC_STATE:
+        _sl_take_state(c, n ? fds[0] : -1);
+        break;
+    case SL_IPC_DRAIN: /* metrics may be asked for while the workers drain; a turn is enough for an answer */
+        ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
+        ev_timer_start(c->loop, &c->drain);
+        break;
+    default:
+        sl_warn("a message of type %u is not for the controller", m->h.type);
+    }
+}
+
+static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)events;
+    struct sl_control *c = io->data;
+    for (;;) {
+        union sl_ipc m;
+        int fds[SL_IPC_MAX_FDS];
+        size_t n = SL_IPC_MAX_FDS;
+        int r = sl_ipc_recv(c->args->ipc_fd, &m, fds, &n);
+        if (r == 0)
+            return;
+        if (r < 0) { /* the supervisor is gone: no orphan stays */
+            c->exit_code = 1;
+            ev_break(loop, EVBREAK_ALL);
+            return;
+        }
+        _sl_dispatch(c, &m, fds, n);
+        for (size_t i = 0; i < n; i++)
+            if (fds[i] >= 0 && m.h.type != SL_IPC_SNAPSHOT)
+                (void)close(fds[i]);
+        if (m.h.type == SL_IPC_SNAPSHOT && n)
+            (void)close(fds[0]); /* the others are listening sockets now, or were closed */
+    }
+}
+
+bool sl_control_ready(const struct sl_control *c)
+{
+    if (!c->version)
+        return false;
+    for (uint32_t i = 0; i < c->args->counters.workers; i++)
+        if (c->args->counters.blocks[i].generation != c->version)
+            return false;
+    return true;
+}
+
+int sl_control_run(const struct sl_control_args *args)
+{
+    struct sl_control c = {
+        .args = args, .loop = ev_loop_new(EVFLAG_AUTO), .started_ns = sl_now_ns(), .next_id = 1};
+    if (!c.loop)
+        return sl_error_r(-ENOMEM, "the controller's loop"), 1;
+    sl_list_init(&c.clients);
+    ev_io_init(&c.ipc, _sl_on_ipc, args->ipc_fd, EV_READ);
+    c.ipc.data = &c;
+    ev_io_start(c.loop, &c.ipc);
+    ev_run(c.loop, 0);
+    sl_admin_close(&c);
+    sl_bundle_free(c.bundle);
+    sl_snapshot_unref(c.snapshot);
+    json_decref(c.state);
+    ev_loop_destroy(c.loop);
+    return c.exit_code;
+}

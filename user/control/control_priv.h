@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The controller's state, and what its files do for one another. */
+#ifndef SL_CONTROL_CONTROL_PRIV_H
+#define SL_CONTROL_CONTROL_PRIV_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "control/control.h"
+#include "http/h1.h"
+#include "net/ipc.h"
+#include <ev.h>
+#include <jansson.h>
+
+#define SL_ADMIN_CLIENTS 64
+#define SL_ADMIN_BODY    65536
+#define SL_ADMIN_TIMEOUT 10.0 /* s for one request; the next may take as long again */
+#define SL_ADMIN_ASKED   20.0 /* s that a request may wait for the supervisor */
+
+struct sl_control;
+
+/* A listening admin socket. */
+struct sl_admin_bind {
+    struct sl_control *control;
+    ev_io io;
+    bool local; /* a unix socket: all of the API; else only metrics and health */
+};
+
+/* One client of the admin API: a request at a time. */
+struct sl_admin_client {
+    struct sl_list node;
+    struct sl_control *control;
+    int fd;
+    bool local, may_change; /* the peer is root, or who runs us */
+    ev_io in, out;
+    ev_timer deadline;
+    struct sl_buf rx, tx;
+    size_t scanned;
+    struct sl_arena arena;
+    struct sl_request req;
+    size_t head_len, body_len;
+    bool has_head, close;
+    uint64_t asked; /* id of the request that the supervisor has; 0: none */
+    void (*answer)(struct sl_admin_client *, const struct sl_ipc_result *, struct sl_slice text);
+};
+
+struct sl_control {
+    const struct sl_control_args *args;
+    struct ev_loop *loop;
+    ev_io ipc;
+    ev_timer drain;
+    struct sl_list clients;
+    size_t n_clients;
+    struct sl_admin_bind *binds;
+    size_t n_binds;
+    struct sl_bundle *bundle; /* of the policy in force: the slots' names */
+    struct sl_snapshot *snapshot;
+    json_t *state; /* what the supervisor says; NULL: nothing yet */
+    uint64_t version, next_id;
+    uint64_t started_ns;
+    int exit_code;
+};
+
+/* admin.c: sockets and HTTP of the admin API */
+int sl_admin_listen(struct sl_control *c, const int *fds, size_t n);
+void sl_admin_close(struct sl_control *c);
+/* Answers, and reads the next request once all is sent. body is copied. */
+void sl_admin_reply(struct sl_admin_client *a, unsigned status, const char *type, struct sl_slice body);
+/* Takes j. */
+void sl_admin_json(struct sl_admin_client *a, unsigned status, json_t *j);
+void sl_admin_error(struct sl_admin_client *a, unsigned status, const char *text);
+/* The client that waits for that answer, or NULL. */
+struct sl_admin_client *sl_admin_waiting(struct sl_control *c, uint64_t id);
+
+/* api.c: what the paths do */
+void sl_api_serve(struct sl_admin_client *a);
+
+/* totals.c: counters summed over the workers */
+struct sl_totals {
+    struct sl_listener_counters listeners[SL_COUNTER_LISTENERS];
+    struct sl_tier_counters tiers[SL_COUNTER_TIERS];
+    struct sl_upstream_counters upstreams[SL_COUNTER_UPSTREAMS];
+};
+void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out);
+void sl_totals_route(const struct sl_counters *c, uint32_t slot, struct sl_route_counters *out);
+
+/* top.c, metrics.c, status.c */
+json_t *sl_top_json(const struct sl_control *c);
+json_t *sl_penalties_json(const struct sl_control *c);
+json_t *sl_status_json(const struct sl_control *c);
+int sl_metrics_print(const struct sl_control *c, struct sl_buf *out);
+/* Do all workers serve the version in force? */
+bool sl_control_ready(const struct sl_control *c);
+
+#endif

@@ -69,8 +69,16 @@ static struct sl_exchange *_sl_get(struct sl_worker *w)
     return ex;
 }
 
+static void _sl_count_arena(struct sl_exchange *ex)
+{
+    ex->w->arena_bytes += ex->arena.total - ex->arena_counted;
+    ex->arena_counted = ex->arena.total;
+    ex->w->counters->arena_bytes = ex->w->arena_bytes;
+}
+
 static void _sl_discard(struct sl_exchange *ex)
 {
+    ex->w->arena_bytes -= ex->arena_counted;
     sl_timer_stop(&ex->w->loop, &ex->timer);
     sl_arena_free(&ex->arena);
     free(ex);
@@ -88,15 +96,18 @@ static void _sl_put(struct sl_deferred *d)
         sl_identity_unref(ex->identity);
     sl_gw_config_unref(ex->config);
     sl_arena_reset(&ex->arena);
+    _sl_count_arena(ex);
     if (w->n_spare >= SL_SPARE_EXCHANGES) {
         _sl_discard(ex);
         return;
     }
     struct sl_arena arena = ex->arena;
+    size_t counted = ex->arena_counted;
     memset(ex, 0, offsetof(struct sl_exchange, timer));
     memset((char *)ex + offsetof(struct sl_exchange, waiting), 0,
            sizeof(*ex) - offsetof(struct sl_exchange, waiting));
     ex->arena = arena;
+    ex->arena_counted = counted;
     ex->w = w;
     ex->next_spare = w->spare_exchanges;
     w->spare_exchanges = ex;

@@ -36,7 +36,8 @@ struct sl_exchange {
     const struct sl_gw_route *route;    /* NULL: none found */
     const sl_stage *stage;              /* the one that runs next */
     struct sl_arena arena;
-    struct sl_buf head; /* the request's head; slices point into it */
+    size_t arena_counted; /* of it, in the worker's sum */
+    struct sl_buf head;   /* the request's head; slices point into it */
     struct sl_request req;
     struct sl_response res;
     struct sl_h1_body req_body, res_body;

@@ -9,6 +9,7 @@
 #include "net/socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #define SL_ACCEPTS_A_TURN 64 /* then other connections have their turn */
@@ -82,8 +83,11 @@ static struct sl_bind *_sl_find(struct sl_worker *w, const struct sl_sockaddr *a
 static struct sl_bind *_sl_bind_new(struct sl_worker *w, const struct sl_sockaddr *a, int fd)
 {
     struct sl_bind *b = calloc(1, sizeof(*b));
-    if (!b)
+    int flags = fcntl(fd, F_GETFL);
+    if (!b || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+        free(b);
         return NULL;
+    }
     *b = (struct sl_bind){.w = w, .refs = 1, .fd = fd, .address = *a};
     ev_io_init(&b->watcher, _sl_on_accept, fd, EV_READ);
     ev_set_priority(&b->watcher, EV_MINPRI); /* those who are in come first */

@@ -37,16 +37,23 @@ static int _sl_read_bundle(int fd, struct sl_snapshot **out)
     return r;
 }
 
+/* Standard output is here already; a file comes from the supervisor (SL_IPC_REOPEN), and lines wait for it.
+ */
 static void _sl_open_log(struct sl_worker *w)
 {
     const struct sl_snapshot *s = w->config->snapshot;
-    if (w->log || !s->access_log.enabled)
-        return;
     bool to_stdout = s->access_log.path && strcmp(s->access_log.path, "-") == 0;
+    if (!s->access_log.enabled || (w->log && w->log_stdout == to_stdout))
+        return;
     int fd = to_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
-    int r = sl_access_log_new(fd, &w->log);
+    int r = 0;
+    if (!w->log)
+        r = sl_access_log_new(fd, &w->log);
+    else if (fd >= 0)
+        sl_access_log_reopen(w->log, fd);
     if (r < 0)
         (void)sl_error_r(r, "access log: no writer; nothing is logged");
+    w->log_stdout = to_stdout;
 }
 
 static int _sl_take_snapshot(struct sl_worker *w, int bundle_fd, const int *sockets, size_t n_sockets)

@@ -75,10 +75,12 @@ struct sl_worker {
     struct sl_worker_counters *counters;
     struct sl_bucket_table buckets;
     struct sl_access_log *log; /* NULL: none yet */
+    bool log_stdout;           /* it goes to standard output */
     struct sl_gw_config *config;
     struct sl_list binds, conns;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
+    size_t arena_bytes; /* held by exchanges */
     struct sl_uuid_source uuids;
     ev_io ipc;
     struct sl_timer housekeeping;

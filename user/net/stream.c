@@ -11,14 +11,24 @@
 #include <openssl/err.h>
 #include <sys/socket.h>
 
+/* Comes back for what OpenSSL holds: the socket is empty and will not say so. */
+static void _sl_feed(struct sl_stream *s)
+{
+    if (s->fd >= 0 && s->ssl && s->filled && !s->held && !s->eof && SSL_has_pending(s->ssl))
+        ev_feed_event(s->loop->ev, &s->rd, EV_READ);
+}
+
 static void _sl_on_rd(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)revents;
     struct sl_stream *s = w->data;
-    if (s->held || s->eof)
+    if (s->held || s->eof) {
         ev_io_stop(ev, w);
-    else
-        s->on_readable(s);
+        return;
+    }
+    s->filled = false;
+    s->on_readable(s);
+    _sl_feed(s);
 }
 
 static void _sl_on_wr(struct ev_loop *ev, ev_io *w, int revents)
@@ -30,6 +40,7 @@ static void _sl_on_wr(struct ev_loop *ev, ev_io *w, int revents)
         ev_feed_event(s->loop->ev, &s->rd, EV_READ);
     }
     s->on_writable(s);
+    _sl_feed(s);
 }
 
 void sl_stream_open(struct sl_stream *s, struct sl_loop *l, int fd, SSL *ssl)
@@ -38,7 +49,7 @@ void sl_stream_open(struct sl_stream *s, struct sl_loop *l, int fd, SSL *ssl)
     s->loop = l;
     s->ssl = ssl;
     s->held = 0;
-    s->eof = s->drained = s->read_wants_write = false;
+    s->eof = s->drained = s->no_receive = s->filled = s->read_wants_write = false;
     s->sent = 0;
     if (ssl)
         sl_tls_attach(ssl, s);
@@ -95,19 +106,35 @@ static ssize_t _sl_end_of_stream(struct sl_stream *s)
     return -EPIPE;
 }
 
+/* All records of one receive, up to n bytes: a second receive is made only if the first one was not short. */
+static ssize_t _sl_ssl_read(struct sl_stream *s, char *p, size_t n)
+{
+    size_t got = 0;
+    int r = 0;
+    n = SL_MIN(n, (size_t)INT32_MAX);
+    ERR_clear_error();
+    errno = 0;
+    s->drained = false;
+    do {
+        r = SSL_read(s->ssl, p + got, (int)(n - got));
+        if (r <= 0)
+            break;
+        got += (size_t)r;
+        s->no_receive = s->drained;
+    } while (got < n && SSL_has_pending(s->ssl));
+    s->no_receive = false;
+    s->filled = got == n;
+    if (got)
+        return (ssize_t)got;
+    ssize_t e = _sl_ssl_result(s, r, true);
+    return e == -EPIPE ? _sl_end_of_stream(s) : e;
+}
+
 ssize_t sl_stream_read(struct sl_stream *s, void *p, size_t n)
 {
-    ssize_t r;
-    if (s->ssl) {
-        ERR_clear_error();
-        errno = 0;
-        int got = SSL_read(s->ssl, p, (int)SL_MIN(n, (size_t)INT32_MAX));
-        if (got > 0)
-            return got;
-        r = _sl_ssl_result(s, got, true);
-        return r == -EPIPE ? _sl_end_of_stream(s) : r;
-    }
-    r = recv(s->fd, p, n, 0);
+    if (s->ssl)
+        return _sl_ssl_read(s, p, n);
+    ssize_t r = recv(s->fd, p, n, 0);
     s->drained = r < (ssize_t)n;
     if (r > 0)
         return r;

@@ -21,8 +21,10 @@ struct sl_stream {
     struct sl_loop *loop;
     ev_io rd, wr;
     unsigned held;
-    bool eof;     /* the peer sent all it will */
-    bool drained; /* the last receive took less than was asked for: nothing more is there now */
+    bool eof;        /* the peer sent all it will */
+    bool drained;    /* the last receive took less than was asked for: nothing more is there now */
+    bool no_receive; /* the BIO says "later" without asking the socket: what came has been taken */
+    bool filled;     /* the last read filled its buffer: decrypted bytes may be left, which raise no event */
     bool read_wants_write;
     uint64_t sent; /* bytes given to the socket */
     void (*on_readable)(struct sl_stream *);

@@ -15,6 +15,10 @@ static int _sl_bio_read(BIO *b, char *out, int n)
 {
     struct sl_stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
+    if (s->no_receive) {
+        BIO_set_retry_read(b);
+        return -1;
+    }
     ssize_t r = recv(s->fd, out, (size_t)n, 0);
     s->drained = r < n;
     if (r < 0 && (errno == EAGAIN || errno == EINTR))

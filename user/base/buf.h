@@ -24,7 +24,7 @@ static inline size_t sl_buf_len(const struct sl_buf *b)
 }
 static inline char *sl_buf_data(const struct sl_buf *b)
 {
-    return b->base + b->start;
+    return b->start ? b->base + b->start : b->base; /* NULL + 0 is undefined before C2y */
 }
 static inline size_t sl_buf_room(const struct sl_buf *b)
 {
@@ -32,7 +32,7 @@ static inline size_t sl_buf_room(const struct sl_buf *b)
 }
 static inline struct sl_slice sl_buf_slice(const struct sl_buf *b)
 {
-    return sl_slice(b->base + b->start, b->end - b->start);
+    return sl_slice(sl_buf_data(b), b->end - b->start);
 }
 /* Forgets n bytes at the start. */
 static inline void sl_buf_consume(struct sl_buf *b, size_t n)

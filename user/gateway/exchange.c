@@ -251,7 +251,8 @@ static enum sl_stage_result _sl_route(struct sl_exchange *ex)
     case SL_ROUTE_FOUND:
         ex->route = &ex->config->routes[index];
         ex->stage = ex->route->chain;
-        ex->total_at = ex->started + ex->route->policy->route->timeouts.total;
+        if (ex->route->policy->route->timeouts.total)
+            ex->total_at = ex->started + ex->route->policy->route->timeouts.total;
         ex->body_limit = SL_MIN(ex->listener->limits.body, ex->route->policy->route->request_body);
         return SL_STAGE_NEXT;
     case SL_ROUTE_METHOD:

@@ -26,7 +26,7 @@ static void _sl_bind(struct sl_reader *r, struct sl_binds *b, const struct sl_so
     struct sl_slice key = sl_arena_copy(&b->arena, sl_slice_str(sl_sockaddr_text(sa, text)));
     int rc = key.p ? sl_map_add(&b->seen, key, (void *)(uintptr_t)n) : -ENOMEM;
     if (rc == -EEXIST)
-        sl_read_error(r, n, "%s is bound twice: the first is at %s", text,
+        sl_read_error(r, n, "%s is bound twice: the first is at %s", sl_read_known(n, text),
                       sl_read_place(r, sl_map_get(&b->seen, key)));
     else if (rc < 0)
         r->oom = true;
@@ -107,11 +107,11 @@ static void _sl_check_ceiling(struct sl_reader *r, const struct sl_ceiling *c, c
     if (!c->node || !_sl_under(c->rate, limit))
         return;
     sl_read_error(r, c->node,
-                  "a source may %s only " SL_SFMT
-                  " in the kernel, but the proxy admits %llu requests per %s for "
+                  "a source may %s only %s in the kernel, but the proxy admits %llu requests per %s for "
                   "%s \"%s\" (%s): raise this, or lower that",
-                  c->what, SL_SARG(c->node->text), (unsigned long long)limit->windows[0].limit,
-                  limit->windows[0].name, kind, name, sl_place(r, &limit->pos));
+                  c->what, sl_read_known(c->node, c->node->text.p),
+                  (unsigned long long)limit->windows[0].limit, limit->windows[0].name, kind, name,
+                  sl_place(r, &limit->pos));
 }
 
 static void _sl_check_ceilings(struct sl_reader *r, const struct sl_ceiling *c)
@@ -135,10 +135,11 @@ static void _sl_list_entry(struct sl_reader *r, struct sl_map *seen, struct sl_a
     int rc = key.p ? sl_map_add(seen, key, (void *)(uintptr_t)n) : -ENOMEM;
     const struct sl_node *first = rc == -EEXIST ? sl_map_get(seen, key) : NULL;
     if (first && first->parent != n->parent)
-        sl_read_error(r, n, "%s is both allowed and denied: it is allowed at %s", text,
+        sl_read_error(r, n, "%s is both allowed and denied: it is allowed at %s", sl_read_known(n, text),
                       sl_read_place(r, first));
     else if (first)
-        sl_read_warn(r, n, "%s stands twice: the first is at %s", text, sl_read_place(r, first));
+        sl_read_warn(r, n, "%s stands twice: the first is at %s", sl_read_known(n, text),
+                     sl_read_place(r, first));
     else if (rc < 0)
         r->oom = true;
 }

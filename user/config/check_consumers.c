@@ -66,12 +66,12 @@ static void _sl_range(struct sl_reader *r, struct sl_claims *all, const struct s
         return;
     const struct sl_claim *first = sl_map_get(&all->by_range, k);
     if (first->consumer == c)
-        sl_read_warn(r, n, "%s stands twice: the first is at %s", sl_cidr_text(cidr, text),
+        sl_read_warn(r, n, "%s stands twice: the first is at %s", sl_read_known(n, sl_cidr_text(cidr, text)),
                      sl_read_place(r, first->node));
     else
-        sl_read_warn(r, n,
-                     "%s is claimed by consumer \"%s\" too (%s): the kernel holds it to neither's limit",
-                     sl_cidr_text(cidr, text), first->consumer->name, sl_read_place(r, first->node));
+        sl_read_warn(
+            r, n, "%s is claimed by consumer \"%s\" too (%s): the kernel holds it to neither's limit",
+            sl_read_known(n, sl_cidr_text(cidr, text)), first->consumer->name, sl_read_place(r, first->node));
 }
 
 /* Ranges of others that this one lies in, by the prefix lengths that occur at all. */
@@ -87,7 +87,8 @@ static void _sl_within(struct sl_reader *r, const struct sl_claims *all, const s
         const struct sl_claim *claim = sl_map_get(&all->by_range, _sl_range_key(&wider, key));
         if (claim && claim->consumer != c)
             sl_read_warn(r, n, "lies within %s of consumer \"%s\" (%s): the narrower range counts",
-                         sl_cidr_text(&wider, text), claim->consumer->name, sl_read_place(r, claim->node));
+                         sl_read_known(claim->node, sl_cidr_text(&wider, text)), claim->consumer->name,
+                         sl_read_place(r, claim->node));
     }
 }
 

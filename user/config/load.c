@@ -73,6 +73,14 @@ static int _sl_include_matches(struct sl_loader *l, const glob_t *found, const s
     return r;
 }
 
+/* A directory that is not there matches nothing; one that cannot be read is an error. */
+static int _sl_glob_error(const char *path, int error)
+{
+    (void)path;
+    errno = error;
+    return error != ENOENT && error != ENOTDIR;
+}
+
 static int _sl_include(struct sl_loader *l, const char *file, const struct sl_node *n)
 {
     struct sl_pos pos = sl_node_pos(l->parse.tree, n, &l->arena);
@@ -84,7 +92,7 @@ static int _sl_include(struct sl_loader *l, const char *file, const struct sl_no
         sl_diag_error(l->diag, &pos, "includes nest deeper than %u files", SL_INCLUDE_DEEP);
         return -EINVAL;
     }
-    int g = glob(pattern, GLOB_ERR, NULL, &found); /* sorted by name */
+    int g = glob(pattern, 0, _sl_glob_error, &found); /* sorted by name */
     int r = 0;
     if (g == GLOB_NOSPACE)
         r = -ENOMEM;
@@ -106,9 +114,9 @@ static int _sl_includes(struct sl_loader *l, const char *file, const struct sl_n
     if (!list || list->kind != SL_NODE_LIST)
         return 0; /* another type is told by the checker */
     l->depth++;
-    /* What is merged moves to the tree's own list: take the node's successor first. */
-    for (const struct sl_node *c = list->first, *next; c && r != -ENOMEM; c = next) {
-        next = c == list->last ? NULL : c->next;
+    /* Behind this file's own ones, the list may go on with those of others: count them before. */
+    const struct sl_node *c = list->first;
+    for (uint32_t n = list->n; n && r != -ENOMEM; n--, c = c->next) {
         if (c->kind == SL_NODE_STRING && c->text.n) {
             int one = _sl_include(l, file, c);
             r = one < 0 ? one : r;

@@ -74,16 +74,26 @@ static int _sl_join_maps(struct sl_merge *m, struct sl_merge_section *s, struct 
     return r;
 }
 
+/* For their types to be checked; each keeps the index that it has in its own file. */
+static void _sl_join_includes(struct sl_node *list, struct sl_node *more)
+{
+    if (!more->first)
+        return;
+    if (list->last)
+        list->last->next = more->first;
+    else
+        list->first = more->first;
+    list->last = more->last;
+    list->n += more->n;
+}
+
 static int _sl_join(struct sl_merge *m, struct sl_merge_section *s, struct sl_node *more)
 {
     if (s->node->kind == SL_NODE_MAP && more->kind == SL_NODE_MAP)
         return _sl_join_maps(m, s, more);
     if (sl_slice_eq(more->key, SL_S("include")) && s->node->kind == SL_NODE_LIST &&
         more->kind == SL_NODE_LIST)
-        for (struct sl_node *c = more->first, *next; c; c = next) {
-            next = c->next;
-            _sl_append(s->node, c);
-        }
+        _sl_join_includes(s->node, more);
     else if (!sl_slice_eq(more->key, SL_S("version")) || !sl_slice_eq(more->text, s->node->text))
         _sl_twice(m, s->node, more);
     return 0;

@@ -56,6 +56,8 @@ bool sl_read_text(struct sl_reader *r, const struct sl_type *type, const struct 
                   struct sl_slice *text, bool *secret);
 /* How a value may be shown in an error: in quotes and cut short, or only what it is. */
 const char *sl_read_shown(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n);
+/* text, which was made of n's value, unless that came by reference. */
+const char *sl_read_known(const struct sl_node *n, const char *text);
 /* "expected WHAT, found …" */
 void sl_read_mismatch(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n);
 

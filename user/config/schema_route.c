@@ -22,13 +22,15 @@ static const struct sl_type _sl_hosts = {.kind = SL_T_LIST,
                                          .some = true,
                                          .unique = true};
 
+static const struct sl_type _sl_path;
+
 static bool _sl_parse_path(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
 {
     struct sl_path_match *p = out;
     const char *wrong = sl_valid_path(text);
     p->pos = sl_read_pos(r, n);
     if (wrong) {
-        sl_read_error(r, n, "\"" SL_SFMT "\" %s", SL_SARG(text), wrong);
+        sl_read_error(r, n, "%s %s", sl_read_shown(r, &_sl_path, n), wrong);
         return true;
     }
     p->kind = text.p[0] == '=' ? SL_PATH_EXACT : text.p[0] == '~' ? SL_PATH_REGEX : SL_PATH_PREFIX;
@@ -351,10 +353,7 @@ static void _sl_check_rewrite(struct sl_reader *r, const struct sl_node *n, cons
         sl_read_key_error(r, rewrite, "rewrite is for what goes to an upstream");
     for (size_t i = 0; i < route->n_paths; i++)
         if (!_sl_strips(&route->paths[i], route->strip_prefix))
-            sl_read_warn(r, strip,
-                         "no path under \"" SL_SFMT "\" begins with \"" SL_SFMT
-                         "\": nothing is stripped there",
-                         SL_SARG(route->paths[i].text), SL_SARG(route->strip_prefix));
+            sl_read_warn(r, strip, "paths/%zu does not begin with this: nothing is stripped there", i);
 }
 
 /* What is required must be something that one of the providers can tell. */

@@ -56,6 +56,11 @@ static const char *_sl_hint(struct sl_reader *r, const struct sl_type *type, con
     return text ? text : "";
 }
 
+const char *sl_read_known(const struct sl_node *n, const char *text)
+{
+    return n->kind == SL_NODE_STRING ? text : "this value";
+}
+
 void sl_read_mismatch(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n)
 {
     sl_read_error(r, n, "expected %s, found %s%s", type->what, sl_read_shown(r, type, n),
@@ -388,7 +393,7 @@ static void _sl_ref(struct sl_reader *r, const struct sl_type *type, const struc
             if (names->entries[i].key.p)
                 sl_suggest_try(&s, names->entries[i].key);
     }
-    sl_read_error(r, n, "there is no %s %s in this policy%s", type->one, sl_read_shown(r, type, n),
+    sl_read_error(r, n, "there is no %s named %s in this policy%s", type->one, sl_read_shown(r, type, n),
                   sl_suggest_text(&s, &r->scratch));
 }
 

@@ -11,6 +11,7 @@
 struct sl_template_vars {
     struct sl_slice correlation_id, request_id, client_ip, route;
     struct sl_slice host, path, query; /* $host $path $query $request_uri, for redirects */
+    struct sl_slice tier;              /* n 0: the identity's */
     uint64_t wall_ns;
     const struct sl_identity *identity; /* NULL: none */
 };

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiling the providers of a policy: keys prepared, tables filled, mistakes told with their places. */
+#include "policy/auth_priv.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_diag *diag)
+{
+    struct sl_provider *p = &a->providers[i];
+    const struct sl_auth *cfg = &a->snapshot->auths[i];
+    p->cfg = cfg;
+    p->index = (uint16_t)i;
+    if (cfg->type == SL_AUTH_KEY)
+        return sl_keys_build(a->snapshot, cfg, diag, &p->keys);
+    p->allowed = sl_jose_mask(&cfg->jwt.algorithms);
+    /* NOLINTNEXTLINE(bugprone-branch-clone) */
+    if (cfg->jwt.jwks.data.n)
+        return sl_jwks_parse(&a->jose, cfg->jwt.jwks.data, p->allowed, &cfg->jwt.jwks.pos, diag, &p->jwks);
+    return sl_jwks_secret(&a->jose, &cfg->jwt.secret, p->allowed, diag, &p->jwks);
+}
+
+static void _sl_identity_header(struct sl_authenticator *a, struct sl_slice name)
+{
+    for (size_t i = 0; i < a->n_identity_headers; i++)
+        if (sl_slice_ieq(a->identity_headers[i], name))
+            return;
+    a->identity_headers[a->n_identity_headers++] = name;
+    a->identity_lengths |= 1ull << SL_MIN(name.n, (size_t)63);
+}
+
+static int _sl_identity_headers(struct sl_authenticator *a)
+{
+    const struct sl_snapshot *s = a->snapshot;
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_auths; i++)
+        n += s->auths[i].jwt.n_claims_to_headers;
+    a->identity_headers = calloc(n + 1, sizeof(*a->identity_headers));
+    if (!a->identity_headers)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->n_auths; i++)
+        for (size_t k = 0; k < s->auths[i].jwt.n_claims_to_headers; k++)
+            _sl_identity_header(a, sl_slice_str(s->auths[i].jwt.claims_to_headers[k].header));
+    return 0;
+}
+
+/* jansson would open /dev/urandom for its hash seed, which a worker may not; a second call does nothing. */
+static void _sl_seed_json(void)
+{
+    size_t seed = 0;
+    if (getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed) && seed)
+        json_object_seed(seed);
+}
+
+static int _sl_providers(struct sl_authenticator *a, struct sl_diag *diag)
+{
+    const struct sl_snapshot *s = a->snapshot;
+    int r = 0;
+    if (s->n_auths > SL_PROVIDERS_OF_AUTH) {
+        sl_diag_error(diag, &s->auths[0].pos, "more than %d auth providers", SL_PROVIDERS_OF_AUTH);
+        return -EINVAL;
+    }
+    a->providers = calloc(s->n_auths + 1, sizeof(*a->providers));
+    if (!a->providers)
+        return -ENOMEM;
+    for (size_t i = 0; r != -ENOMEM && i < s->n_auths; i++) {
+        const int e = _sl_provider_init(a, i, diag);
+        r = e < 0 ? e : r;
+    }
+    return r;
+}
+
+int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag, struct sl_authenticator **out)
+{
+    struct sl_authenticator *a = calloc(1, sizeof(*a));
+    if (!a)
+        return -ENOMEM;
+    a->snapshot = s;
+    _sl_seed_json();
+    int r = sl_jose_init(&a->jose);
+    if (r == 0)
+        r = sl_cache_init(&a->verified, SL_VERIFIED_ROWS);
+    if (r == 0)
+        r = sl_cache_init(&a->refused, SL_REFUSED_ROWS);
+    if (r == 0)
+        r = _sl_identity_headers(a);
+    if (r == 0)
+        r = _sl_providers(a, diag);
+    if (r < 0) {
+        sl_authenticator_free(a);
+        return r;
+    }
+    *out = a;
+    return 0;
+}
+
+void sl_authenticator_free(struct sl_authenticator *a)
+{
+    if (!a)
+        return;
+    sl_cache_free(&a->verified);
+    sl_cache_free(&a->refused);
+    for (size_t i = 0; a->providers && i < a->snapshot->n_auths; i++) {
+        sl_jwks_free(&a->providers[i].jwks);
+        sl_keys_free(&a->providers[i].keys);
+    }
+    free(a->providers);
+    free(a->identity_headers);
+    sl_jose_free(&a->jose);
+    free(a);
+}

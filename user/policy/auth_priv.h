@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The authenticator's inside: providers compiled, the token caches, and the headers that only we may set. */
+#ifndef SL_POLICY_AUTH_PRIV_H
+#define SL_POLICY_AUTH_PRIV_H
+
+#include "policy/cache_priv.h"
+#include "policy/keys_priv.h"
+#include "policy/token_priv.h"
+
+#define SL_VERIFIED_ROWS     2048 /* of 4 tokens: 8192 */
+#define SL_REFUSED_ROWS      256
+#define SL_REFUSED_SECONDS   10 /* a refusal is for ever, but a row of refusals is soon needed again */
+#define SL_PROVIDERS_OF_AUTH 65535
+
+struct sl_provider {
+    const struct sl_auth *cfg;
+    uint32_t allowed; /* mask of enum sl_jose_alg */
+    uint16_t index;
+    struct sl_jwks jwks;
+    struct sl_keys keys;
+};
+
+struct sl_authenticator {
+    const struct sl_snapshot *snapshot;
+    struct sl_jose jose;
+    struct sl_provider *providers; /* as in the snapshot */
+    struct sl_cache verified, refused;
+    struct sl_slice *identity_headers;
+    size_t n_identity_headers;
+    uint64_t identity_lengths; /* bit n: a name of n bytes is among them; bit 63: of 63 or more */
+};
+
+/* Coarse authorisation: SL_AUTH_OK or SL_AUTH_FORBIDDEN_*. id must not be NULL. */
+enum sl_auth_result sl_authorize(const struct sl_route *route, const struct sl_identity *id);
+/* The WWW-Authenticate value (RFC 9110 section 11.6.1, RFC 6750 section 3) of a 401. */
+const char *sl_auth_challenge(const struct sl_route *route, enum sl_auth_result result, const char *detail,
+                              struct sl_arena *a);
+
+#endif

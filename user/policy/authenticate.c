@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request: its credentials are found, judged by the first provider of the route that accepts them, and
+ * taken out. The hot path is a token seen before: one SHA-256, one row of the cache, one reference.
+ */
+#include "base/clock.h"
+#include "policy/auth_priv.h"
+#include "policy/credential_priv.h"
+#include "policy/identity_priv.h"
+
+struct sl_attempt {
+    struct sl_authenticator *a;
+    struct sl_arena *arena;
+    uint64_t now;
+    struct sl_slice hashed; /* the credential that hash is of */
+    unsigned char hash[32];
+    unsigned tokens; /* providers of the route that found a token */
+    bool any;        /* some credential is there */
+    bool key_refused;
+    enum sl_token_error error; /* of the provider that got furthest */
+    struct sl_auth_outcome out;
+};
+
+static bool _sl_hash(struct sl_attempt *at, struct sl_slice credential)
+{
+    if (at->hashed.p == credential.p && at->hashed.n == credential.n)
+        return true;
+    at->hashed = credential;
+    if (sl_jose_sha256(&at->a->jose, credential, at->hash) == 0)
+        return true;
+    at->hashed = SL_SLICE_NUL;
+    return false;
+}
+
+/* ---- tokens */
+
+/* With several token providers on a route, iss says whose the token claims to be: the others need not spend a
+ * signature on it. Nothing else of the claims is used before they are verified. */
+static bool _sl_is_for(const struct sl_attempt *at, const struct sl_provider *p, const struct sl_token *t)
+{
+    if (at->tokens < 2 || !p->cfg->jwt.issuer)
+        return true;
+    SL_JSON json_t *claims = sl_token_claims(t, at->arena);
+    return sl_slice_eq(sl_json_string(claims, "iss"), sl_slice_str(p->cfg->jwt.issuer));
+}
+
+/* Time makes a token good (nbf) and memory comes back: all other refusals are for ever. */
+static void _sl_remember_refusal(struct sl_attempt *at, const struct sl_provider *p, enum sl_token_error e)
+{
+    if (e == SL_TOKEN_NOT_YET || e == SL_TOKEN_MEMORY || e < SL_TOKEN_SIGNATURE)
+        return;
+    struct sl_cache_entry *entry =
+        sl_cache_put(&at->a->refused, at->hash, p->index, at->now, at->now + SL_REFUSED_SECONDS);
+    entry->error = (uint8_t)e;
+}
+
+static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, struct sl_identity *id)
+{
+    const uint64_t cap = p->cfg->jwt.cache / SL_NS_PER_SEC, skew = p->cfg->jwt.clock_skew / SL_NS_PER_SEC;
+    uint64_t until = at->now + cap;
+    if (!cap)
+        return;
+    if (id->expires_wall_s)
+        until = SL_MIN(until, id->expires_wall_s + skew);
+    sl_cache_put(&at->a->verified, at->hash, p->index, at->now, until)->identity = sl_identity_ref(id);
+}
+
+static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_provider *p,
+                                      struct sl_slice text)
+{
+    struct sl_token t;
+    uint64_t exp;
+    bool checked = false;
+    enum sl_token_error e = sl_token_parse(text, at->arena, &t);
+    if (e == SL_TOKEN_OK && !_sl_is_for(at, p, &t))
+        e = SL_TOKEN_ISSUER;
+    if (e == SL_TOKEN_OK)
+        e = sl_token_verify(&at->a->jose, &p->jwks, p->allowed, &t, &checked);
+    at->out.verified |= checked;
+    if (e != SL_TOKEN_OK)
+        return e;
+    SL_JSON json_t *claims = sl_token_claims(&t, at->arena);
+    e = claims ? sl_token_check(p->cfg, claims, at->now, &exp) : SL_TOKEN_CLAIMS;
+    if (e != SL_TOKEN_OK)
+        return e;
+    at->out.identity = sl_identity_of_token(at->a->snapshot, p->cfg, SL_TAKE_PTR(claims), at->hash, exp);
+    if (!at->out.identity)
+        return SL_TOKEN_MEMORY;
+    _sl_remember(at, p, at->out.identity);
+    return SL_TOKEN_OK;
+}
+
+static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct sl_provider *p,
+                                           const struct sl_credential *c)
+{
+    if (c->bad)
+        return SL_TOKEN_DOUBLED;
+    if (c->value.n > SL_TOKEN_MAX)
+        return SL_TOKEN_TOO_LONG;
+    if (!_sl_hash(at, c->value))
+        return SL_TOKEN_MEMORY;
+    struct sl_cache_entry *hit = sl_cache_get(&at->a->verified, at->hash, p->index, at->now);
+    if (hit) {
+        at->out.identity = sl_identity_ref(hit->identity);
+        at->out.cached = true;
+        return SL_TOKEN_OK;
+    }
+    hit = sl_cache_get(&at->a->refused, at->hash, p->index, at->now);
+    if (hit)
+        return (enum sl_token_error)hit->error;
+    const enum sl_token_error e = _sl_verify(at, p, c->value);
+    if (e != SL_TOKEN_OK)
+        _sl_remember_refusal(at, p, e);
+    return e;
+}
+
+/* ---- keys */
+
+static void _sl_judge_key(struct sl_attempt *at, const struct sl_provider *p, const struct sl_credential *c)
+{
+    struct sl_identity *id = NULL;
+    if (!c->bad && c->value.n <= SL_TOKEN_MAX && _sl_hash(at, c->value))
+        id = sl_keys_find(&p->keys, at->hash);
+    if (id)
+        at->out.identity = sl_identity_ref(id);
+    else
+        at->key_refused = true;
+}
+
+/* ---- a route */
+
+static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const struct sl_credential *c)
+{
+    const struct sl_provider *p = &at->a->providers[auth - at->a->snapshot->auths];
+    if (!c->value.n && !c->bad)
+        return;
+    at->any = true;
+    if (auth->type == SL_AUTH_KEY) {
+        _sl_judge_key(at, p, c);
+        return;
+    }
+    const enum sl_token_error e = _sl_judge_token(at, p, c);
+    at->error = SL_MAX(at->error, e);
+}
+
+/* false: memory is out. */
+static bool _sl_try_providers(struct sl_attempt *at, const struct sl_route *route,
+                              const struct sl_request *req)
+{
+    struct sl_credential *c = sl_arena_alloc(at->arena, route->n_auth * sizeof(*c));
+    if (!c)
+        return false;
+    for (size_t i = 0; i < route->n_auth; i++) {
+        c[i] = sl_credential_find(route->auth[i], req, at->arena);
+        at->tokens += route->auth[i]->type == SL_AUTH_JWT && c[i].value.n;
+    }
+    for (size_t i = 0; i < route->n_auth && !at->out.identity; i++)
+        _sl_judge(at, route->auth[i], &c[i]);
+    return true;
+}
+
+/* Also where it is public: what was said wrongly is told, since falling back to nobody would hide the fault.
+ */
+static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct sl_route *route)
+{
+    const bool needs = route->require_roles.n || route->require_scopes.n || route->require_groups.n;
+    if (at->out.identity)
+        return sl_authorize(route, at->out.identity);
+    if (at->any)
+        return at->error != SL_TOKEN_OK ? SL_AUTH_INVALID_TOKEN : SL_AUTH_INVALID_KEY;
+    return route->is_public && !needs ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
+}
+
+static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
+{
+    struct sl_auth_outcome *o = &at->out;
+    if (o->result == SL_AUTH_INVALID_TOKEN)
+        o->detail = sl_token_error_text(at->error);
+    if (o->result == SL_AUTH_INVALID_KEY)
+        o->detail = "the key is not known";
+    if (o->result == SL_AUTH_NO_CREDENTIALS || o->result == SL_AUTH_INVALID_TOKEN ||
+        o->result == SL_AUTH_INVALID_KEY)
+        o->challenge = sl_auth_challenge(route, o->result, o->detail, at->arena);
+}
+
+/* ---- what the upstream sees */
+
+static void _sl_remove_identity_headers(const struct sl_authenticator *a, struct sl_headers *h)
+{
+    bool some = false;
+    for (uint32_t i = 0; i < h->n && !some; i++)
+        some = a->identity_lengths >> SL_MIN(h->v[i].name.n, (size_t)63) & 1;
+    for (size_t i = 0; some && i < a->n_identity_headers; i++)
+        (void)sl_headers_remove(h, a->identity_headers[i]);
+}
+
+static bool _sl_clean(const struct sl_authenticator *a, const struct sl_route *route, struct sl_request *req,
+                      struct sl_arena *arena)
+{
+    _sl_remove_identity_headers(a, &req->headers);
+    for (size_t i = 0; i < route->n_auth; i++)
+        if (sl_credential_hide(route->auth[i], req, arena) < 0)
+            return false;
+    return true;
+}
+
+static bool _sl_introduce(const struct sl_identity *id, struct sl_request *req, struct sl_arena *arena)
+{
+    for (size_t i = 0; i < id->headers.n; i++)
+        if (sl_headers_add(&req->headers, arena, id->headers.v[i].name, id->headers.v[i].value) < 0)
+            return false;
+    return true;
+}
+
+struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
+                                       struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s)
+{
+    struct sl_attempt at = {.a = a, .arena = arena, .now = now_wall_s};
+    bool ok = _sl_try_providers(&at, route, req);
+    at.out.result = _sl_result(&at, route);
+    _sl_tell(&at, route);
+    ok = ok && _sl_clean(a, route, req, arena);
+    ok = ok && (!at.out.identity || _sl_introduce(at.out.identity, req, arena));
+    if (!ok) { /* nothing may pass half cleaned */
+        at.out.result = SL_AUTH_INVALID_TOKEN;
+        at.out.detail = sl_token_error_text(SL_TOKEN_MEMORY);
+    }
+    return at.out;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an identity may do, and what a client is told that has none. */
+#include "policy/auth_priv.h"
+
+static bool _sl_one_of(const struct sl_strings *need, const struct sl_strings *have)
+{
+    for (size_t i = 0; have && i < need->n; i++)
+        for (size_t k = 0; k < have->n; k++)
+            if (sl_slice_eq(need->v[i], have->v[k]))
+                return true;
+    return need->n == 0;
+}
+
+enum sl_auth_result sl_authorize(const struct sl_route *route, const struct sl_identity *id)
+{
+    if (!_sl_one_of(&route->require_roles, &id->roles))
+        return SL_AUTH_FORBIDDEN_ROLE;
+    if (!_sl_one_of(&route->require_scopes, &id->scopes))
+        return SL_AUTH_FORBIDDEN_SCOPE;
+    if (!_sl_one_of(&route->require_groups, id->consumer ? &id->consumer->groups : NULL))
+        return SL_AUTH_FORBIDDEN_GROUP;
+    return SL_AUTH_OK;
+}
+
+#define SL_CHALLENGE_TOKEN "Bearer realm=\"sluice\""
+#define SL_CHALLENGE_KEY   "Key realm=\"sluice\""
+
+const char *sl_auth_challenge(const struct sl_route *route, enum sl_auth_result result, const char *detail,
+                              struct sl_arena *a)
+{
+    bool token = false, key = false;
+    for (size_t i = 0; i < route->n_auth; i++) {
+        token |= route->auth[i]->type == SL_AUTH_JWT;
+        key |= route->auth[i]->type == SL_AUTH_KEY;
+    }
+    if (result == SL_AUTH_INVALID_TOKEN) {
+        const char *text = sl_arena_printf(
+            a, SL_CHALLENGE_TOKEN ", error=\"invalid_token\", error_description=\"%s\"", detail);
+        return text ? text : SL_CHALLENGE_TOKEN ", error=\"invalid_token\"";
+    }
+    return token && key ? SL_CHALLENGE_TOKEN ", " SL_CHALLENGE_KEY
+           : key        ? SL_CHALLENGE_KEY
+                        : SL_CHALLENGE_TOKEN;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A snapshot compiled whole: every part is tried, so that one run tells all that is wrong. */
+#include "policy/policy.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define SL_LIMIT_NAME 320 /* "consumer:" and the longest name */
+
+static int _sl_limits(const struct sl_rate_limit *rl, const char *kind, const char *name,
+                      struct sl_limit_set **out, struct sl_diag *diag)
+{
+    char key[SL_LIMIT_NAME];
+    (void)snprintf(key, sizeof(key), "%s:%s", kind, name);
+    const int r = sl_limit_set_new(rl, key, out);
+    if (r == -ERANGE)
+        sl_diag_error(diag, &rl->pos,
+                      "this limit is beyond what a bucket can count: a smaller burst is right");
+    return r == -ERANGE ? -EINVAL : r;
+}
+
+static int _sl_worse(int a, int b)
+{
+    return a == -ENOMEM || b == -ENOMEM ? -ENOMEM : a < 0 ? a : b;
+}
+
+/* Identity headers are ours alone: a rename would let a client fill one in under another name. */
+static void _sl_check_renames(const struct sl_snapshot *s, const struct sl_route *r, struct sl_diag *diag)
+{
+    const struct sl_name_values *renames = &r->request_headers.rename;
+    for (size_t i = 0; i < renames->n; i++)
+        for (size_t a = 0; a < s->n_auths; a++)
+            for (size_t c = 0; c < s->auths[a].jwt.n_claims_to_headers; c++)
+                if (sl_slice_ieq(renames->v[i].value,
+                                 sl_slice_str(s->auths[a].jwt.claims_to_headers[c].header)))
+                    sl_diag_error(diag, &renames->v[i].pos,
+                                  "\"" SL_SFMT "\" tells the upstream who is calling (auth \"%s\"): a client "
+                                  "must not fill it in under another name",
+                                  SL_SARG(renames->v[i].value), s->auths[a].name);
+}
+
+static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
+{
+    const struct sl_route *route = &p->snapshot->routes[i];
+    struct sl_route_policy *out = &p->routes[i];
+    const struct sl_header_ops *respond = NULL;
+    out->route = route;
+    _sl_check_renames(p->snapshot, route, diag);
+    int r = _sl_limits(&route->rate_limit, "route", route->name, &out->limits, diag);
+    r = _sl_worse(r, sl_transform_new(&route->request_headers, diag, &out->request));
+    r = _sl_worse(r, sl_transform_new(&route->response_headers, diag, &out->response));
+    if (route->action == SL_ACTION_RESPOND) {
+        p->respond[i].set = route->respond.headers;
+        respond = &p->respond[i];
+        r = _sl_worse(r, sl_transform_new(respond, diag, &out->respond));
+    }
+    if (route->action == SL_ACTION_REDIRECT)
+        r = _sl_worse(r, sl_template_new(route->redirect.location, &route->pos, diag, &out->redirect));
+    return r;
+}
+
+static int _sl_all_limits(struct sl_policy *p, struct sl_diag *diag)
+{
+    const struct sl_snapshot *s = p->snapshot;
+    int r = 0;
+    for (size_t i = 0; i < s->n_tiers; i++) {
+        p->tiers[i].tier = &s->tiers[i];
+        r = _sl_worse(
+            r, _sl_limits(&s->tiers[i].rate_limit, "tier", s->tiers[i].name, &p->tiers[i].limits, diag));
+    }
+    for (size_t i = 0; i < s->n_consumers; i++)
+        r = _sl_worse(r, _sl_limits(&s->consumers[i].rate_limit, "consumer", s->consumers[i].name,
+                                    &p->consumer_limits[i], diag));
+    return r;
+}
+
+static int _sl_compile(struct sl_policy *p, struct sl_diag *diag)
+{
+    const struct sl_snapshot *s = p->snapshot;
+    p->routes = calloc(s->n_routes + 1, sizeof(*p->routes));
+    p->respond = calloc(s->n_routes + 1, sizeof(*p->respond));
+    p->tiers = calloc(s->n_tiers + 1, sizeof(*p->tiers));
+    p->consumer_limits = calloc(s->n_consumers + 1, sizeof(struct sl_limit_set *));
+    if (!p->routes || !p->respond || !p->tiers || !p->consumer_limits)
+        return -ENOMEM;
+    int r = sl_router_new(s, diag, &p->router);
+    r = _sl_worse(r, sl_authenticator_new(s, diag, &p->auth));
+    r = _sl_worse(r, _sl_all_limits(p, diag));
+    for (size_t i = 0; i < s->n_routes; i++)
+        r = _sl_worse(r, _sl_route(p, i, diag));
+    return r;
+}
+
+int sl_policy_new(struct sl_snapshot *s, struct sl_diag *diag, struct sl_policy **out)
+{
+    const unsigned errors = diag->errors;
+    struct sl_policy *p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    p->snapshot = sl_snapshot_ref(s);
+    int r = _sl_compile(p, diag);
+    if (r == 0 && diag->errors > errors)
+        r = -EINVAL;
+    if (r < 0) {
+        sl_policy_free(p);
+        return r;
+    }
+    *out = p;
+    return 0;
+}
+
+static void _sl_routes_free(struct sl_policy *p)
+{
+    for (size_t i = 0; p->routes && i < p->snapshot->n_routes; i++) {
+        struct sl_route_policy *r = &p->routes[i];
+        sl_limit_set_free(r->limits);
+        sl_transform_free(r->request);
+        sl_transform_free(r->response);
+        sl_transform_free(r->respond);
+        sl_template_free(r->redirect);
+    }
+    free(p->routes);
+    free(p->respond);
+}
+
+void sl_policy_free(struct sl_policy *p)
+{
+    if (!p)
+        return;
+    _sl_routes_free(p);
+    for (size_t i = 0; p->tiers && i < p->snapshot->n_tiers; i++)
+        sl_limit_set_free(p->tiers[i].limits);
+    free(p->tiers);
+    for (size_t i = 0; p->consumer_limits && i < p->snapshot->n_consumers; i++)
+        sl_limit_set_free(p->consumer_limits[i]);
+    free(p->consumer_limits);
+    sl_authenticator_free(p->auth);
+    sl_router_free(p->router);
+    sl_snapshot_unref(p->snapshot);
+    free(p);
+}

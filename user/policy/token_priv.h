@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A compact JWS (RFC 7515 section 7.1) as a client sent it, and what its claims must say (RFC 7519). */
+#ifndef SL_POLICY_TOKEN_PRIV_H
+#define SL_POLICY_TOKEN_PRIV_H
+
+#include "policy/jose_priv.h"
+#include "policy/json_priv.h"
+
+#define SL_TOKEN_MAX (16 * 1024)
+
+/* X(enumerator, text for the client and the log). In the order of the checks: of several providers' refusals
+ * the one that got furthest is told. */
+#define SL_TOKEN_ERRORS(X)                                                       \
+    X(TOO_LONG, "the token is longer than 16 KiB")                               \
+    X(MALFORMED, "the token is no compact JWS of three base64url parts")         \
+    X(HEADER, "the token's header is no JSON object as RFC 7515 has it")         \
+    X(CRITICAL, "the token's header asks for an extension (crit, b64)")          \
+    X(ENCRYPTED, "the token is encrypted")                                       \
+    X(ALGORITHM, "the token's algorithm is not one of this provider's")          \
+    X(DOUBLED, "the token is given more than once")                              \
+    X(ISSUER, "the token's issuer is not this provider's")                       \
+    X(KEY, "no key of this provider fits the token's kid and alg")               \
+    X(MEMORY, "the token could not be looked at: out of memory")                 \
+    X(SIGNATURE, "the token's signature does not verify")                        \
+    X(FOREIGN, "the token's issuer is not this provider's")                      \
+    X(CLAIMS, "the token's claims are no JSON object, or hold a name twice")     \
+    X(NO_EXP, "the token has no exp, or one that is no whole number of seconds") \
+    X(EXPIRED, "the token has expired")                                          \
+    X(BAD_NBF, "the token's nbf is no whole number of seconds")                  \
+    X(NOT_YET, "the token is not valid yet")                                     \
+    X(AUDIENCE, "the token is for another audience")
+
+enum sl_token_error {
+    SL_TOKEN_OK,
+#define SL_X(e, text) SL_TOKEN_##e,
+    SL_TOKEN_ERRORS(SL_X)
+#undef SL_X
+};
+const char *sl_token_error_text(enum sl_token_error e);
+
+struct sl_token {
+    struct sl_slice text;
+    struct sl_slice input;   /* what is signed: header.payload */
+    struct sl_slice payload; /* base64url */
+    struct sl_slice sig;     /* bytes */
+    struct sl_slice kid;     /* p NULL: none */
+    enum sl_jose_alg alg;
+};
+
+/* Splits and reads the header; nothing is believed yet. */
+enum sl_token_error sl_token_parse(struct sl_slice text, struct sl_arena *a, struct sl_token *out);
+/* SL_TOKEN_OK, ALGORITHM, KEY or SIGNATURE. allowed: the provider's algorithms. */
+enum sl_token_error sl_token_verify(struct sl_jose *j, const struct sl_jwks *keys, uint32_t allowed,
+                                    const struct sl_token *t, bool *checked);
+/* The claims; NULL where they are no object. The caller unrefs. */
+json_t *sl_token_claims(const struct sl_token *t, struct sl_arena *a);
+/* iss, exp, nbf, aud, as the provider wants them. *exp: Unix seconds, 0 where it has none that counts. */
+enum sl_token_error sl_token_check(const struct sl_auth *provider, const json_t *claims, uint64_t now,
+                                   uint64_t *exp);
+
+#endif

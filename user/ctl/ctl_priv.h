@@ -131,8 +131,8 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  *                 "kernel": {"shadow", "interfaces": [{"interface", "xdp": "native|generic|none", "tc"}]}}
  * /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source", "left_ms", "level", "rejections",
  *                 "manual", "consumer", "rule"}]}
- * /v1/top        {"kernel": {REASON: {"packets", "bytes", "would_drop_packets", "would_drop_bytes"}},
- *                 "listeners": {NAME: {counters by field name, "kernel": {"passed": {"packets", "bytes"},
+ * /v1/top        {"kernel": {REASON: {"packets", "bytes", "would_drop_packets", "would_drop_bytes",
+ * "drops"}}, "listeners": {NAME: {counters by field name, "kernel": {"passed": {"packets", "bytes"},
  *                 "dropped": {…}, "would_drop": {…}}}}, "routes": {NAME: {"codes": {"2xx": N, …},
  *                 "reasons": {REASON: N}, "seconds": {"buckets": [N, …]}}}, "histogram_bounds_seconds": [S,
  * …], "tiers": {NAME: {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}

@@ -298,6 +298,8 @@ static int _sl_routes_print(struct sl_view *v)
     json_object_foreach(routes, name, item)
     {
         const json_t *rate = _sl_at(v->rate, "routes", name);
+        if (strcmp(name, "other") == 0 && _sl_sum(json_object_get(item, "codes")) <= 0)
+            continue; /* the slot of what matched no route, or found no slot */
         rows[n++] = (struct sl_route_row){name, item, rate, _sl_sum(json_object_get(rate, "codes"))};
     }
     if (n)

@@ -321,6 +321,8 @@ static int _sl_tiers_print(struct sl_view *v)
     json_object_foreach(json_object_get(v->total, "tiers"), name, item)
     {
         const json_t *rate = _sl_at(v->rate, "tiers", name);
+        if (strcmp(name, "default") == 0 && _sl_sum(item) <= 0)
+            continue; /* the built-in one, for policies that write no tier */
         r = sl_ctl_table_row(&t, (const char *const[]){name, _sl_n(v, sl_ctl_num(rate, "admitted")),
                                                        _sl_n(v, sl_ctl_num(rate, "limited")),
                                                        _sl_n(v, sl_ctl_num(item, "penalties")),

@@ -13,7 +13,7 @@
 #define OURS    "192.0.2.1"
 #define OURS6   "2001:db8::1"
 #define PORT    443
-#define PACKETS 20000
+#define PACKETS 6000
 
 static struct th_guard guard;
 static uint64_t seed;

@@ -25,13 +25,14 @@ static bool _sl_split(struct sl_slice text, struct sl_slice parts[3])
 {
     for (unsigned i = 0; i < 2; i++) {
         const ssize_t dot = sl_slice_chr(text, '.');
-        if (dot <= 0)
+        if (dot < 0)
             return false;
         parts[i] = sl_slice(text.p, (size_t)dot);
         text = sl_slice(text.p + dot + 1, text.n - (size_t)dot - 1);
     }
     parts[2] = text;
-    return text.n > 0; /* more dots are no base64url, and are refused as such */
+    /* More dots are no base64url, and are refused as such. An empty payload is a JWS, if no JWT. */
+    return parts[0].n && parts[2].n;
 }
 
 /* jwk, jku, x5u, x5c and x5t are never looked at: keys come from the policy alone. */

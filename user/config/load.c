@@ -117,10 +117,11 @@ static int _sl_includes(struct sl_loader *l, const char *file, const struct sl_n
     /* Behind this file's own ones, the list may go on with those of others: count them before. */
     const struct sl_node *c = list->first;
     for (uint32_t n = list->n; n && r != -ENOMEM; n--, c = c->next) {
-        if (c->kind == SL_NODE_STRING && c->text.n) {
-            int one = _sl_include(l, file, c);
-            r = one < 0 ? one : r;
-        }
+        int one = c->kind == SL_NODE_STRING ? _sl_include(l, file, c) : 0;
+        struct sl_pos pos = sl_node_pos(l->parse.tree, c, &l->arena);
+        if (c->kind == SL_NODE_MAP)
+            sl_diag_error(l->diag, &pos, "an include is written as it is, not by reference");
+        r = one < 0 ? one : r;
     }
     l->depth--;
     return r;

@@ -49,6 +49,13 @@ struct sl_pos sl_read_pos(struct sl_reader *r, const struct sl_node *n)
     return pos;
 }
 
+struct sl_pos sl_read_value_pos(struct sl_reader *r, const struct sl_node *n)
+{
+    struct sl_pos pos = sl_node_pos(r->tree, n, r->arena);
+    pos.file = r->files[n->source];
+    return pos;
+}
+
 const char *sl_place(struct sl_reader *r, const struct sl_pos *pos)
 {
     const char *text = sl_arena_printf(&r->scratch, "%s:%u:%u", pos->file, pos->line, pos->column);

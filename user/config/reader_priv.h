@@ -40,7 +40,9 @@ void sl_read(struct sl_reader *r, const struct sl_type *type, const struct sl_no
 void *sl_read_alloc(struct sl_reader *r, size_t n, size_t size);
 /* A NUL-terminated copy in the snapshot, wiped with it where secret. */
 struct sl_slice sl_read_keep(struct sl_reader *r, struct sl_slice text, bool secret);
+/* For the snapshot: of the key, where there is one; of the value. */
 struct sl_pos sl_read_pos(struct sl_reader *r, const struct sl_node *n);
+struct sl_pos sl_read_value_pos(struct sl_reader *r, const struct sl_node *n);
 /* At the value; at its key. */
 void sl_read_error(struct sl_reader *r, const struct sl_node *n, const char *fmt, ...) SL_PRINTF(3, 4);
 void sl_read_key_error(struct sl_reader *r, const struct sl_node *n, const char *fmt, ...) SL_PRINTF(3, 4);

@@ -325,7 +325,7 @@ static void _sl_blob(struct sl_reader *r, const struct sl_type *type, const stru
     struct sl_reference ref;
     struct sl_slice text;
     bool broken, secret;
-    out->pos = sl_read_pos(r, n);
+    out->pos = sl_read_value_pos(r, n);
     out->secret = type->secret;
     if (sl_node_reference(n, &ref, &broken)) {
         _sl_blob_file(r, &ref, type->secret, out);
@@ -353,7 +353,7 @@ static void _sl_json_blob(struct sl_reader *r, const struct sl_type *type, const
         r->oom = true;
         return;
     }
-    out->pos = sl_read_pos(r, n);
+    out->pos = sl_read_value_pos(r, n);
     out->data = sl_read_keep(r, sl_buf_slice(&json), true);
 }
 

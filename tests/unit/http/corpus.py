@@ -33,7 +33,7 @@ def _body(headers):
     if any(bare(n) == "transferencoding" for n, _ in headers):
         return b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
     lengths = [v.strip() for n, v in headers if bare(n) == "contentlength"]
-    if lengths and lengths[0].isdigit() and int(lengths[0]) < 1 << 20:
+    if lengths and lengths[0].isdigit() and int(lengths[0]) < 1 << 23:
         n = int(lengths[0])
         return (HIDDEN + b"x" * n)[:n]
     return HIDDEN if lengths else b""

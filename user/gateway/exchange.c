@@ -126,6 +126,12 @@ void sl_exchanges_free_spare(struct sl_worker *w)
 
 /* ---- the beginning */
 
+/* Nothing is served on this connection after this exchange. */
+static bool _sl_is_last(const struct sl_conn *c)
+{
+    return c->w->draining || c->bind->fd < 0;
+}
+
 static struct sl_exchange *_sl_new(struct sl_conn *c)
 {
     struct sl_worker *w = c->w;
@@ -141,7 +147,7 @@ static struct sl_exchange *_sl_new(struct sl_conn *c)
     ex->listener = c->bind->listener;
     ex->tier = ex->config->snapshot->anonymous;
     ex->started = w->loop.now;
-    ex->close = w->draining || c->bind->fd < 0;
+    ex->close = _sl_is_last(c);
     ex->replayable = true;
     return ex;
 }
@@ -326,8 +332,15 @@ static void _sl_end(struct sl_exchange *ex, enum sl_conn_next next)
         sl_conn_exchange_done(c, next);
 }
 
+void sl_exchange_decide_close(struct sl_exchange *ex)
+{
+    ex->close |= _sl_is_last(ex->conn);
+    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
+        ex->close = ex->linger = true;
+}
+
 /* A body that is there already is thrown away, so that a small refused POST need not cost the connection. */
-void sl_exchange_settle_request(struct sl_exchange *ex)
+void sl_exchange_discard_body(struct sl_exchange *ex)
 {
     struct sl_buf *in = &ex->conn->in;
     while (!ex->close && !ex->req_body.done && sl_buf_len(in)) {
@@ -337,8 +350,6 @@ void sl_exchange_settle_request(struct sl_exchange *ex)
             break;
         sl_buf_consume(in, used);
     }
-    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
-        ex->close = ex->linger = true;
 }
 
 static void _sl_after_flush(struct sl_exchange *ex, int flushed)

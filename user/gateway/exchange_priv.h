@@ -97,8 +97,11 @@ void sl_exchange_set_state(struct sl_exchange *ex, enum sl_exchange_state to);
 void sl_exchange_continue(struct sl_exchange *ex);
 /* Sets the deadline for what it waits for now; called after every progress. */
 void sl_exchange_rearm(struct sl_exchange *ex);
-/* Called before an answer's head is written: sets close where the request's rest is still to come. */
-void sl_exchange_settle_request(struct sl_exchange *ex);
+/* Before an answer's head is written: sets close where nothing can follow it, or the request's rest is still
+ * to come. */
+void sl_exchange_decide_close(struct sl_exchange *ex);
+/* Throws away what is buffered of a body that nobody will read. */
+void sl_exchange_discard_body(struct sl_exchange *ex);
 /* The answer is whole and in the client's buffer: sends it, and ends with the last byte. */
 void sl_exchange_complete(struct sl_exchange *ex);
 /* The answer cannot be completed: the client sees its connection end. */

@@ -219,8 +219,7 @@ static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
     }
     sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
     struct sl_buf *out = sl_conn_out(ex->conn);
-    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
-        ex->close = ex->linger = true; /* an answer before the request's end */
+    sl_exchange_decide_close(ex);
     if (!out || sl_respond_decorate(ex, ex->route->policy->response) < 0 ||
         sl_h1_write_response(out, res, ex->close) < 0)
         return -ENOMEM;

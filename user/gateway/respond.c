@@ -42,7 +42,8 @@ enum sl_stage_result sl_respond(struct sl_exchange *ex, unsigned status, struct 
     ex->res.framing = bodiless ? SL_FRAMING_NONE : SL_FRAMING_LENGTH;
     ex->res.content_length = bodiless ? 0 : body.n;
     ex->res.minor = 1;
-    sl_exchange_settle_request(ex);
+    sl_exchange_discard_body(ex);
+    sl_exchange_decide_close(ex);
     if (_sl_write(ex, body) < 0) {
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
         return SL_STAGE_RESPOND;

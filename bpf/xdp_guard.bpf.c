@@ -81,37 +81,49 @@ SL_INLINE enum sl_reason sl_step_lists(const struct sl_guard *g)
     return v->verdict == SL_LIST_ALLOW ? SL_PASS_ALLOWED : SL_DROP_DENIED;
 }
 
-SL_INLINE int sl_penalty_holds(const struct sl_guard *g, const struct sl_penalty_key *key, __u32 *effect)
+SL_INLINE struct sl_penalty_value *sl_penalty_of(const struct sl_guard *g, const struct sl_penalty_key *key)
 {
-    const struct sl_penalty_value *v = bpf_map_lookup_elem(&sl_penalties, key);
-    if (!v || v->deadline_ns <= g->now)
-        return 0;
-    *effect = v->effect;
-    return 1;
+    struct sl_penalty_value *v = bpf_map_lookup_elem(&sl_penalties, key);
+    return v && v->deadline_ns > g->now ? v : 0;
+}
+
+/*
+ * A flow's penalty ends with the flow: a SYN on the same ports is another connection, perhaps of a neighbour
+ * behind the same address to whom the ports were given next. Dropping it would punish him; who reconnects to
+ * escape meets the next rung. The deadline is the one field that the program writes.
+ */
+SL_INLINE enum sl_reason sl_step_flow_penalty(const struct sl_guard *g)
+{
+    const struct sl_packet *p = &g->packet;
+    const struct sl_penalty_key key = {.addr = p->src,
+                                       .daddr = p->dst,
+                                       .sport_be = p->sport_be,
+                                       .dport_be = p->dport_be,
+                                       .family = p->family,
+                                       .scope = SL_PENALTY_FLOW};
+    struct sl_penalty_value *v = sl_penalty_of(g, &key);
+    if (!v)
+        return SL_UNDECIDED;
+    if (!sl_packet_opens(p))
+        return SL_DROP_PENALTY_FLOW;
+    v->deadline_ns = g->now;
+    return SL_UNDECIDED;
 }
 
 SL_INLINE enum sl_reason sl_step_penalties(const struct sl_guard *g)
 {
     const struct sl_packet *p = &g->packet;
     struct sl_penalty_key key = {.addr = p->src, .family = p->family, .scope = SL_PENALTY_SOURCE};
-    __u32 effect;
     if (!(g->config->flags & SL_HAVE_PENALTIES))
         return SL_UNDECIDED;
     if (p->family == SL_AF_INET6)
         __builtin_memset(key.addr.bytes + 8, 0, 8);
-    if (sl_penalty_holds(g, &key, &effect)) {
-        if (effect == SL_PENALTY_SOURCE)
-            return SL_DROP_PENALTY_SOURCE;
-        if (sl_packet_opens(p))
-            return SL_DROP_PENALTY_CONNECT;
-    }
-    key = (struct sl_penalty_key){.addr = p->src,
-                                  .daddr = p->dst,
-                                  .sport_be = p->sport_be,
-                                  .dport_be = p->dport_be,
-                                  .family = p->family,
-                                  .scope = SL_PENALTY_FLOW};
-    return sl_penalty_holds(g, &key, &effect) ? SL_DROP_PENALTY_FLOW : SL_UNDECIDED;
+    const struct sl_penalty_value *v = sl_penalty_of(g, &key);
+    if (v && v->effect == SL_PENALTY_SOURCE)
+        return SL_DROP_PENALTY_SOURCE;
+    if (v && sl_packet_opens(p))
+        return SL_DROP_PENALTY_CONNECT;
+    return sl_step_flow_penalty(g);
 }
 
 /* ---- 5. and 6. Buckets */

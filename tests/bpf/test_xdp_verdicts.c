@@ -307,6 +307,16 @@ static void test_penalty_flow(void **state)
     expect4(CLIENT, OURS, PORT, TH_ACK, SL_PASS);
 }
 
+/* The ports are given again, perhaps to a neighbour behind the same address: a SYN is another flow. */
+static void test_penalty_flow_ends_with_the_flow(void **state)
+{
+    (void)state;
+    penalise(CLIENT, SL_PENALTY_FLOW, TH_START + 10);
+    expect4(CLIENT, OURS, PORT, TH_ACK, SL_DROP_PENALTY_FLOW);
+    expect4(CLIENT, OURS, PORT, TH_SYN, SL_PASS);
+    expect4(CLIENT, OURS, PORT, TH_ACK, SL_PASS);
+}
+
 static void test_penalty_ipv6_holds_the_64(void **state)
 {
     (void)state;
@@ -565,6 +575,7 @@ int main(void)
         TEST(test_penalty_source),
         TEST(test_penalty_connect),
         TEST(test_penalty_flow),
+        TEST(test_penalty_flow_ends_with_the_flow),
         TEST(test_penalty_ipv6_holds_the_64),
         TEST(test_tcp_flags),
         TEST(test_tcp_offsets),

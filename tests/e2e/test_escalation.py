@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from harness.client import Client
+from harness.client import Client, Closed
 from harness.gateway import Gateway
 from harness.load import Load
 from harness.nginx import Nginx
@@ -70,20 +70,35 @@ def test_the_abuser_is_answered_then_dropped_then_forgiven(net, origin):
         until(served, "the abuser to be served again", timeout=20)
 
 
-def test_the_ladder_is_climbed_from_the_narrowest_rung(net, origin):
-    """The deadline is long, so that rungs add up: flow first, then new connections, then the source."""
-    with Gateway(policy(origin, {**ESCALATE, "rejections": 10, "penalty": "20s"}), net.gw) as g:
-        load = flood(net.bad, "abuser", seconds=8, connections=24)
-        order = []
+def until_closed(c, who="abuser"):
+    """Asks until the gateway cuts the connection; the statuses on the way."""
+    seen = []
+    try:
+        while len(seen) < 1000:
+            seen.append(c.request("GET", "/", [("apikey", KEYS[who])]).status)
+    except (Closed, OSError):
+        return seen
+    raise AssertionError(f"still open after {len(seen)} requests")
 
-        def climbed():
-            for p in penalties(g):
-                if p["effect"] not in order:
-                    order.append(p["effect"])
-            return "connect" in order or "source" in order
-        until(climbed, "a rung above the flow", timeout=15)
-        assert order[0] == "flow"
-        load.result()
+
+def test_the_ladder_is_climbed_rung_by_rung(net, origin):
+    """Four connections opened before, each used until it is cut: flow first, then new connections, then the source."""
+    with Gateway(policy(origin, {"rejections": 10, "within": "10s", "penalty": "30s", "max_penalty": "1h"}, limit={"minute": 20, "by": "consumer"}), net.gw) as g:
+        held = [Client(net.bad.connect(("10.77.0.1", P)), timeout=3) for _ in range(4)]
+        for expected in (["flow"], ["connect", "flow"], ["flow", "source"]):
+            statuses = until_closed(held.pop())
+            assert statuses.count(429) in (9, 10), statuses  # the tenth is answered, then the connection is reset
+            until(lambda: sorted({p["effect"] for p in penalties(g)}) == expected, f"penalties {expected}")
+            if "connect" in expected:  # new connections are dropped while the others live
+                with net.bad.socket() as s:
+                    s.setblocking(False)
+                    s.connect_ex(("10.77.0.1", P))
+                    until(lambda: g.metric("sluice_kernel_packets_total", reason="penalty_connect") > 0, "a SYN dropped")
+        before = g.metric("sluice_kernel_packets_total", reason="penalty_source")
+        held[0].send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: g.metric("sluice_kernel_packets_total", reason="penalty_source") > before, "packets of the last connection dropped")
+        with Client(net.good.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
 
 
 def test_repeats_double_the_deadline_up_to_the_cap(net, origin):

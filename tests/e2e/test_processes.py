@@ -154,29 +154,35 @@ def test_sigterm_lets_the_request_in_flight_end(lo):
         assert g.proc.wait(15) == 0
 
 
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def as_nobody(lo, tmp, origin, **kernel):
+    os.mkdir(f"{tmp}/state")
+    for path in (tmp, f"{tmp}/state"):
+        os.chown(path, 65534, 65534)
+    g = Gateway(serving(origin, P, workers=2, kernel=kernel, admin={"bind": [f"unix:{tmp}/a.sock"]}), lo, state=f"{tmp}/state", prefix=NOBODY, wait=False)
+    g.socket = f"{tmp}/a.sock"
+    return g
+
+
 @pytest.mark.root
 def test_mode_off_runs_without_root(lo, tmp):
     """As nobody: the same processes, nothing of BPF."""
-    os.chown(tmp, 65534, 65534)
-    with Origin(lo) as o:
-        with Gateway(serving(o, P, workers=2, kernel={"mode": "off"}, admin={"bind": [f"unix:{tmp}/a.sock"]}), lo, state=f"{tmp}/state",
-                     prefix=["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"], wait=False) as g:
-            g.socket = f"{tmp}/a.sock"
-            g.wait_ready()
-            with g.client(P) as c:
-                assert c.request().status == 200
-            assert len(g.tree()) == 4
-            for pid in g.pids()["workers"]:
-                s = proc_status(pid)
-                assert s["NoNewPrivs"] == "1" and s["Seccomp"] == "2"
+    with Origin(lo) as o, as_nobody(lo, tmp, o, mode="off") as g:
+        g.wait_ready()
+        with g.client(P) as c:
+            assert c.request().status == 200
+        assert len(g.tree()) == 4
+        for pid in g.pids()["workers"]:
+            s = proc_status(pid)
+            assert s["NoNewPrivs"] == "1" and s["Seccomp"] == "2"
 
 
 @pytest.mark.root
 def test_kernel_guard_without_root_is_a_clear_error(lo, tmp):
-    os.chown(tmp, 65534, 65534)
     with Origin(lo) as o:
-        g = Gateway(serving(o, P, kernel={"interfaces": ["lo"], "mode": "generic"}, admin={"bind": [f"unix:{tmp}/a.sock"]}), lo, state=f"{tmp}/state",
-                    prefix=["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"], wait=False)
+        g = as_nobody(lo, tmp, o, interfaces=["lo"], mode="generic")
         try:
             assert g.proc.wait(15) == 1
             g._reader.join(5)

@@ -86,7 +86,9 @@ include tests/build.mk
 include tools/lint.mk
 include tools/install.mk
 
-.PHONY: bench demo clean help
+.PHONY: bench demo schema clean help
+schema: $(BUILD)/sluicectl
+	$(BUILD)/sluicectl schema >policies/schema.json
 bench: all
 	tools/bench/run $(ROWS)
 demo: all
@@ -96,6 +98,7 @@ clean:
 help:
 	@grep -hE '^## ' Makefile tests/build.mk tools/*.mk bpf/build.mk | sed 's/^## //'
 ## make                    build/sluiced and build/sluicectl
+## make schema            policies/schema.json from the table that checks policies
 ## make demo               two namespaces, a gateway, an abuser: watch it (root)
 ## make bench ROWS=http    measure against nginx and HAProxy (root)
 

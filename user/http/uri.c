@@ -83,8 +83,8 @@ static char *_sl_norm_escape(const char **p, const char *end, char *out)
     if (sl_ch((char)byte) & SL_CH_UNRES)
         *out++ = (char)byte;
     else
-        for (size_t i = 0; i < n; i += 3)
-            out = _sl_put_escape(out, (unsigned)_sl_escape(*p + i, end));
+        for (size_t i = 0; i < n; i++) /* the escapes themselves, in upper case */
+            *out++ = (char)((*p)[i] >= 'a' ? (*p)[i] - 'a' + 'A' : (*p)[i]);
     *p += n;
     return out;
 }

@@ -282,17 +282,17 @@ def test_generic_mode_and_the_loud_fallback(net, origin):
         assert xdp_of(net.gw) == "generic"
         assert_denied(g, net.client)
         g.detach()
-    net.gw.run(["ip", "link", "add", "dum0", "type", "dummy"], check=True)
-    net.gw.run(["ip", "link", "set", "dum0", "up"], check=True)
-    with Gateway(policy(origin, {"mode": "auto", "interfaces": ["eth0", "dum0"]}), net.gw) as g:
-        assert xdp_of(net.gw) == "native" and xdp_of(net.gw, "dum0") == "generic"
-        assert re.search(r"dum0.*generic", g.log(), re.I), g.log()
-        assert g.metric("sluice_kernel_attach_mode", interface="dum0", mode="generic") == 1
-    g = Gateway(policy(origin, {"mode": "native", "interfaces": ["dum0"]}), net.gw, wait=False)
+    net.gw.run(["ip", "link", "add", "br9", "type", "bridge"], check=True)
+    net.gw.run(["ip", "link", "set", "br9", "up"], check=True)
+    with Gateway(policy(origin, {"mode": "auto", "interfaces": ["eth0", "br9"]}), net.gw) as g:
+        assert xdp_of(net.gw) == "native" and xdp_of(net.gw, "br9") == "generic"
+        assert re.search(r"br9.*generic", g.log(), re.I), g.log()
+        assert g.metric("sluice_kernel_attach_mode", interface="br9", mode="generic") == 1
+    g = Gateway(policy(origin, {"mode": "native", "interfaces": ["br9"]}), net.gw, wait=False)
     try:
         assert g.proc.wait(20) == 1
         g._reader.join(5)
-        assert "dum0" in g.log() and "native" in g.log()
+        assert "br9" in g.log() and "native" in g.log()
     finally:
         g.kill()
         g._clean()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exchange with the upstream: connections kept, phases timed, failures told apart."""
+import socket
+import struct
 import threading
 import time
 
@@ -414,14 +416,23 @@ def test_a_client_that_leaves_frees_the_upstream(start, origin):
             return None
         return echo(r)
     origin.answer = answer
-    g = start()
+    g = start(routes={"all": {"timeouts": {"first_byte": "60s", "total": "60s"}}})
     c = g.client(P)
     c.send(b"GET /slow HTTP/1.1\r\nHost: gw.test\r\n\r\n")
     origin.wait_requests(1)
+    # RST: it has left. (FIN alone may be a client that has sent all and waits.)
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     c.close()
     assert gone.wait(10), "the exchange with the origin outlived its client"
     with g.client(P) as c:
         assert c.request().status == 200
+
+
+def test_a_client_that_half_closes_gets_its_answer(start, origin):
+    with start().client(P) as c:
+        c.send(b"GET /half HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.read_response().json()["target"] == "/half" and c.at_eof()
 
 
 def test_max_pending_is_503(start, origin):

@@ -100,12 +100,14 @@ class Gateway:
         with self._log_cond:
             self._log_cond.notify_all()
 
-    def wait_ready(self, timeout=20):
+    def wait_ready(self, timeout=60):
+        """The verifier alone may take seconds on a busy machine."""
+
         def probe():
             if self.proc.poll() is not None:
                 self._reader.join(2)
                 raise RuntimeError(f"sluiced: exit {self.proc.returncode}\n{self.log()}")
-            return client.get_unix(self.socket, "/readyz").status == 200
+            return client.get_unix(self.socket, "/readyz", timeout=2).status == 200
         until(probe, "/readyz 200", timeout)
 
     def log(self):

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #define SL_SPARE_EXCHANGES 1024
+#define SL_GONE_NS         SL_NS_PER_SEC
 
 /* ---- states */
 
@@ -405,13 +406,21 @@ void sl_exchange_client_writable(struct sl_exchange *ex)
     sl_exchange_rearm(ex);
 }
 
-/* A client may finish sending and still wait for its answer (RFC 9112 section 9.6), but not inside its
- * request. */
+/*
+ * FIN from a client may mean that it has sent all and waits for its answer, or that it has left: TCP does not
+ * tell. So the answer is sought for a moment longer; after that the upstream is not kept busy for nobody.
+ */
 void sl_exchange_client_eof(struct sl_exchange *ex)
 {
     bool inside = !ex->req_body.done && ex->req.framing != SL_FRAMING_NONE;
-    if (inside && !sl_buf_len(&ex->conn->in) && ex->state != SL_EX_FLUSHING)
+    if (ex->state == SL_EX_FLUSHING)
+        return;
+    if (inside && !sl_buf_len(&ex->conn->in)) {
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
+        return;
+    }
+    ex->gone_at = ex->w->loop.now + SL_GONE_NS;
+    sl_exchange_rearm(ex);
 }
 
 void sl_exchange_client_gone(struct sl_exchange *ex)
@@ -443,6 +452,10 @@ void sl_exchange_rearm(struct sl_exchange *ex)
     uint64_t at = wait ? ex->w->loop.now + wait : 0;
     if (ex->total_at && (!at || ex->total_at < at))
         at = ex->total_at;
+    if (ex->gone_at && ex->state < SL_EX_STREAMING && (!at || ex->gone_at < at)) {
+        at = ex->gone_at;
+        ex->waiting = SL_WAIT_CLIENT_GONE;
+    }
     sl_timer_set(&ex->w->loop, &ex->timer, at);
 }
 
@@ -451,6 +464,10 @@ static void _sl_on_timer(struct sl_timer *t)
     struct sl_exchange *ex = SL_CONTAINER_OF(t, struct sl_exchange, timer);
     if (ex->state == SL_EX_FREE || ex->state == SL_EX_DONE)
         return;
+    if (ex->waiting == SL_WAIT_CLIENT_GONE) {
+        sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the client closed its connection");
+        return;
+    }
     ex->conn->counters->timeouts++;
     bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;
     enum sl_proxy_reason why = client ? SL_WHY_REQUEST_TIMEOUT : SL_WHY_UPSTREAM_TIMEOUT;

@@ -25,7 +25,13 @@ const char *sl_exchange_state_name(enum sl_exchange_state s);
 bool sl_exchange_edge(enum sl_exchange_state from, enum sl_exchange_state to);
 
 /* Whom the exchange waits for, and so what its deadline means. */
-enum sl_wait { SL_WAIT_NONE, SL_WAIT_CLIENT_BODY, SL_WAIT_CLIENT_READ, SL_WAIT_UPSTREAM };
+enum sl_wait {
+    SL_WAIT_NONE,
+    SL_WAIT_CLIENT_GONE,
+    SL_WAIT_CLIENT_BODY,
+    SL_WAIT_CLIENT_READ,
+    SL_WAIT_UPSTREAM
+};
 
 struct sl_exchange {
     enum sl_exchange_state state;
@@ -77,6 +83,7 @@ struct sl_exchange {
     struct sl_timer timer;
     enum sl_wait waiting;
     uint64_t total_at; /* 0: not routed yet */
+    uint64_t gone_at;  /* the client has said FIN: how long an answer is still sought for it; 0: it has not */
     uint64_t started, up_started, first_byte;
     uint64_t bytes_in, bytes_out; /* bodies */
     const char *target;

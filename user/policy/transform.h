@@ -21,7 +21,8 @@ struct sl_template;
 int sl_template_new(struct sl_slice text, const struct sl_pos *pos, struct sl_diag *diag,
                     struct sl_template **out) SL_MUST_CHECK;
 void sl_template_free(struct sl_template *t);
-/* Expanded into the arena; control bytes from variables are dropped. p NULL when memory is out. */
+/* Expanded into the arena (a text without variables is the template's own, and lives as long as that);
+ * control bytes from variables are dropped. p NULL when memory is out. */
 struct sl_slice sl_template_run(const struct sl_template *t, const struct sl_template_vars *vars,
                                 struct sl_arena *a);
 

@@ -138,6 +138,8 @@ static void run(const struct sl_header_ops *ops, struct sl_headers *h)
     assert_int_equal(r, 0);
     assert_non_null(t);
     assert_int_equal(sl_transform_run(t, &v, h, &arena), 0);
+    for (uint32_t i = 0; i < h->n; i++) /* fixed values are the transform's own */
+        h->v[i].value = sl_arena_copy(&arena, h->v[i].value);
     sl_transform_free(t);
 }
 

@@ -52,7 +52,6 @@ static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
             return;
         if (_sl_is_full(b)) {
             b->counters->refused++;
-            sl_socket_reset_on_close(fd);
             (void)close(fd);
             continue;
         }

@@ -4,15 +4,15 @@
 #include "base/slice.h"
 #include "supervisor/supervisor.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 
 static const char _sl_usage[] =
-    "usage: sluiced --policy PATH [--state DIR] [--keep-guard] [--log-level LEVEL]\n"
+    "usage: sluiced --policy PATH [--state DIR] [--log-level LEVEL]\n"
     "  --policy PATH      policy file, or a directory of *.yaml, *.yml and *.json\n"
     "  --state DIR        lock and default admin socket (default: /run/sluice; $XDG_RUNTIME_DIR/sluice when "
     "not root)\n"
-    "  --keep-guard       leave the kernel guard on the interfaces at a clean stop\n"
     "  --log-level LEVEL  error | warning | info | debug (default: info)\n"
     "  --version, --help\n";
 
@@ -32,11 +32,10 @@ static int _sl_level(const char *s, enum sl_log_level *out)
 }
 
 /* 0: go on; else the exit code + 1. */
-static int _sl_arguments(int argc, char **argv, struct sl_supervisor_options *o, enum sl_log_level *level)
+static int _sl_arguments(int argc, char **argv, struct sl_supervisor_options *o)
 {
     static const struct option options[] = {{"policy", required_argument, NULL, 'p'},
                                             {"state", required_argument, NULL, 's'},
-                                            {"keep-guard", no_argument, NULL, 'k'},
                                             {"log-level", required_argument, NULL, 'l'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
@@ -46,9 +45,7 @@ static int _sl_arguments(int argc, char **argv, struct sl_supervisor_options *o,
             o->policy = optarg;
         else if (c == 's')
             o->state = optarg;
-        else if (c == 'k')
-            o->keep_guard = true;
-        else if (c == 'l' && _sl_level(optarg, level) < 0)
+        else if (c == 'l' && _sl_level(optarg, &o->log_level) < 0)
             return fprintf(stderr, "sluiced: --log-level is error, warning, info or debug, not \"%s\"\n",
                            optarg),
                    3;
@@ -67,13 +64,27 @@ static int _sl_arguments(int argc, char **argv, struct sl_supervisor_options *o,
     return 0;
 }
 
+/* Started with one of 0 to 2 closed, a listening socket would get that number, and the log would be written
+ * to it. */
+static int _sl_standard_files(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -1;
+    return close(fd);
+}
+
 int main(int argc, char **argv)
 {
-    struct sl_supervisor_options o = {0};
-    enum sl_log_level level = SL_LOG_INFO;
-    int r = _sl_arguments(argc, argv, &o, &level);
+    struct sl_supervisor_options o = {.log_level = SL_LOG_INFO};
+    if (_sl_standard_files() < 0)
+        return 1;
+    int r = _sl_arguments(argc, argv, &o);
     if (r)
         return r - 1;
-    sl_log_setup("supervisor", level);
+    sl_log_setup("supervisor", o.log_level);
     return sl_supervisor_run(&o);
 }

@@ -128,6 +128,10 @@ static void _sl_on_in(struct ev_loop *loop, ev_io *io, int events)
     (void)events;
     struct sl_admin_client *a = io->data;
     char chunk[16384];
+    if (a->asked) { /* what comes behind waits its turn, in the kernel */
+        ev_io_stop(loop, io);
+        return;
+    }
     ssize_t n = read(a->fd, chunk, sizeof(chunk));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -144,10 +148,6 @@ static void _sl_on_in(struct ev_loop *loop, ev_io *io, int events)
     if (had_head) { /* its slices point into what may have moved */
         a->has_head = false;
         a->scanned = 0;
-    }
-    if (a->asked) {
-        ev_io_stop(loop, io); /* what comes behind waits its turn */
-        return;
     }
     _sl_process(a);
 }
@@ -190,25 +190,28 @@ static void _sl_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
 
 /* ---- accepting */
 
-static bool _sl_peer_may_change(int fd)
+/* Not who the daemon runs as: a worker that was taken over could then ask here for what the supervisor
+ * refuses it. */
+static bool _sl_peer_may_change(int fd, uid_t owner)
 {
     struct ucred peer;
     socklen_t n = sizeof(peer);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
         return false;
-    return peer.uid == 0 || peer.uid == getuid();
+    return peer.uid == 0 || peer.uid == owner;
 }
 
 static void _sl_client_new(struct sl_admin_bind *b, int fd)
 {
     struct sl_control *c = b->control;
-    struct sl_admin_client *a = c->n_clients < SL_ADMIN_CLIENTS ? calloc(1, sizeof(*a)) : NULL;
+    size_t room = b->local ? SL_ADMIN_CLIENTS : SL_ADMIN_CLIENTS - SL_ADMIN_RESERVED;
+    struct sl_admin_client *a = c->n_clients < room ? calloc(1, sizeof(*a)) : NULL;
     if (!a) {
         (void)close(fd);
         return;
     }
     *a = (struct sl_admin_client){.control = c, .fd = fd, .local = b->local};
-    a->may_change = b->local && _sl_peer_may_change(fd);
+    a->may_change = b->local && _sl_peer_may_change(fd, c->args->owner);
     sl_arena_init(&a->arena, 0);
     sl_list_push_back(&c->clients, &a->node);
     c->n_clients++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin API. Reading is for whoever may open the socket; changing is for root and for whom the daemon
- * runs as or was started by, each command asking for itself (PITFALLS: an admin API without per-command
+ * The admin API. Reading is for whoever may open the socket; changing is for root and for who started the
+ * daemon, each command asking for itself (PITFALLS: an admin API without per-command
  * authorisation). Over TCP there are only metrics and health.
  */
 #include "control/control_priv.h"
@@ -92,6 +92,8 @@ static const char *_sl_why(int error)
         return "the table is full; take entries back with `sluicectl forget`";
     case ENOENT:
         return "there is no such entry";
+    case EAGAIN:
+        return "too many changes at once; try again";
     default:
         return strerror(-error);
     }
@@ -102,10 +104,13 @@ static void _sl_changed(struct sl_admin_client *a, const struct sl_ipc_result *r
     (void)text;
     if (r->error)
         sl_admin_json(a, 200, json_pack("{s:b, s:s}", "ok", 0, "error", _sl_why(r->error)));
+    else if (sl_slice_eq(a->req.path, SL_S("/v1/forget")))
+        sl_admin_json(a, 200, json_pack("{s:b, s:I}", "ok", 1, "removed", (json_int_t)r->value));
+    else if (sl_slice_eq(a->req.path, SL_S("/v1/detach")))
+        sl_admin_json(a, 200, json_pack("{s:b, s:I}", "ok", 1, "detached", (json_int_t)r->value));
     else
         sl_admin_json(a, 200,
-                      json_pack("{s:b, s:I, s:I}", "ok", 1, "removed", (json_int_t)r->value, "detached",
-                                (json_int_t)r->value));
+                      json_pack("{s:b, s:I}", "ok", 1, "deadline_ms", (json_int_t)(r->value / SL_NS_PER_MS)));
 }
 
 static json_t *_sl_body(struct sl_admin_client *a)
@@ -186,7 +191,7 @@ void sl_api_serve(struct sl_admin_client *a)
             sl_admin_error(a, 405,
                            p->method == SL_METHOD_GET ? "this is read by GET" : "this is done by POST");
         else if (p->method == SL_METHOD_POST && !a->may_change)
-            sl_admin_error(a, 403, "only root, or the user that sluiced runs as, may change anything");
+            sl_admin_error(a, 403, "only root, or the user that started sluiced, may change anything");
         else
             p->fn(a);
         return;

@@ -97,7 +97,7 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
     case SL_IPC_STATE:
         _sl_take_state(c, n ? fds[0] : -1);
         break;
-    case SL_IPC_DRAIN: /* metrics may be asked for while the workers drain; a turn is enough for an answer */
+    case SL_IPC_DRAIN: /* the workers are gone; an answer under way may still get out */
         ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
         ev_timer_start(c->loop, &c->drain);
         break;
@@ -133,7 +133,7 @@ static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
 
 bool sl_control_ready(const struct sl_control *c)
 {
-    if (!c->version)
+    if (!c->version || json_is_true(json_object_get(c->state, "draining")))
         return false;
     for (uint32_t i = 0; i < c->args->counters.workers; i++)
         if (c->args->counters.blocks[i].generation != c->version)
@@ -144,7 +144,7 @@ bool sl_control_ready(const struct sl_control *c)
 int sl_control_run(const struct sl_control_args *args)
 {
     struct sl_control c = {
-        .args = args, .loop = ev_loop_new(EVFLAG_AUTO), .started_ns = sl_now_ns(), .next_id = 1};
+        .args = args, .loop = ev_loop_new(EVFLAG_AUTO), .started_ns = sl_now_ns(), .next_id = sl_now_ns()};
     if (!c.loop)
         return sl_error_r(-ENOMEM, "the controller's loop"), 1;
     sl_list_init(&c.clients);

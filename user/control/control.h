@@ -8,11 +8,13 @@
 
 #include "kernel/kernel.h"
 #include "telemetry/counters.h"
+#include <sys/types.h>
 
 struct sl_control_args {
     int ipc_fd;                  /* the supervisor, SOCK_SEQPACKET; the controller exits when it closes */
     struct sl_counters counters; /* mapped */
     struct sl_kernel_fds kernel; /* -1 where off */
+    uid_t owner;                 /* who started the daemon: beside root, who may change things */
 };
 
 /* Serves until told to drain or until the supervisor is gone; the process's exit code. */

@@ -14,10 +14,11 @@
 #include <ev.h>
 #include <jansson.h>
 
-#define SL_ADMIN_CLIENTS 64
-#define SL_ADMIN_BODY    65536
-#define SL_ADMIN_TIMEOUT 10.0 /* s for one request; the next may take as long again */
-#define SL_ADMIN_ASKED   20.0 /* s that a request may wait for the supervisor */
+#define SL_ADMIN_CLIENTS  64
+#define SL_ADMIN_RESERVED 16 /* of them, for the unix socket: TCP cannot lock the operator out */
+#define SL_ADMIN_BODY     65536
+#define SL_ADMIN_TIMEOUT  10.0 /* s for one request; the next may take as long again */
+#define SL_ADMIN_ASKED    20.0 /* s that a request may wait for the supervisor */
 
 struct sl_control;
 
@@ -33,7 +34,7 @@ struct sl_admin_client {
     struct sl_list node;
     struct sl_control *control;
     int fd;
-    bool local, may_change; /* the peer is root, or who runs us */
+    bool local, may_change; /* the peer is root, or who started us */
     ev_io in, out;
     ev_timer deadline;
     struct sl_buf rx, tx;

@@ -17,7 +17,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-static const char *_sl_name(const struct sl_child *c, char out[16])
+#define SL_FILES 1048576 /* descriptors of one child, where the host lets us */
+
+const char *sl_child_name(const struct sl_child *c, char out[16])
 {
     if (c->index < 0)
         (void)snprintf(out, 16, "controller");
@@ -30,12 +32,29 @@ static const char *_sl_name(const struct sl_child *c, char out[16])
 
 static void _sl_limits(void)
 {
-    struct rlimit none = {0, 0}, files;
+    struct rlimit none = {0, 0}, files, want = {SL_FILES, SL_FILES};
     (void)setrlimit(RLIMIT_CORE, &none); /* a core holds keys */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
+        (files.rlim_max < SL_FILES && setrlimit(RLIMIT_NOFILE, &want) == 0))
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/*
+ * What of the guard a child may hold. A descriptor of a map writes to it, whatever the process's privileges,
+ * so that a worker gets none but the sockets' storage; the controller gets what it reads, and its filter has
+ * no command that writes.
+ */
+static struct sl_kernel_fds _sl_guard_fds(const struct sl_child *c)
+{
+    struct sl_kernel_fds all = sl_kernel_fds(c->s->guard), none = {-1, -1, -1, -1, -1, -1, -1, -1};
+    if (c->index >= 0) {
+        none.socket_storage = all.socket_storage;
+        return none;
     }
+    all.buckets = all.socket_storage = all.lists4 = all.lists6 = -1;
+    return all;
 }
 
 static void _sl_pin(int index)
@@ -86,11 +105,11 @@ static void _sl_default_signals(void)
 static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, const char *name)
 {
     const struct sl_supervisor *s = c->s;
-    const int keep[] = {c->ipc,     s->counters.fd,    k->buckets,        k->socket_storage,
-                        k->reasons, k->listener_stats, k->consumer_bytes, k->penalties,
-                        k->lists4,  k->lists6};
+    const int keep[] = {c->ipc,      s->counters.fd,    k->socket_storage,
+                        k->reasons,  k->listener_stats, k->consumer_bytes,
+                        k->penalties};
     (void)prctl(PR_SET_NAME, name);
-    sl_log_setup(strdup(name), SL_LOG_INFO);
+    sl_log_setup(name, s->options->log_level);
     _sl_default_signals();
     _sl_limits();
     if (c->index >= 0)
@@ -102,7 +121,7 @@ static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, c
     if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         r = -errno;
     if (r == 0)
-        r = sl_seccomp_install();
+        r = sl_seccomp_install(c->index >= 0);
     return r;
 }
 
@@ -110,20 +129,21 @@ static int _sl_child_main(const struct sl_child *c, pid_t parent)
 {
     char name[16];
     struct sl_supervisor *s = c->s;
-    struct sl_kernel_fds k = sl_kernel_fds(s->guard);
+    struct sl_kernel_fds k = _sl_guard_fds(c);
     struct sl_worker_args w = {.ipc_fd = c->ipc,
                                .index = (unsigned)c->index,
                                .counters = s->counters,
                                .kernel = k,
                                .buckets = sl_kernel_buckets(s->guard)};
-    int r = _sl_become(c, &k, _sl_name(c, name));
+    int r = _sl_become(c, &k, sl_child_name(c, name));
     if (r < 0)
         return sl_error_r(r, "dropping privileges"), 1;
     if (getppid() != parent) /* it died before PDEATHSIG was set */
         return 1;
     if (c->index >= 0)
         return sl_worker_run(&w);
-    const struct sl_control_args a = {.ipc_fd = c->ipc, .counters = s->counters, .kernel = k};
+    const struct sl_control_args a = {
+        .ipc_fd = c->ipc, .counters = s->counters, .kernel = k, .owner = s->owner};
     return sl_control_run(&a);
 }
 
@@ -139,24 +159,46 @@ static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
         int r = sl_ipc_recv(c->ipc, &m, NULL, &n);
         if (r == 0)
             return;
-        if (r < 0) {
-            char name[16];
-            if (r != -EPIPE && c->pid) {
-                (void)sl_error_r(r, "%s sent what no message is: it is ended", _sl_name(c, name));
-                (void)kill(c->pid, SIGKILL);
-            }
-            ev_io_stop(c->s->loop, io);
-            return;
+        if (r > 0)
+            r = sl_request_serve(c, &m);
+        if (r >= 0)
+            continue;
+        char name[16];
+        if (r != -EPIPE && c->pid) {
+            (void)sl_error_r(r, "%s sent what it has no business to send: it is ended",
+                             sl_child_name(c, name));
+            (void)kill(c->pid, SIGKILL);
         }
-        sl_request_serve(c, &m);
+        ev_io_stop(c->s->loop, io); /* its death is heard of by SIGCHLD */
+        return;
     }
+}
+
+static void _sl_drain(struct sl_child *c)
+{
+    union sl_ipc m = {.drain = {.h = {.type = SL_IPC_DRAIN}, .deadline_ns = sl_now_ns() + SL_DRAIN_NS}};
+    if (c->pid && sl_ipc_send(c->ipc, &m, NULL, 0) < 0)
+        (void)kill(c->pid, SIGKILL);
+}
+
+/* While stopping: metrics and health answer until the last worker has drained, so the controller goes last.
+ */
+static void _sl_one_less(struct sl_supervisor *s)
+{
+    for (size_t i = 1; i < s->n_children; i++)
+        if (s->children[i].pid)
+            return;
+    if (s->children[0].pid)
+        _sl_drain(&s->children[0]);
+    else
+        ev_break(s->loop, EVBREAK_ALL);
 }
 
 static void _sl_on_restart(struct ev_loop *loop, ev_timer *t, int events)
 {
     (void)loop, (void)events;
     struct sl_child *c = t->data;
-    if (!c->s->stopping && sl_child_start(c) < 0)
+    if (!c->s->stopping && !c->pid && sl_child_start(c) < 0 && !c->pid)
         ev_timer_again(c->s->loop, &c->restart);
 }
 
@@ -172,22 +214,17 @@ static void _sl_on_death(struct ev_loop *loop, ev_child *w, int events)
     c->ipc = -1;
     c->pid = 0;
     if (s->stopping) {
-        for (size_t i = 0; i < s->n_children; i++)
-            if (s->children[i].pid)
-                return;
-        ev_break(loop, EVBREAK_ALL);
+        _sl_one_less(s);
         return;
     }
     if (WIFSIGNALED(w->rstatus))
-        sl_error("%s (pid %d) died of signal %d", _sl_name(c, name), w->rpid, WTERMSIG(w->rstatus));
+        sl_error("%s (pid %d) died of signal %d", sl_child_name(c, name), w->rpid, WTERMSIG(w->rstatus));
     else
-        sl_error("%s (pid %d) ended with code %d", _sl_name(c, name), w->rpid, WEXITSTATUS(w->rstatus));
+        sl_error("%s (pid %d) ended with code %d", sl_child_name(c, name), w->rpid, WEXITSTATUS(w->rstatus));
     bool quick = sl_now_ns() - c->started_ns < SL_NS_PER_SEC;
     c->quick_deaths = quick ? c->quick_deaths + 1 : 0;
     c->restarts++;
-    if (c->quick_deaths > SL_RESTART_FAST)
-        ev_timer_again(loop, &c->restart);
-    else if (sl_child_start(c) < 0)
+    if (c->quick_deaths > SL_RESTART_FAST || (sl_child_start(c) < 0 && !c->pid))
         ev_timer_again(loop, &c->restart);
     sl_reload_ready(s); /* a reload does not wait for the dead */
 }
@@ -199,7 +236,7 @@ int sl_child_start(struct sl_child *c)
     struct sl_supervisor *s = c->s;
     ev_timer_stop(s->loop, &c->restart);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-        return sl_error_r(-errno, "a socket pair for %s", _sl_name(c, name));
+        return sl_error_r(-errno, "a socket pair for %s", sl_child_name(c, name));
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         c->ipc = pair[1];
@@ -209,11 +246,11 @@ int sl_child_start(struct sl_child *c)
     if (pid < 0) {
         int r = -errno;
         (void)close(pair[0]);
-        return sl_error_r(r, "forking %s", _sl_name(c, name));
+        return sl_error_r(r, "forking %s", sl_child_name(c, name));
     }
     c->pid = pid;
     c->ipc = pair[0];
-    c->serves = 0;
+    c->serves = c->answered = 0;
     c->started_ns = sl_now_ns();
     ev_io_init(&c->io, _sl_on_ipc, c->ipc, EV_READ);
     c->io.data = c;
@@ -226,7 +263,11 @@ int sl_child_start(struct sl_child *c)
     c->restart.data = c;
     int r = sl_child_send_snapshot(c);
     sl_state_publish(s);
-    return r < 0 ? sl_error_r(r, "sending the policy to %s", _sl_name(c, name)) : 0;
+    if (r < 0) {
+        (void)kill(pid, SIGKILL); /* its death starts the next one */
+        return sl_error_r(r, "sending the policy to %s", sl_child_name(c, name));
+    }
+    return 0;
 }
 
 int sl_child_send_snapshot(struct sl_child *c)
@@ -248,13 +289,12 @@ int sl_child_send_snapshot(struct sl_child *c)
 
 void sl_children_drain(struct sl_supervisor *s)
 {
-    union sl_ipc m = {.drain = {.h = {.type = SL_IPC_DRAIN}, .deadline_ns = sl_now_ns() + SL_DRAIN_NS}};
     for (size_t i = 0; i < s->n_children; i++) {
-        struct sl_child *c = &s->children[i];
-        ev_timer_stop(s->loop, &c->restart);
-        if (c->pid && sl_ipc_send(c->ipc, &m, NULL, 0) < 0)
-            (void)kill(c->pid, SIGKILL);
+        ev_timer_stop(s->loop, &s->children[i].restart);
+        if (i > 0)
+            _sl_drain(&s->children[i]);
     }
+    _sl_one_less(s);
 }
 
 void sl_children_kill(struct sl_supervisor *s)

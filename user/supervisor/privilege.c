@@ -11,10 +11,12 @@
 #include <linux/capability.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 int sl_privilege_resolve(struct sl_supervisor *s, const char *user)
 {
     s->drop = geteuid() == 0;
+    s->owner = getuid();
     s->uid = getuid();
     s->gid = getgid();
     if (!s->drop) {
@@ -41,6 +43,16 @@ int sl_privilege_resolve(struct sl_supervisor *s, const char *user)
     return 0;
 }
 
+/* A user's daemon may have been given capabilities, by its file or by systemd: they go as well. */
+static int _sl_no_capabilities(void)
+{
+    struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+        return -errno;
+    return syscall(SYS_capset, &h, none) < 0 ? -errno : 0;
+}
+
 int sl_privilege_drop(const struct sl_supervisor *s)
 {
     if (s->drop) {
@@ -50,11 +62,12 @@ int sl_privilege_drop(const struct sl_supervisor *s)
         if (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
             setresuid(s->uid, s->uid, s->uid) < 0)
             return -errno;
-        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
-            return -errno;
-        if (setuid(0) == 0) /* must be impossible now */
-            return -EPERM;
     }
+    int r = _sl_no_capabilities();
+    if (r < 0)
+        return r;
+    if (s->drop && setuid(0) == 0) /* must be impossible now */
+        return -EPERM;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
     return 0;

@@ -11,6 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
 
 #define SL_READY_WAIT 10.0 /* s */
 
@@ -34,15 +37,50 @@ static int _sl_open_log(const struct sl_snapshot *snap, struct sl_diag *diag)
 {
     if (!snap->access_log.enabled || strcmp(snap->access_log.path, "-") == 0)
         return -1;
-    int fd = open(snap->access_log.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    /* non-blocking only while it is opened: a FIFO without a reader must not stop the supervisor */
+    int fd =
+        open(snap->access_log.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
     if (fd < 0)
         sl_diag_error(diag, NULL, "cannot open the access log %s: %s", snap->access_log.path,
-                      strerror(errno));
+                      errno == ENXIO ? "nobody reads from this FIFO" : strerror(errno));
+    else
+        (void)fcntl(fd, F_SETFL, O_APPEND);
     return fd;
+}
+
+static int _sl_check_interfaces(const struct sl_snapshot *snap, struct sl_diag *diag)
+{
+    for (size_t i = 0; snap->kernel.mode != SL_KERNEL_OFF && i < snap->kernel.interfaces.n; i++)
+        if (if_nametoindex(snap->kernel.interfaces.v[i].p) == 0)
+            sl_diag_error(diag, &snap->kernel.pos,
+                          "there is no interface \"%s\" on this host: `ip link` lists them",
+                          snap->kernel.interfaces.v[i].p);
+    return diag->errors ? -EINVAL : 0;
+}
+
+/* One message carries all sockets of a child. */
+static void _sl_check_binds(const struct sl_snapshot *snap, struct sl_diag *diag)
+{
+    size_t n = 0;
+    for (size_t l = 0; l < snap->n_listeners; l++)
+        n += snap->listeners[l].n_bind;
+    n = SL_MAX(n, snap->admin.n_bind);
+    if (n >= SL_IPC_MAX_FDS)
+        sl_diag_error(diag, NULL,
+                      "%zu bind addresses are too many: at most %d for all listeners, and for admin", n,
+                      SL_IPC_MAX_FDS - 1);
+}
+
+static bool _sl_same_user(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
 }
 
 static int _sl_check(struct sl_supervisor *s, const struct sl_snapshot *snap, struct sl_diag *diag)
 {
+    _sl_check_binds(snap, diag);
+    if (s->snapshot && !_sl_same_user(s->snapshot->user, snap->user))
+        sl_diag_warn(diag, NULL, "user stays as it is until the next start");
     if (s->children && snap->workers != s->n_children - 1)
         sl_diag_warn(diag, NULL, "workers stays at %zu until the next start", s->n_children - 1);
     if (s->guard && (snap->kernel.mode == SL_KERNEL_OFF) != (sl_kernel_fds(s->guard).reasons < 0)) {
@@ -51,7 +89,7 @@ static int _sl_check(struct sl_supervisor *s, const struct sl_snapshot *snap, st
                       "sluiced");
         return -EINVAL;
     }
-    return 0;
+    return _sl_check_interfaces(snap, diag);
 }
 
 /* Everything that can fail without a trace. */
@@ -125,14 +163,25 @@ int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)
 
 static void _sl_finish(struct sl_supervisor *s, int error, const char *text)
 {
-    ev_timer_stop(s->loop, &s->reload.deadline);
-    s->reload.active = false;
-    sl_notify("READY=1");
+    uint64_t id = s->reload.id;
+    bool again = s->reload.again;
+    sl_reload_forget(s);
+    s->up |= error == 0;
+    if (s->up)
+        sl_notify("READY=1");
     sl_state_publish(s);
-    if (s->reload.id)
-        sl_request_result(s, s->reload.id, error, s->version, text);
+    sl_request_result(s, id, error, s->version, text);
     if (error == 0)
         sl_info("policy version %llu is in force", (unsigned long long)s->version);
+    if (again)
+        sl_reload(s, 0);
+}
+
+void sl_reload_forget(struct sl_supervisor *s)
+{
+    ev_timer_stop(s->loop, &s->reload.deadline);
+    s->reload.active = s->reload.again = false;
+    s->reload.id = 0;
 }
 
 static void _sl_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
@@ -140,17 +189,41 @@ static void _sl_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
     (void)loop, (void)events;
     struct sl_supervisor *s = t->data;
     sl_warn("not every process took policy version %llu in time", (unsigned long long)s->version);
-    _sl_finish(s, -ETIMEDOUT, "not every process took the policy in time");
+    if (s->up)
+        _sl_finish(s, -ETIMEDOUT, "not every process took the policy in time");
+    else /* READY=1 is said once all of them serve, not before */
+        ev_timer_again(s->loop, t);
+}
+
+void sl_reload_wait(struct sl_supervisor *s, uint64_t id)
+{
+    s->reload.active = true;
+    s->reload.id = id;
+    ev_init(&s->reload.deadline, _sl_on_deadline);
+    s->reload.deadline.repeat = SL_READY_WAIT;
+    s->reload.deadline.data = s;
+    ev_timer_again(s->loop, &s->reload.deadline);
 }
 
 void sl_reload_ready(struct sl_supervisor *s)
 {
     if (!s->reload.active)
         return;
-    for (size_t i = 0; i < s->n_children; i++)
-        if (s->children[i].serves != s->version)
+    const struct sl_child *behind = NULL;
+    for (size_t i = 0; i < s->n_children; i++) {
+        if (s->children[i].answered != s->version)
             return;
-    _sl_finish(s, 0, s->reload.text ? s->reload.text : "");
+        if (s->children[i].serves != s->version)
+            behind = &s->children[i];
+    }
+    if (!behind) {
+        _sl_finish(s, 0, s->reload.text ? s->reload.text : "");
+        return;
+    }
+    char text[160], name[16];
+    (void)snprintf(text, sizeof(text), "%s could not take the policy and serves the one before: %s\n",
+                   sl_child_name(behind, name), strerror(-behind->error));
+    _sl_finish(s, behind->error, text);
 }
 
 static void _sl_log_lines(struct sl_slice text)
@@ -162,11 +235,25 @@ static void _sl_log_lines(struct sl_slice text)
                    SL_SARG(line));
 }
 
+/* Who cannot be told is ended: the next one starts with the new policy. */
+static void _sl_tell(struct sl_child *c)
+{
+    char name[16];
+    int r = c->pid ? sl_child_send_snapshot(c) : 0;
+    if (r == 0)
+        return;
+    (void)sl_error_r(r, "%s does not take the new policy and is started anew", sl_child_name(c, name));
+    (void)kill(c->pid, SIGKILL);
+}
+
 void sl_reload(struct sl_supervisor *s, uint64_t id)
 {
     struct sl_diag diag;
     SL_BUF struct sl_buf text = {0};
+    if (s->stopping)
+        return;
     if (s->reload.active) {
+        s->reload.again |= id == 0;
         sl_request_result(s, id, -EBUSY, s->version, "a reload is under way; try again when it is done");
         return;
     }
@@ -186,13 +273,9 @@ void sl_reload(struct sl_supervisor *s, uint64_t id)
     }
     free(s->reload.text);
     s->reload.text = text.base ? strdup(sl_buf_data(&text)) : NULL;
-    s->reload.active = true;
-    ev_timer_init(&s->reload.deadline, _sl_on_deadline, SL_READY_WAIT, 0);
-    s->reload.deadline.data = s;
-    ev_timer_start(s->loop, &s->reload.deadline);
+    sl_reload_wait(s, id);
     for (size_t i = 0; i < s->n_children; i++)
-        if (s->children[i].pid && sl_child_send_snapshot(&s->children[i]) < 0)
-            sl_warn("a process could not be told of the new policy");
+        _sl_tell(&s->children[i]);
 }
 
 void sl_reopen_log(struct sl_supervisor *s)

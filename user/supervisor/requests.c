@@ -10,6 +10,11 @@
 #include <errno.h>
 
 #define SL_MAX_PENALTY_NS (7 * 86400 * SL_NS_PER_SEC)
+/* Requests of one child: more a second than an honest one ever has, few enough for the supervisor to stay
+ * idle.
+ */
+#define SL_ASK_INTERVAL  (SL_NS_PER_SEC / 1000)
+#define SL_ASK_TOLERANCE SL_NS_PER_SEC
 
 void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text)
 {
@@ -33,16 +38,33 @@ static bool _sl_ip_ok(const struct sl_ip *ip)
     return ip->family == SL_AF_INET || ip->family == SL_AF_INET6;
 }
 
+static bool _sl_penalty_ok(const struct sl_ipc_penalty *p)
+{
+    bool flow = p->effect == SL_PENALTY_FLOW;
+    return _sl_ip_ok(&p->source) && (!flow || _sl_ip_ok(&p->destination)) && p->effect >= SL_PENALTY_FLOW &&
+           p->effect <= SL_PENALTY_SOURCE && p->duration_ns && p->duration_ns <= SL_MAX_PENALTY_NS &&
+           p->max_ns <= SL_MAX_PENALTY_NS && _sl_text_ok(p->consumer) && _sl_text_ok(p->rule);
+}
+
+/* All clients of a trusted proxy come from its address: a worker that asks to box it is wrong, or taken over.
+ */
+static bool _sl_boxes_proxy(const struct sl_supervisor *s, const struct sl_ipc_penalty *p)
+{
+    const struct sl_cidrs *proxies = &s->snapshot->trusted_proxies;
+    for (size_t i = 0; p->effect != SL_PENALTY_FLOW && i < proxies->n; i++)
+        if (sl_cidr_contains(&proxies->v[i], &p->source))
+            return true;
+    return false;
+}
+
 static void _sl_penalty(struct sl_child *c, const struct sl_ipc_penalty *p)
 {
     struct sl_supervisor *s = c->s;
     uint64_t deadline = 0;
-    bool flow = p->effect == SL_PENALTY_FLOW;
-    if (!_sl_ip_ok(&p->source) || (flow && !_sl_ip_ok(&p->destination)) || p->effect < SL_PENALTY_FLOW ||
-        p->effect > SL_PENALTY_SOURCE || !p->duration_ns || p->duration_ns > SL_MAX_PENALTY_NS ||
-        p->max_ns > SL_MAX_PENALTY_NS || !_sl_text_ok(p->consumer) || !_sl_text_ok(p->rule)) {
-        sl_error("a penalty asked for with values out of range is refused");
-        sl_request_result(s, p->h.id, -EINVAL, 0, NULL);
+    if (!_sl_penalty_ok(p) || (c->index >= 0 && _sl_boxes_proxy(s, p))) {
+        sl_error("a penalty asked for with values out of range, or for a trusted proxy, is refused");
+        if (c->index < 0)
+            sl_request_result(s, p->h.id, -EINVAL, 0, NULL);
         return;
     }
     struct sl_penalty_request r = {.source = p->source,
@@ -65,17 +87,19 @@ static void _sl_list(struct sl_child *c, const struct sl_ipc_list *l)
 {
     struct sl_supervisor *s = c->s;
     unsigned max = l->prefix.ip.family == SL_AF_INET ? 32 : 128;
+    uint64_t deadline = 0; /* on the wall clock; 0: for ever */
     int r = -EINVAL;
     if (_sl_ip_ok(&l->prefix.ip) && l->prefix.len <= max && l->verdict <= SL_LIST_DENY) {
         if (l->verdict) {
             r = sl_kernel_list_add(s->guard, &l->prefix, (enum sl_list_verdict)l->verdict, l->for_ns);
+            deadline = r == 0 && l->for_ns ? sl_wall_ns() + l->for_ns : 0;
         } else {
             int lists = sl_kernel_list_remove(s->guard, &l->prefix);
             int penalties = sl_kernel_penalty_remove(s->guard, &l->prefix);
             r = lists < 0 && lists != -ENOENT ? lists : penalties < 0 ? penalties : penalties + (lists >= 0);
         }
     }
-    sl_request_result(s, l->h.id, r < 0 ? r : 0, r < 0 ? 0 : (uint64_t)r, NULL);
+    sl_request_result(s, l->h.id, r < 0 ? r : 0, r < 0 ? 0 : deadline + (uint64_t)r, NULL);
 }
 
 static void _sl_detach(struct sl_child *c, uint64_t id)
@@ -87,30 +111,54 @@ static void _sl_detach(struct sl_child *c, uint64_t id)
     sl_state_publish(c->s);
 }
 
-void sl_request_serve(struct sl_child *c, const union sl_ipc *m)
+static void _sl_ready(struct sl_child *c, const struct sl_ipc_ready *m)
 {
+    char name[16];
+    c->answered = m->version;
+    c->error = m->error;
+    if (m->error)
+        (void)sl_error_r(m->error, "%s could not take policy version %llu", sl_child_name(c, name),
+                         (unsigned long long)m->version);
+    else
+        c->serves = m->version;
+    sl_reload_ready(c->s);
+    sl_state_publish(c->s);
+}
+
+static int _sl_controller_asks(struct sl_child *c, const union sl_ipc *m)
+{
+    switch (m->h.type) {
+    case SL_IPC_RELOAD:
+        sl_reload(c->s, m->h.id);
+        return 0;
+    case SL_IPC_LIST:
+        _sl_list(c, &m->list);
+        return 0;
+    case SL_IPC_DETACH:
+        _sl_detach(c, m->h.id);
+        return 0;
+    default:
+        return -EPERM;
+    }
+}
+
+int sl_request_serve(struct sl_child *c, const union sl_ipc *m)
+{
+    /* of a child that was taken over: it cannot keep the supervisor busy, nor fill its log */
+    if (sl_bucket_take(&c->asked, sl_now_ns(), SL_ASK_INTERVAL, SL_ASK_TOLERANCE, NULL) != 1) {
+        if (c->index < 0)
+            sl_request_result(c->s, m->h.id, -EAGAIN, 0, NULL);
+        return m->h.type == SL_IPC_READY ? -EPERM : 0;
+    }
     if (m->h.type == SL_IPC_READY) {
-        c->serves = m->ready.version;
-        c->error = m->ready.error;
-        if (m->ready.error)
-            (void)sl_error_r(m->ready.error, "a process could not take policy version %llu",
-                             (unsigned long long)m->ready.version);
-        sl_reload_ready(c->s);
-        sl_state_publish(c->s);
-        return;
+        if (m->ready.error > 0 || m->ready.version > c->s->version)
+            return -EPERM;
+        _sl_ready(c, &m->ready);
+        return 0;
     }
     if (m->h.type == SL_IPC_PENALTY) {
         _sl_penalty(c, &m->penalty);
-        return;
+        return 0;
     }
-    if (c->index >= 0) {
-        sl_error("worker %d asked for what only the controller may ask (type %u)", c->index, m->h.type);
-        return;
-    }
-    if (m->h.type == SL_IPC_RELOAD)
-        sl_reload(c->s, m->h.id);
-    else if (m->h.type == SL_IPC_LIST)
-        _sl_list(c, &m->list);
-    else if (m->h.type == SL_IPC_DETACH)
-        _sl_detach(c, m->h.id);
+    return c->index < 0 ? _sl_controller_asks(c, m) : -EPERM;
 }

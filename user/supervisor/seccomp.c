@@ -8,7 +8,9 @@
 #include "supervisor/supervisor_priv.h"
 
 #include <errno.h>
+#include <linux/bpf.h>
 #include <seccomp.h>
+#include <sys/prctl.h>
 
 static const int _sl_allowed[] = {
     /* input and output on what was inherited, accepted or connected */
@@ -20,19 +22,13 @@ static const int _sl_allowed[] = {
     SCMP_SYS(sendto),
     SCMP_SYS(recvmsg),
     SCMP_SYS(sendmsg),
-    SCMP_SYS(sendfile),
-    SCMP_SYS(splice),
     SCMP_SYS(lseek),
     SCMP_SYS(fstat),
     SCMP_SYS(newfstatat),
-    SCMP_SYS(statx),
     SCMP_SYS(close),
     SCMP_SYS(close_range),
     SCMP_SYS(dup),
     SCMP_SYS(fcntl),
-    SCMP_SYS(ioctl),
-    SCMP_SYS(fsync),
-    SCMP_SYS(pipe2),
     /* sockets: accepting and connecting, never listening */
     SCMP_SYS(accept4),
     SCMP_SYS(connect),
@@ -71,7 +67,6 @@ static const int _sl_allowed[] = {
     SCMP_SYS(geteuid),
     SCMP_SYS(getgid),
     SCMP_SYS(getegid),
-    SCMP_SYS(tgkill),
     SCMP_SYS(restart_syscall),
     /* memory, and the access log's writer thread */
     SCMP_SYS(brk),
@@ -83,19 +78,11 @@ static const int _sl_allowed[] = {
     SCMP_SYS(futex),
     SCMP_SYS(set_robust_list),
     SCMP_SYS(rseq),
-    SCMP_SYS(prlimit64),
-    SCMP_SYS(getrlimit),
     SCMP_SYS(sched_yield),
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(membarrier),
     SCMP_SYS(getcpu),
     SCMP_SYS(sysinfo),
-    SCMP_SYS(memfd_create),
-    SCMP_SYS(getrusage),
-    SCMP_SYS(uname),
-    SCMP_SYS(prctl),
-    /* map elements through inherited descriptors; programs and new maps need capabilities, which are gone */
-    SCMP_SYS(bpf),
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
 };
@@ -104,7 +91,32 @@ static const int _sl_allowed[] = {
 #define CLONE_THREAD 0x00010000
 #endif
 
-static int _sl_fill(scmp_filter_ctx ctx)
+#define SL_ALLOW_FIRST(ctx, call, value) \
+    seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(call), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)(value)))
+
+/* Calls that are allowed with one first argument only. */
+static int _sl_fill_narrow(scmp_filter_ctx ctx, bool worker)
+{
+    int r = 0;
+    /* sockets: IPv4, IPv6 and local ones, for upstreams */
+    const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+    for (size_t i = 0; r == 0 && i < SL_ARRAY_LEN(families); i++)
+        r = SL_ALLOW_FIRST(ctx, socket, families[i]);
+    /* elements of maps, through inherited descriptors: a worker puts consumers into its sockets' storage, the
+     * controller reads counters and penalties, and writes nothing */
+    const int writes[] = {BPF_MAP_UPDATE_ELEM},
+              reads[] = {BPF_MAP_LOOKUP_ELEM, BPF_MAP_GET_NEXT_KEY, BPF_OBJ_GET_INFO_BY_FD};
+    const int *commands = worker ? writes : reads;
+    for (size_t i = 0; r == 0 && i < (worker ? SL_ARRAY_LEN(writes) : SL_ARRAY_LEN(reads)); i++)
+        r = SL_ALLOW_FIRST(ctx, bpf, commands[i]);
+    if (r == 0) /* abort(), to itself and to no sibling of the same user */
+        r = SL_ALLOW_FIRST(ctx, tgkill, getpid());
+    if (r == 0) /* the log's thread has a name */
+        r = SL_ALLOW_FIRST(ctx, prctl, PR_SET_NAME);
+    return r;
+}
+
+static int _sl_fill(scmp_filter_ctx ctx, bool worker)
 {
     for (size_t i = 0; i < SL_ARRAY_LEN(_sl_allowed); i++) {
         int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, _sl_allowed[i], 0);
@@ -116,20 +128,20 @@ static int _sl_fill(scmp_filter_ctx ctx)
                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     if (r == 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    /* sockets: IPv4, IPv6 and local ones, for upstreams */
-    const int families[] = {AF_INET, AF_INET6, AF_UNIX};
-    for (size_t i = 0; r == 0 && i < SL_ARRAY_LEN(families); i++)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
-    return r;
+    return r == 0 ? _sl_fill_narrow(ctx, worker) : r;
 }
 
-int sl_seccomp_install(void)
+int sl_seccomp_install(bool worker)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!ctx)
         return -ENOMEM;
-    int r = _sl_fill(ctx);
+    /* refused calls are told to the audit log where libseccomp and the kernel can; calls of another ABI (x32,
+     * i386) kill, since their numbers mean something else */
+    (void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
+    int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (r == 0)
+        r = _sl_fill(ctx, worker);
     if (r == 0)
         r = seccomp_load(ctx);
     seccomp_release(ctx);

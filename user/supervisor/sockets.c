@@ -28,17 +28,43 @@ static int _sl_option(int fd, int level, int name)
     return setsockopt(fd, level, name, &one, sizeof(one)) < 0 ? -errno : 0;
 }
 
-/* A stale socket file is removed only where nobody answers on it. */
+/* A stale socket file is removed only where nobody answers on it; what is no socket is never removed. */
 static int _sl_unix_clear(const struct sl_sockaddr *a)
 {
-    SL_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat st;
+    if (lstat(a->un.sun_path, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    SL_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, &a->sa, a->len) == 0)
+    if (connect(fd, &a->sa, a->len) == 0 || errno != ECONNREFUSED) /* EAGAIN: its backlog is full */
         return -EADDRINUSE;
-    if (errno == ECONNREFUSED && unlink(a->un.sun_path) < 0)
+    return unlink(a->un.sun_path) < 0 ? -errno : 0;
+}
+
+/*
+ * SO_REUSEPORT lets two daemons of one user share a port without a word, and half of the connections go
+ * astray. A socket without it finds out. Not asked where a socket of our own stands on the port, since that
+ * would refuse a change from one address to all.
+ */
+static int _sl_taken_by_others(const struct sl_supervisor *s, const struct sl_sockaddr *a)
+{
+    for (size_t i = 0; i < s->n_bound + s->n_admin; i++) {
+        const struct sl_bound *b = i < s->n_bound ? &s->bound[i] : &s->admin[i - s->n_bound];
+        if (b->address.sa.sa_family != AF_UNIX && sl_sockaddr_port(&b->address) == sl_sockaddr_port(a))
+            return 0;
+    }
+    SL_CLOSE int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
         return -errno;
-    return 0;
+    int r = _sl_option(fd, SOL_SOCKET, SO_REUSEADDR); /* connections of a former run in TIME_WAIT */
+    if (r == 0 && a->sa.sa_family == AF_INET6)
+        r = _sl_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+    if (r == 0 && bind(fd, &a->sa, a->len) < 0)
+        r = -errno;
+    return r;
 }
 
 static int _sl_listen(const struct sl_supervisor *s, const struct sl_sockaddr *a)
@@ -57,11 +83,15 @@ static int _sl_listen(const struct sl_supervisor *s, const struct sl_sockaddr *a
     mode_t old = umask(0117); /* 0660 from its first moment on */
     r = bind(fd, &a->sa, a->len) < 0 ? -errno : 0;
     (void)umask(old);
-    if (r == 0 && local && s->drop && chown(a->un.sun_path, 0, s->gid) < 0)
+    if (r < 0)
+        return r;
+    if ((local && s->drop && chown(a->un.sun_path, 0, s->gid) < 0) || listen(fd, SL_BACKLOG) < 0) {
         r = -errno;
-    if (r == 0 && listen(fd, SL_BACKLOG) < 0)
-        r = -errno;
-    return r < 0 ? r : SL_TAKE_FD(fd);
+        if (local)
+            (void)unlink(a->un.sun_path);
+        return r;
+    }
+    return SL_TAKE_FD(fd);
 }
 
 static int _sl_bound_open(struct sl_supervisor *s, struct sl_bound *b, const struct sl_sockaddr *a, size_t n)
@@ -69,6 +99,9 @@ static int _sl_bound_open(struct sl_supervisor *s, struct sl_bound *b, const str
     *b = (struct sl_bound){.address = *a, .wanted = true, .fds = calloc(n, sizeof(int))};
     if (!b->fds)
         return -ENOMEM;
+    int r = a->sa.sa_family == AF_UNIX ? 0 : _sl_taken_by_others(s, a);
+    if (r < 0)
+        return r;
     while (b->n < n) {
         int fd = _sl_listen(s, a);
         if (fd < 0)
@@ -91,6 +124,22 @@ static struct sl_bound *_sl_find(struct sl_bound *v, size_t n, const struct sl_s
     return NULL;
 }
 
+static const char *_sl_listen_hint(int r)
+{
+    switch (-r) {
+    case EADDRINUSE:
+        return "; is another server, or another sluiced, running there?";
+    case EEXIST:
+        return "; what is there is no socket, and is left alone";
+    case EACCES:
+        return "; ports below 1024 want root or CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL:
+        return "; `ip address` lists this host's addresses";
+    default:
+        return "";
+    }
+}
+
 /* Finds or opens one address in the table. New ones stand at its end, until commit. */
 static int _sl_want(struct sl_supervisor *s, struct sl_bound **v, size_t *n, const struct sl_sockaddr *a,
                     size_t fds, const struct sl_pos *pos, struct sl_diag *diag)
@@ -109,7 +158,7 @@ static int _sl_want(struct sl_supervisor *s, struct sl_bound **v, size_t *n, con
     if (r < 0) {
         char text[SL_SOCK_STRLEN];
         sl_diag_error(diag, pos, "cannot listen on %s: %s%s", sl_sockaddr_text(a, text), strerror(-r),
-                      r == -EADDRINUSE ? "; is another server, or another sluiced, running there?" : "");
+                      _sl_listen_hint(r));
         b->address.sa.sa_family = AF_UNSPEC; /* never unlink another's socket */
         _sl_bound_close(b);
         return r;
@@ -204,14 +253,22 @@ int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int 
     return (int)n;
 }
 
+static void _sl_close_all(struct sl_bound **v, size_t *n)
+{
+    for (size_t i = 0; i < *n; i++)
+        _sl_bound_close(&(*v)[i]);
+    free(*v);
+    *v = NULL;
+    *n = 0;
+}
+
+void sl_sockets_close_listeners(struct sl_supervisor *s)
+{
+    _sl_close_all(&s->bound, &s->n_bound);
+}
+
 void sl_sockets_close(struct sl_supervisor *s)
 {
-    for (size_t i = 0; i < s->n_bound; i++)
-        _sl_bound_close(&s->bound[i]);
-    for (size_t i = 0; i < s->n_admin; i++)
-        _sl_bound_close(&s->admin[i]);
-    free(s->bound);
-    free(s->admin);
-    s->bound = s->admin = NULL;
-    s->n_bound = s->n_admin = 0;
+    _sl_close_all(&s->bound, &s->n_bound);
+    _sl_close_all(&s->admin, &s->n_admin);
 }

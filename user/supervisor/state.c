@@ -25,6 +25,21 @@ static int _sl_choose(struct sl_supervisor *s)
     return n < 0 || (size_t)n >= sizeof(s->state_dir) ? -ENAMETOOLONG : 0;
 }
 
+/* The default in /tmp: whoever made it first could put a socket of his own in our socket's place. */
+static int _sl_ours(const struct sl_supervisor *s)
+{
+    struct stat st;
+    if (s->options->state)
+        return 0; /* the operator's choice */
+    if (lstat(s->state_dir, &st) < 0)
+        return sl_error_r(-errno, "the state directory %s", s->state_dir);
+    if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+        return 0;
+    sl_error("%s is not a directory of this user alone: remove it, or give a --state directory",
+             s->state_dir);
+    return -EPERM;
+}
+
 static int _sl_lock(struct sl_supervisor *s)
 {
     char path[300], pid[16] = "";
@@ -51,6 +66,9 @@ int sl_state_open(struct sl_supervisor *s)
         return sl_error_r(r, "--state");
     if (mkdir(s->state_dir, 0755) < 0 && errno != EEXIST)
         return sl_error_r(-errno, "cannot make the state directory %s", s->state_dir);
+    r = _sl_ours(s);
+    if (r < 0)
+        return r;
     s->admin_default = (struct sl_sockaddr){.un = {.sun_family = AF_UNIX}};
     int n = snprintf(s->admin_default.un.sun_path, sizeof(s->admin_default.un.sun_path), "%s/admin.sock",
                      s->state_dir);
@@ -86,16 +104,16 @@ static json_t *_sl_state_json(const struct sl_supervisor *s)
     json_t *workers = json_array();
     for (size_t i = 1; i < s->n_children; i++)
         (void)json_array_append_new(workers, _sl_process_json(&s->children[i]));
-    return json_pack("{s:I, s:s, s:s, s:{s:i}, s:o, s:o, s:o}", "version", (json_int_t)s->version, "hash",
-                     s->snapshot->hash, "policy", s->options->policy, "supervisor", "pid", (int)getpid(),
-                     "controller", _sl_process_json(&s->children[0]), "workers", workers, "kernel",
-                     _sl_kernel_json(s));
+    return json_pack("{s:I, s:s, s:s, s:b, s:{s:i}, s:o, s:o, s:o}", "version", (json_int_t)s->version,
+                     "hash", s->snapshot->hash, "policy", s->options->policy, "draining", s->stopping,
+                     "supervisor", "pid", (int)getpid(), "controller", _sl_process_json(&s->children[0]),
+                     "workers", workers, "kernel", _sl_kernel_json(s));
 }
 
 void sl_state_publish(struct sl_supervisor *s)
 {
     struct sl_child *controller = &s->children[0];
-    if (!controller->pid || s->stopping)
+    if (!controller->pid)
         return;
     json_t *j = _sl_state_json(s);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;

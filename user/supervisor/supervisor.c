@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start, run, stop. Start: lock, policy, sockets, guard, then the children, so that a policy that cannot be
- * had leaves nothing behind. Stop (SIGTERM, SIGINT): the children drain, the guard comes off the interfaces
- * unless it is to be kept. A supervisor that is killed leaves pins and links: the next one takes them over.
+ * had leaves nothing behind. Stop (SIGTERM, SIGINT): the children drain. However the supervisor ends, pins and
+ * links stay, so that limits, penalties and counters go on: the next one takes them over, and
+ * `sluicectl detach` takes them off.
  */
 #include "supervisor/supervisor_priv.h"
 
@@ -43,13 +44,12 @@ static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
     }
     sl_info("draining");
     s->stopping = true;
+    sl_reload_forget(s);
     sl_notify("STOPPING=1");
-    sl_children_drain(s);
+    sl_state_publish(s);
     ev_timer_start(loop, &s->kill);
-    for (size_t i = 0; i < s->n_children; i++)
-        if (s->children[i].pid)
-            return;
-    ev_break(loop, EVBREAK_ALL);
+    sl_children_drain(s);
+    sl_sockets_close_listeners(s);
 }
 
 static void _sl_on_kill(struct ev_loop *loop, ev_timer *t, int events)
@@ -154,18 +154,16 @@ static int _sl_start(struct sl_supervisor *s)
     _sl_watch(s);
     for (size_t i = 0; r == 0 && i < s->n_children; i++)
         r = sl_child_start(&s->children[i]);
+    if (r == 0)
+        sl_reload_wait(s, 0);
     return r;
 }
 
-static void _sl_stop(struct sl_supervisor *s, bool failed)
+static void _sl_stop(struct sl_supervisor *s)
 {
     sl_sockets_close(s);
-    if (s->guard) {
-        bool attached = sl_kernel_fds(s->guard).reasons >= 0;
+    if (s->guard)
         sl_kernel_close(s->guard);
-        if (attached && !failed && !s->options->keep_guard && sl_kernel_detach_all() < 0)
-            sl_warn("the guard could not be taken off: try `sluicectl detach`");
-    }
     if (s->counters.blocks)
         sl_counters_unmap(&s->counters);
     sl_closep(&s->bundle_fd);
@@ -187,12 +185,13 @@ int sl_supervisor_run(const struct sl_supervisor_options *o)
         return sl_error_r(-ENOMEM, "starting"), 1;
     int r = _sl_start(&s);
     if (r == 0) {
-        sl_notify("READY=1");
         ev_run(s.loop, 0);
     } else {
         sl_children_kill(&s);
+        if (s.guard && sl_kernel_fds(s.guard).reasons >= 0)
+            (void)sl_kernel_detach_all(); /* a start that failed leaves nothing on the interfaces */
         sl_error("not started");
     }
-    _sl_stop(&s, r < 0);
+    _sl_stop(&s);
     return r < 0 ? 1 : s.exit_code;
 }

@@ -4,12 +4,12 @@
 #ifndef SL_SUPERVISOR_SUPERVISOR_H
 #define SL_SUPERVISOR_SUPERVISOR_H
 
-#include <stdbool.h>
+#include "base/log.h"
 
 struct sl_supervisor_options {
     const char *policy; /* a file or a directory */
     const char *state;  /* directory of the lock and the default admin socket; NULL: by the rule of state.c */
-    bool keep_guard;    /* leave the guard on the interfaces at a clean stop */
+    enum sl_log_level log_level;
 };
 
 /* Runs until SIGTERM or SIGINT; the process's exit code. */

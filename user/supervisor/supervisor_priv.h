@@ -28,8 +28,10 @@ struct sl_child {
     int ipc;   /* our end, -1 while not running */
     uint64_t started_ns;
     unsigned quick_deaths, restarts;
-    uint64_t serves; /* version it said READY for */
-    int error;       /* of its last READY */
+    uint64_t serves;   /* version in force there */
+    uint64_t answered; /* version of its last READY */
+    int error;         /* of that READY */
+    __u64 asked;       /* GCRA bucket of its requests */
     ev_io io;
     ev_child watcher;
     ev_timer restart;
@@ -64,7 +66,9 @@ struct sl_supervisor {
     uid_t uid; /* what children become; 0 with drop false: they stay who they are */
     gid_t gid;
     bool drop;
-    int log_fd; /* access log; -1: none or standard output */
+    uid_t owner; /* who started us: may change things by the admin socket */
+    int log_fd;  /* access log; -1: none or standard output */
+    bool up;     /* every child has served a policy */
     bool stopping;
     int exit_code;
     ev_signal sigterm, sigint, sighup, sigusr1;
@@ -72,7 +76,8 @@ struct sl_supervisor {
     ev_io netlink;
     struct { /* a reload waits for every child's READY */
         bool active;
-        uint64_t id; /* of the controller's request; 0: SIGHUP */
+        bool again;  /* SIGHUP came meanwhile */
+        uint64_t id; /* of the controller's request; 0: SIGHUP, or the start */
         char *text;  /* warnings of the policy being applied; owned */
         ev_timer deadline;
     } reload;
@@ -88,8 +93,8 @@ int sl_privilege_resolve(struct sl_supervisor *s, const char *user);
 /* In a child, after which nothing can be got back. 0 or -errno. */
 int sl_privilege_drop(const struct sl_supervisor *s);
 
-/* seccomp.c */
-int sl_seccomp_install(void);
+/* seccomp.c: last of all, for the rest of the process's life. 0 or -errno. */
+int sl_seccomp_install(bool worker);
 
 /* sockets.c: opens what a snapshot wants beside what is open; commit closes what is no longer wanted,
  * rollback what was newly opened. */
@@ -99,10 +104,14 @@ void sl_sockets_rollback(struct sl_supervisor *s);
 /* Descriptors for a child, in the order of (listener, bind), or of admin.bind. How many, or -E2BIG. */
 int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, size_t max);
 void sl_sockets_close(struct sl_supervisor *s);
+/* All but the admin's: while this process holds one, clients still connect to it. */
+void sl_sockets_close_listeners(struct sl_supervisor *s);
 
 /* child.c */
 int sl_child_start(struct sl_child *c);
 int sl_child_send_snapshot(struct sl_child *c);
+/* "controller", "worker 3" */
+const char *sl_child_name(const struct sl_child *c, char out[16]);
 void sl_children_drain(struct sl_supervisor *s);
 void sl_children_kill(struct sl_supervisor *s);
 
@@ -112,12 +121,17 @@ int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap);
 /* reload.c */
 int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag);
 void sl_reload(struct sl_supervisor *s, uint64_t id);
+/* Waits for every child's READY, and answers the request of that id (0: nobody asked). */
+void sl_reload_wait(struct sl_supervisor *s, uint64_t id);
 void sl_reload_ready(struct sl_supervisor *s);
+/* Nothing is waited for any more: the daemon stops. */
+void sl_reload_forget(struct sl_supervisor *s);
 /* SIGUSR1: the access log moved away is left, a new one opened. */
 void sl_reopen_log(struct sl_supervisor *s);
 
 /* requests.c */
-void sl_request_serve(struct sl_child *c, const union sl_ipc *m);
+/* 0, or -EPERM: a message that this child has no business to send. */
+int sl_request_serve(struct sl_child *c, const union sl_ipc *m) SL_MUST_CHECK;
 void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text);
 
 /* notify.c: sd_notify(3) over $NOTIFY_SOCKET; without it, nothing. */

@@ -115,7 +115,7 @@ int sl_bundle_add_file(struct sl_bundle *b, bool env, const char *name, int erro
 {
     if (b->n_files == SL_FILES_MAX)
         return -EFBIG;
-    int r = _sl_grow((void **)&b->files, b->n_files, sizeof(*b->files));
+    int r = _sl_grow((void **)&b->files, b->n_files, sizeof(struct sl_bundle_file *));
     SL_FREE struct sl_bundle_file *f = calloc(1, sizeof(*f));
     SL_FREE char *key = NULL;
     if (r < 0 || !f || asprintf(&key, "%c%s", env ? 'e' : 'f', name) < 0)
@@ -193,7 +193,7 @@ int sl_parse_source(struct sl_parse *p, size_t index, const struct sl_node **inc
 int sl_parse_end(struct sl_parse *p, int r, struct sl_tree **out)
 {
     if (!p->tree)
-        return r;
+        return -ENOMEM;
     struct sl_diag *diag = p->merge.diag;
     sl_merge_free(&p->merge);
     if (r == 0 && !p->tree->root) {
@@ -220,27 +220,37 @@ int sl_bundle_parse(const struct sl_bundle *b, struct sl_diag *diag, struct sl_t
     return sl_parse_end(&p, r, out);
 }
 
-int sl_bundle_from_text(const char *name, struct sl_slice text, struct sl_diag *diag, struct sl_bundle **out)
+static int _sl_no_includes(const struct sl_tree *t, struct sl_diag *diag)
 {
-    struct sl_bundle *b = sl_bundle_new();
-    int r = b ? sl_bundle_add_source(b, name, text, sl_is_json(name, text)) : -ENOMEM;
+    const struct sl_node *n = t ? sl_node_get(t->root, "include") : NULL;
+    struct sl_arena a;
+    if (!n)
+        return 0;
+    sl_arena_init(&a, 0);
+    struct sl_pos pos = sl_node_key_pos(t, n, &a);
+    sl_diag_error(diag, &pos, "a policy given as text includes no files");
+    sl_arena_free(&a);
+    return -EINVAL;
+}
+
+static int _sl_from_text(struct sl_bundle *b, const char *name, struct sl_slice text, struct sl_diag *diag)
+{
+    unsigned before = diag->errors;
+    int r = sl_bundle_add_source(b, name, text, sl_is_json(name, text));
     if (r == -EFBIG) {
         sl_diag_error(diag, NULL, "%s: a policy file holds at most %u MiB", name, SL_SOURCE_MAX >> 20);
         r = -EINVAL;
     }
-    unsigned before = diag->errors;
     if (r == 0)
         r = sl_bundle_parse(b, diag, &b->tree);
-    if (r == 0)
-        b->flawed = diag->errors > before;
-    if (r == 0 && sl_node_get(b->tree->root, "include")) {
-        struct sl_arena a;
-        sl_arena_init(&a, 0);
-        struct sl_pos pos = sl_node_key_pos(b->tree, sl_node_get(b->tree->root, "include"), &a);
-        sl_diag_error(diag, &pos, "a policy given as text includes no files");
-        sl_arena_free(&a);
-        r = -EINVAL;
-    }
+    b->flawed = diag->errors > before;
+    return r < 0 ? r : _sl_no_includes(b->tree, diag);
+}
+
+int sl_bundle_from_text(const char *name, struct sl_slice text, struct sl_diag *diag, struct sl_bundle **out)
+{
+    struct sl_bundle *b = sl_bundle_new();
+    int r = b ? _sl_from_text(b, name, text, diag) : -ENOMEM;
     if (r < 0) {
         sl_bundle_free(b);
         return r;

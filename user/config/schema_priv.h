@@ -40,32 +40,32 @@ struct sl_choice {
 struct sl_reader;
 struct sl_type {
     enum sl_type_kind kind;
-    size_t size;                     /* of what it writes */
-    const char *what;                /* "a duration such as \"5s\"": what would be right */
-    const char *pattern;             /* for the schema (ECMA-262) */
-    const char *min, *max;           /* written as values of the type */
+    unsigned names;        /* SL_T_NAMED, SL_T_REF: enum sl_names */
+    size_t size;           /* of what it writes */
+    const char *what;      /* "a duration such as \"5s\"": what would be right */
+    const char *pattern;   /* for the schema (ECMA-262) */
+    const char *schema;    /* for the schema, where nothing else tells it: members of a JSON object */
+    const char *min, *max; /* written as values of the type */
     const struct sl_choice *choices; /* SL_T_CHOICE; SL_T_TEXT: the words that are allowed; ends with NULL */
-    bool also_number;                /* SL_T_PARSED: a number will do as well */
-    const char *schema; /* for the schema, where nothing above tells it: members of a JSON object */
-    bool secret;        /* the value never stands in a diagnostic */
-    /* SL_T_TEXT, keys of SL_T_PAIRS: NULL where right, else what is wrong. */
-    const char *(*valid)(struct sl_slice text);
-    bool lower; /* SL_T_TEXT: stored in lower case */
-    /* SL_T_PARSED: false: it is not what the type's `what` says. True as well where it told a better error.
-     */
-    bool (*parse)(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out);
-    const struct sl_type *item, *key; /* of a list, of named things; names of pairs and named things */
-    bool some;                        /* a list or map must not be empty */
-    bool unique;                      /* a list of texts holds none twice */
-    const struct sl_field *fields;    /* ends with key NULL */
-    const char *variant;              /* SL_T_VARIANT: the key that decides */
+    const struct sl_type *item;      /* of a list, of named things, values of pairs */
+    const struct sl_type *key;       /* names of named things and of pairs */
+    const struct sl_field *fields;   /* ends with key NULL */
+    const char *variant;             /* SL_T_VARIANT: the key that decides */
     const struct sl_variant *variants;
-    size_t raw; /* an object is read into zeroed bytes of this size, for finish() to convert */
-    void (*finish)(struct sl_reader *r, const struct sl_node *n, void *raw, void *out);
-    unsigned names;   /* SL_T_NAMED, SL_T_REF: enum sl_names */
     const char *one;  /* "tier": what SL_T_REF names */
     const char *word; /* SL_T_REF: a word that may stand instead of a name; *out is sl_ref_word then */
     size_t extra;     /* SL_T_NAMED: room for so many more behind the last */
+    size_t raw;       /* an object is read into zeroed bytes of this size, for finish() to convert */
+    /* SL_T_TEXT, and keys: NULL where right, else what is wrong. */
+    const char *(*valid)(struct sl_slice text);
+    /* SL_T_PARSED: false: it is not what `what` says. True as well where it told a better error. */
+    bool (*parse)(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out);
+    void (*finish)(struct sl_reader *r, const struct sl_node *n, void *raw, void *out);
+    bool secret;      /* the value never stands in a diagnostic */
+    bool also_number; /* SL_T_PARSED: a number will do as well */
+    bool lower;       /* SL_T_TEXT: stored in lower case */
+    bool some;        /* a list or map must not be empty */
+    bool unique;      /* a list of texts holds none twice */
 };
 
 enum sl_field_flags { SL_F_REQUIRED = 1, SL_F_NOT_BUILT = 2 };

@@ -311,7 +311,7 @@ static void _sl_take_methods(struct sl_reader *r, const struct sl_strings *metho
 
 static void _sl_take_auth(struct sl_reader *r, const struct sl_route_raw *raw, struct sl_route *route)
 {
-    route->auth = sl_read_alloc(r, raw->auth.n, sizeof(*route->auth));
+    route->auth = sl_read_alloc(r, raw->auth.n, sizeof(const struct sl_auth *));
     for (size_t i = 0; route->auth && i < raw->auth.n; i++) {
         if ((const char *)raw->auth.v[i] == sl_ref_word)
             route->is_public = true;

@@ -217,9 +217,10 @@ const char *sl_node_pointer(const struct sl_node *n, struct sl_arena *a)
     size_t len = 1;
     for (const struct sl_node *i = n; i->parent; i = i->parent)
         len += i->key.p ? _sl_escaped_len(i->key) + 1 : 11;
-    char *text = sl_arena_alloc(a, len), *at = text + len;
+    char *text = sl_arena_alloc(a, len);
     if (!text)
         return NULL;
+    char *at = text + len;
     *--at = '\0';
     for (; n->parent; n = n->parent)
         at = _sl_step(n, at);

@@ -213,20 +213,21 @@ def test_reload_keeps_links_and_counters_and_changes_lists(net, origin):
         assert sorted(re.findall(r'"id":(\d+)', after)) == ids and dropped(g, "deny_list") > n
 
 
-def killed(g):
+def killed(g, how=signal.SIGKILL):
     pids = g.tree()
-    g.signal(signal.SIGKILL)
+    g.signal(how)
     g.proc.wait(15)
     until(lambda: not [p for p in pids if alive(p)], "all processes to end")
 
 
-def test_the_guard_outlives_the_daemon_and_the_next_one_takes_over(net, origin):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_the_guard_outlives_the_daemon_and_the_next_one_takes_over(net, origin, how):
     with Gateway(policy(origin), net.gw) as g:
         rc, out = g.ctl("deny", net.client.address)
         assert rc == 0, out
         assert_denied(g, net.client)
         n = dropped(g, "deny_list")
-        killed(g)
+        killed(g, how)
         assert xdp_of(net.gw) == "native" and pins()
         g.start()
         assert xdp_of(net.gw) == "native"

@@ -243,6 +243,8 @@ int sl_ctl_run(int argc, char **argv)
         _sl_help_all(ctl.help ? stdout : stderr);
         return ctl.help ? SL_CTL_OK : SL_CTL_USAGE;
     }
+    if (strcmp(ctl.argv[0], "--version") == 0) /* what every program answers to */
+        ctl.argv[0] += 2;
     const struct sl_ctl_verb *v = sl_ctl_verb_find(ctl.argv[0]);
     if (!v)
         return _sl_unknown_verb(ctl.argv[0]);

@@ -66,7 +66,7 @@ void sl_admin_reply(struct sl_admin_client *a, unsigned status, const char *type
 
 void sl_admin_json(struct sl_admin_client *a, unsigned status, json_t *j)
 {
-    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(j);
     if (text)
         sl_admin_reply(a, status, "application/json", sl_slice_str(text));

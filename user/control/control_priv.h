@@ -84,6 +84,8 @@ struct sl_totals {
     struct sl_tier_counters tiers[SL_COUNTER_TIERS];
     struct sl_upstream_counters upstreams[SL_COUNTER_UPSTREAMS];
 };
+/* Adds a row of counters to another; bytes is a multiple of 8. */
+void sl_totals_add(void *sum, const void *part, size_t bytes);
 void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out);
 void sl_totals_route(const struct sl_counters *c, uint32_t slot, struct sl_route_counters *out);
 

@@ -2,7 +2,7 @@
 /* Counters summed over the workers: every field of these structs is a u64, which the asserts hold on to. */
 #include "control/control_priv.h"
 
-static void _sl_add(void *sum, const void *part, size_t bytes)
+void sl_totals_add(void *sum, const void *part, size_t bytes)
 {
     uint64_t *s = sum;
     const volatile uint64_t *p = part; /* its worker goes on writing */
@@ -18,9 +18,9 @@ void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out)
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < c->workers; i++) {
         const struct sl_worker_counters *b = &c->blocks[i];
-        _sl_add(out->listeners, b->listeners, sizeof(out->listeners));
-        _sl_add(out->tiers, b->tiers, sizeof(out->tiers));
-        _sl_add(out->upstreams, b->upstreams, sizeof(out->upstreams));
+        sl_totals_add(out->listeners, b->listeners, sizeof(out->listeners));
+        sl_totals_add(out->tiers, b->tiers, sizeof(out->tiers));
+        sl_totals_add(out->upstreams, b->upstreams, sizeof(out->upstreams));
     }
 }
 
@@ -28,5 +28,5 @@ void sl_totals_route(const struct sl_counters *c, uint32_t slot, struct sl_route
 {
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < c->workers; i++)
-        _sl_add(out, &c->blocks[i].routes[sl_slot(slot, SL_COUNTER_ROUTES)], sizeof(*out));
+        sl_totals_add(out, &c->blocks[i].routes[sl_slot(slot, SL_COUNTER_ROUTES)], sizeof(*out));
 }

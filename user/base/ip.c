@@ -79,6 +79,8 @@ static int _sl_unix_parse(struct sl_slice path, struct sl_sockaddr *out)
 
 int sl_sockaddr_parse(struct sl_slice s, struct sl_sockaddr *out)
 {
+    if (sl_slice_chr(s, '\0') >= 0) /* what follows would be lost to inet_pton and to the kernel */
+        return -EINVAL;
     if (sl_slice_starts(s, SL_S("unix:")))
         return _sl_unix_parse(sl_slice(s.p + 5, s.n - 5), out);
     size_t colon = s.n;

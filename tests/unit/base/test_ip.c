@@ -161,6 +161,8 @@ static void test_sockets(void **state)
             fail_msg("%s: taken", bad[i]);
     (void)snprintf(path, sizeof(path), "unix:/%0200d", 0);
     assert_int_equal(sl_sockaddr_parse(sl_slice_str(path), &sa), -EINVAL);
+    assert_int_equal(sl_sockaddr_parse(SL_S("192.0.2.7\0x:80"), &sa), -EINVAL);
+    assert_int_equal(sl_sockaddr_parse(SL_S("unix:/run/a\0b"), &sa), -EINVAL);
     assert_int_equal(sl_sockaddr_parse(sl_slice(path, 5 + 107), &sa), 0); /* sun_path with its NUL */
     assert_int_equal(strlen(sl_sockaddr_text(&sa, text)), 5 + 107);
     assert_int_equal(sl_sockaddr_parse(sl_slice(path, 5 + 108), &sa), -EINVAL);

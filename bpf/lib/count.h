@@ -31,8 +31,7 @@ SL_INLINE int sl_count_verdict(__u32 reason, __u32 listener, __u64 bytes, int sh
 {
     const int drops = sl_reason_is_drop(reason);
     sl_count_reason(drops && shadow ? SL_REASON_COUNT + reason : reason, bytes);
-    struct sl_listener_stats *s =
-        listener == SL_NO_LISTENER ? 0 : bpf_map_lookup_elem(&sl_stats, &listener);
+    struct sl_listener_stats *s = listener == SL_NO_LISTENER ? 0 : bpf_map_lookup_elem(&sl_stats, &listener);
     if (s)
         sl_count_add(!drops ? &s->passed : shadow ? &s->would_drop : &s->dropped, bytes);
     return drops && !shadow ? XDP_DROP : XDP_PASS;

@@ -110,22 +110,36 @@ struct sl_packet {
     __u32 headers; /* TCP: bytes of the frame before its payload */
 };
 
+/*
+ * Where the parser stands, as an offset: the verifier merges the paths that lead to one place by different
+ * offsets, while each packet pointer moved by a number of its own would be followed to the end.
+ */
 struct sl_cursor {
-    const void *pos, *end;
-    __u32 left;  /* of the datagram, as its header states */
-    __u32 taken; /* of the frame so far */
+    const char *data, *end;
+    __u32 at;
+    __u32 left; /* of the datagram, as its header states */
 };
+/* Above what all headers can come to; below what the verifier takes for an offset (65,535). */
+#define SL_MAX_OFFSET 0x7fffu
 
 /* n bytes at the cursor, which moves past them; NULL where the frame or the datagram ends before. */
 SL_INLINE const void *sl_take(struct sl_cursor *c, __u32 n)
 {
-    const char *p = c->pos;
-    if (p + n > (const char *)c->end || c->left < n)
+    __u32 at = c->at;
+#ifdef __bpf__
+    /* The verifier of 6.1 forgets a bound once the number is copied; the compiler, which does not, is kept
+     * from dropping the mask. */
+    __asm__ volatile("" : "+r"(at));
+    at &= SL_MAX_OFFSET;
+    if (c->data + at + n > c->end || c->left < n)
         return 0;
-    c->pos = p + n;
+#else
+    if (at + n > (__u64)(c->end - c->data) || c->left < n)
+        return 0;
+#endif
+    c->at = at + n;
     c->left -= n;
-    c->taken += n;
-    return p;
+    return c->data + at;
 }
 
 /* Whether the frame holds what is skipped shows at the next sl_take. */
@@ -133,15 +147,8 @@ SL_INLINE int sl_skip(struct sl_cursor *c, __u32 n)
 {
     if (c->left < n)
         return 0;
+    c->at += n;
     c->left -= n;
-    c->taken += n;
-#ifndef __bpf__
-    if ((__u64)((const char *)c->end - (const char *)c->pos) < n) {
-        c->pos = c->end; /* C knows no pointer behind the frame; the verifier does */
-        return 1;
-    }
-#endif
-    c->pos = (const char *)c->pos + n;
     return 1;
 }
 
@@ -168,7 +175,7 @@ SL_INLINE enum sl_parsed sl_parse_ports(struct sl_cursor *c, struct sl_packet *p
     const __u32 header = (tcp->offset >> 4) * 4u;
     if (header < 20 || header - 20 > c->left)
         p->flags |= SL_PACKET_BAD_OFFSET;
-    p->headers = c->taken + header - 20;
+    p->headers = c->at + header - 20;
     return SL_PARSED_PORTS;
 }
 
@@ -278,7 +285,7 @@ SL_INLINE enum sl_parsed sl_parse_ip6(struct sl_cursor *c, struct sl_packet *p)
 /* p must be zeroed. */
 SL_INLINE enum sl_parsed sl_parse(const void *data, const void *end, struct sl_packet *p)
 {
-    struct sl_cursor c = {.pos = data, .end = end, .left = 0xffffffff};
+    struct sl_cursor c = {.data = data, .end = end, .left = 0xffffffff};
     const struct sl_wire_eth *eth = sl_take(&c, sizeof(*eth));
     if (!eth)
         return SL_PARSED_UNKNOWN;

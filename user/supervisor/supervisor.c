@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start, run, stop. Start: lock, policy, sockets, guard, then the children, so that a policy that cannot be
- * had leaves nothing behind. Stop (SIGTERM, SIGINT): the children drain. However the supervisor ends, pins and
- * links stay, so that limits, penalties and counters go on: the next one takes them over, and
- * `sluicectl detach` takes them off.
+ * had leaves nothing behind. Stop (SIGTERM, SIGINT): the children drain. However the supervisor ends, pins
+ * and links stay, so that limits, penalties and counters go on: the next one takes them over, and `sluicectl
+ * detach` takes them off.
  */
 #include "supervisor/supervisor_priv.h"
 

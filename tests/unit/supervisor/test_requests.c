@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may ask for what. A child that faces the network is not believed. */
+#include "supervisor_test.h"
+
+#include "base/io.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#define CONTROLLER 0
+#define WORKER     1
+
+/* The controller's end of its socket; its place counts as running. The guard is off. */
+static int controller_of(struct fixture *f)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    f->children[CONTROLLER].ipc = pair[0];
+    f->children[CONTROLLER].pid = getpid();
+    f->s.snapshot = snapshot_of("trusted_proxies: [10.9.0.0/16, '2001:db8::/32']\n"
+                                "listeners: {a: {bind: ['127.0.0.1:1']}}");
+    f->s.version = 3;
+    assert_int_equal(sl_kernel_start(f->s.snapshot, &f->s.guard), 0);
+    return pair[1];
+}
+
+/* The result that the controller got, passing over the news of the state; false where none came. */
+static bool result(int fd, struct sl_ipc_result *out)
+{
+    union sl_ipc m;
+    int fds[SL_IPC_MAX_FDS];
+    for (;;) {
+        size_t n = SL_IPC_MAX_FDS;
+        if (sl_ipc_recv(fd, &m, fds, &n) != 1)
+            return false;
+        while (n > 0)
+            (void)close(fds[--n]);
+        if (m.h.type == SL_IPC_RESULT) {
+            *out = m.result;
+            return true;
+        }
+    }
+}
+
+static union sl_ipc penalty_for(const char *ip)
+{
+    union sl_ipc m = {.penalty = {.h = {.type = SL_IPC_PENALTY, .id = 7},
+                                  .effect = SL_PENALTY_SOURCE,
+                                  .duration_ns = SL_NS_PER_SEC,
+                                  .max_ns = SL_NS_PER_SEC}};
+    assert_int_equal(sl_ip_parse(sl_slice_str(ip), &m.penalty.source), 0);
+    return m;
+}
+
+static void only_the_controller_may_ask_for_these(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    const uint32_t types[] = {SL_IPC_RELOAD, SL_IPC_LIST, SL_IPC_DETACH};
+    for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
+        union sl_ipc m = {.h = {.type = types[i], .id = 1}};
+        struct sl_ipc_result r;
+        assert_int_equal(sl_request_serve(&f->children[WORKER], &m), -EPERM);
+        assert_false(result(fd, &r));
+    }
+}
+
+static void what_only_the_supervisor_says_is_said_by_no_child(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    const uint32_t types[] = {SL_IPC_SNAPSHOT, SL_IPC_DRAIN, SL_IPC_REOPEN, SL_IPC_RESULT, SL_IPC_STATE, 999};
+    for (int who = CONTROLLER; who <= WORKER; who++)
+        for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
+            union sl_ipc m = {.h = {.type = types[i], .id = 1}};
+            assert_int_equal(sl_request_serve(&f->children[who], &m), -EPERM);
+        }
+}
+
+static void ready_counts_for_its_sender_only(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    union sl_ipc m = {.ready = {.h = {.type = SL_IPC_READY}, .version = 3}};
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m), 0);
+    assert_int_equal(f->children[WORKER].serves, 3);
+    assert_int_equal(f->children[CONTROLLER].serves, 0);
+}
+
+static void who_could_not_take_a_policy_serves_the_old_one(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    f->children[WORKER].serves = 2;
+    union sl_ipc m = {.ready = {.h = {.type = SL_IPC_READY}, .version = 3, .error = -ENOMEM}};
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m), 0);
+    assert_int_equal(f->children[WORKER].serves, 2);
+    assert_int_equal(f->children[WORKER].answered, 3);
+}
+
+static void ready_for_a_version_that_is_not_there_yet(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    union sl_ipc m = {.ready = {.h = {.type = SL_IPC_READY}, .version = 4}};
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m), -EPERM);
+    assert_int_equal(f->children[WORKER].serves, 0);
+}
+
+/* The guard is off: what passes the checks is answered -ENODEV, what does not -EINVAL. */
+static void penalties_out_of_range(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    union sl_ipc good = penalty_for("192.0.2.1"), bad[8];
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++)
+        bad[i] = good;
+    bad[0].penalty.effect = 0;
+    bad[1].penalty.effect = SL_PENALTY_SOURCE + 1;
+    bad[2].penalty.duration_ns = 0;
+    bad[3].penalty.duration_ns = UINT64_MAX;
+    bad[4].penalty.max_ns = UINT64_MAX;
+    bad[5].penalty.source.family = 1;
+    bad[6].penalty.effect = SL_PENALTY_FLOW; /* without a destination */
+    memset(bad[7].penalty.consumer, 'x', sizeof(bad[7].penalty.consumer));
+    struct sl_ipc_result r;
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &good), 0);
+    assert_true(result(fd, &r));
+    assert_int_equal(r.error, -ENODEV);
+    assert_int_equal(r.h.id, 7);
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &bad[i]), 0);
+        assert_true(result(fd, &r));
+        assert_int_equal(r.error, -EINVAL);
+    }
+}
+
+static void lists_out_of_range(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    struct sl_ipc_result r;
+    union sl_ipc m = {.list = {.h = {.type = SL_IPC_LIST, .id = 9}, .verdict = SL_LIST_DENY}};
+    assert_int_equal(sl_cidr_parse(SL_S("192.0.2.0/24"), &m.list.prefix), 0);
+    union sl_ipc bad[3] = {m, m, m};
+    bad[0].list.prefix.len = 33;
+    bad[1].list.prefix.ip.family = 0;
+    bad[2].list.verdict = SL_LIST_DENY + 1;
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m), 0);
+    assert_true(result(fd, &r));
+    assert_int_equal(r.error, -ENODEV);
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &bad[i]), 0);
+        assert_true(result(fd, &r));
+        assert_int_equal(r.error, -EINVAL);
+    }
+}
+
+static void a_trusted_proxy_is_boxed_by_no_worker(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    const char *const proxies[] = {"10.9.3.4", "2001:db8::7"};
+    struct sl_ipc_result r;
+    for (size_t i = 0; i < SL_ARRAY_LEN(proxies); i++) {
+        union sl_ipc m = penalty_for(proxies[i]);
+        assert_int_equal(sl_request_serve(&f->children[WORKER], &m), 0); /* refused without a word */
+        assert_false(result(fd, &r));
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m), 0); /* an operator may */
+        assert_true(result(fd, &r));
+        assert_int_equal(r.error, -ENODEV);
+    }
+}
+
+/* A child that asks without end is not served without end. */
+static void requests_are_metered(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    union sl_ipc m = {.list = {.h = {.type = SL_IPC_LIST, .id = 9}}};
+    struct sl_ipc_result r;
+    unsigned served = 0, refused = 0;
+    f->children[CONTROLLER].asked = sl_now_ns() + SL_NS_PER_SEC * 99 / 100; /* ten are left */
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m), 0);
+        assert_true(result(fd, &r));
+        served += r.error == -EINVAL;
+        refused += r.error == -EAGAIN;
+    }
+    assert_int_equal(served + refused, 200);
+    assert_true(refused > 0);
+    union sl_ipc ready = {.ready = {.h = {.type = SL_IPC_READY}, .version = 3}};
+    f->children[WORKER].asked = sl_now_ns() + SL_NS_PER_SEC * 3 / 2;
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &ready), -EPERM);
+}
+
+static void a_result_carries_its_text_sealed(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    union sl_ipc m;
+    int text = -1;
+    size_t n = 1;
+    struct sl_slice s;
+    sl_request_result(&f->s, 5, -EINVAL, 3, "policy.yaml:1:1: error");
+    assert_int_equal(sl_ipc_recv(fd, &m, &text, &n), 1);
+    assert_int_equal(n, 1);
+    assert_int_equal(m.result.h.id, 5);
+    assert_int_equal(m.result.error, -EINVAL);
+    assert_int_equal(m.result.value, 3);
+    assert_int_equal(sl_memfd_map(text, &s), 0);
+    assert_true(sl_slice_eq(s, SL_S("policy.yaml:1:1: error")));
+    (void)munmap((void *)(uintptr_t)s.p, s.n);
+    (void)close(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_fixture(only_the_controller_may_ask_for_these),
+        with_fixture(what_only_the_supervisor_says_is_said_by_no_child),
+        with_fixture(ready_counts_for_its_sender_only),
+        with_fixture(who_could_not_take_a_policy_serves_the_old_one),
+        with_fixture(ready_for_a_version_that_is_not_there_yet),
+        with_fixture(penalties_out_of_range),
+        with_fixture(lists_out_of_range),
+        with_fixture(a_trusted_proxy_is_boxed_by_no_worker),
+        with_fixture(requests_are_metered),
+        with_fixture(a_result_carries_its_text_sealed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -102,14 +102,8 @@ static void _sl_put(struct sl_deferred *d)
         _sl_discard(ex);
         return;
     }
-    struct sl_arena arena = ex->arena;
-    size_t counted = ex->arena_counted;
-    memset(ex, 0, offsetof(struct sl_exchange, timer));
-    memset((char *)ex + offsetof(struct sl_exchange, waiting), 0,
-           sizeof(*ex) - offsetof(struct sl_exchange, waiting));
-    ex->arena = arena;
-    ex->arena_counted = counted;
-    ex->w = w;
+    memset((char *)ex + offsetof(struct sl_exchange, state), 0,
+           sizeof(*ex) - offsetof(struct sl_exchange, state));
     ex->next_spare = w->spare_exchanges;
     w->spare_exchanges = ex;
     w->n_spare++;

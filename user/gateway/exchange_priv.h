@@ -34,41 +34,21 @@ enum sl_wait {
 };
 
 struct sl_exchange {
-    enum sl_exchange_state state;
+    /* kept from one use to the next */
     struct sl_worker *w;
-    struct sl_conn *conn;               /* NULL once done */
-    struct sl_gw_config *config;        /* one reference */
-    const struct sl_listener *listener; /* of config */
-    const struct sl_gw_route *route;    /* NULL: none found */
-    const sl_stage *stage;              /* the one that runs next */
     struct sl_arena arena;
     size_t arena_counted; /* of it, in the worker's sum */
-    struct sl_buf head;   /* the request's head; slices point into it */
-    struct sl_request req;
-    struct sl_response res;
-    struct sl_h1_body req_body, res_body;
-    uint64_t body_limit;
+    struct sl_timer timer;
 
-    struct sl_ip client_ip; /* behind trusted proxies */
-    struct sl_slice client_text;
+    /* zeroed in between, from here on */
+    enum sl_exchange_state state;
+    enum sl_wait waiting;
+    enum sl_proxy_reason why; /* SL_WHY_NONE: the upstream answered */
+    unsigned retries;         /* other targets and the replay */
+    uint16_t status;
     bool peer_trusted;
-    struct sl_slice correlation_id, request_id; /* request_id: p NULL until asked for */
-    struct sl_slice log_path;                   /* as it was routed, before any rewrite */
-
-    struct sl_identity *identity; /* one reference, or NULL */
-    const struct sl_tier *tier;
-    struct sl_limit_set *limits[4];
-    size_t n_limits;
-    struct sl_limit_verdict verdict;
-
-    struct sl_upconn *up; /* NULL: none */
-    struct sl_attempts attempts;
-    struct sl_buf req_out; /* bytes for the upstream */
-    size_t req_sent;       /* of them, while replayable keeps them all */
     bool replayable, replayed;
-    unsigned retries; /* other targets and the replay */
     bool up_keep;     /* the upstream's connection may serve another exchange */
-    size_t scanned;   /* bytes of the answer that hold no end of a head */
     bool up_held;     /* reading from the upstream is held: the client is slow */
     bool expect_sent; /* 100 Continue */
     bool chunked_out; /* the client gets chunks */
@@ -77,18 +57,41 @@ struct sl_exchange {
     bool send_failed; /* the upstream takes no more; what it said before that may still come */
     bool head_sent;   /* of the answer */
 
-    enum sl_proxy_reason why; /* SL_WHY_NONE: the upstream answered */
-    const char *detail;
-    uint16_t status;
-    struct sl_timer timer;
-    enum sl_wait waiting;
-    uint64_t total_at; /* 0: not routed yet */
-    uint64_t gone_at;  /* the client has said FIN: how long an answer is still sought for it; 0: it has not */
+    struct sl_conn *conn;               /* NULL once done */
+    struct sl_gw_config *config;        /* one reference */
+    const struct sl_listener *listener; /* of config */
+    const struct sl_gw_route *route;    /* NULL: none found */
+    const sl_stage *stage;              /* the one that runs next */
+    struct sl_buf head;                 /* the request's head; slices point into it */
+    struct sl_request req;
+    struct sl_response res;
+    struct sl_h1_body req_body, res_body;
+    uint64_t body_limit;
+
+    struct sl_slice client_text;
+    struct sl_slice correlation_id, request_id; /* request_id: p NULL until asked for */
+    struct sl_slice log_path;                   /* as it was routed, before any rewrite */
+    struct sl_identity *identity;               /* one reference, or NULL */
+    const struct sl_tier *tier;
+    struct sl_limit_set *limits[4];
+    size_t n_limits;
+    struct sl_limit_verdict verdict;
+
+    struct sl_upconn *up; /* NULL: none */
+    const char *target;   /* of it, also when it is gone */
+    struct sl_attempts attempts;
+    struct sl_buf req_out; /* bytes for the upstream */
+    size_t req_sent;       /* of them, while replayable keeps them all */
+    size_t scanned;        /* bytes of the answer that hold no end of a head */
+
+    const char *detail; /* of why */
+    uint64_t total_at;  /* 0: not routed yet */
+    uint64_t gone_at; /* the client has said FIN: how long an answer is still sought for it; 0: it has not */
     uint64_t started, up_started, first_byte;
     uint64_t bytes_in, bytes_out; /* bodies */
-    const char *target;
     struct sl_exchange *next_spare;
     struct sl_deferred deferred;
+    struct sl_ip client_ip; /* behind trusted proxies */
 };
 
 /* ---- exchange.c */

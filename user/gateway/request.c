@@ -114,7 +114,8 @@ static struct sl_slice _sl_appended(struct sl_exchange *ex, struct sl_slice list
     if (!p)
         return SL_SLICE_NUL;
     memcpy(p, list.p, list.n);
-    memcpy(p + list.n, ", ", 2);
+    p[list.n] = ',';
+    p[list.n + 1] = ' ';
     memcpy(p + list.n + 2, item.p, item.n);
     return sl_slice(p, list.n + 2 + item.n);
 }

@@ -18,10 +18,10 @@
 
 static int _sl_step(uint8_t seed[32])
 {
-    uint8_t next[EVP_MAX_MD_SIZE], in[32 + 6];
+    uint8_t next[EVP_MAX_MD_SIZE], in[33];
     unsigned n = 0;
     memcpy(in, seed, 32);
-    memcpy(in + 32, "sluice", 6);
+    in[32] = 's'; /* step: the keys themselves are made with other labels */
     if (EVP_Digest(in, sizeof(in), next, &n, EVP_sha256(), NULL) != 1 || n != 32)
         return -ENOMEM;
     memcpy(seed, next, 32);

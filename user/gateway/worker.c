@@ -65,7 +65,7 @@ static int _sl_take_snapshot(struct sl_worker *w, int bundle_fd, const int *sock
         r = sl_gw_config_new(w, s, &c);
         sl_snapshot_unref(s); /* the policy holds it now */
     }
-    if (r < 0) {
+    if (!c) {
         for (size_t i = 0; i < n_sockets; i++)
             (void)close(sockets[i]);
         return r;

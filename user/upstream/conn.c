@@ -179,38 +179,44 @@ static void _sl_on_timer(struct sl_timer *t)
         _sl_failed(c, -ETIMEDOUT);
 }
 
-int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_ns,
-                  const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
+static void _sl_upconn_open(struct sl_upconn *c, int fd, SSL *ssl, uint64_t timeout_ns)
 {
-    SL_FREE struct sl_upconn *c = calloc(1, sizeof(*c));
-    SSL *ssl = p->tls ? sl_tls_connect_new(p->tls, p->sni) : NULL;
-    bool done = false;
-    int fd = c && (ssl || !p->tls) ? sl_socket_connect(&p->address, &done) : -ENOMEM;
-    p->counters->connects++;
-    if (fd < 0) {
-        SSL_free(ssl);
-        p->counters->connect_failures++;
-        sl_pool_warn(p, fd, NULL);
-        return fd;
-    }
-    struct sl_loop *loop = p->all->loop;
-    *c = (struct sl_upconn){.state = SL_UPCONN_CONNECTING,
-                            .pool = p,
-                            .pending = pending,
-                            .ops = ops,
-                            .owner = owner,
-                            .requests = 1};
+    struct sl_loop *loop = c->pool->all->loop;
     sl_list_init(&c->node);
     c->stream.on_readable = _sl_on_readable;
     c->stream.on_writable = _sl_on_writable;
     sl_timer_init(&c->timer, _sl_on_timer);
     sl_stream_open(&c->stream, loop, fd, ssl);
     sl_stream_watch_write(&c->stream,
-                          true); /* also where it is done already: the answer comes from the loop */
+                          true); /* connected already? The answer comes from the loop all the same */
     sl_timer_set(loop, &c->timer, loop->now + timeout_ns);
-    p->refs++;
-    p->counters->active++;
-    *out = SL_TAKE_PTR(c);
+    c->pool->refs++;
+    c->pool->counters->active++;
+}
+
+int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_ns,
+                  const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
+{
+    SSL *ssl = p->tls ? sl_tls_connect_new(p->tls, p->sni) : NULL;
+    bool done = false;
+    int fd = ssl || !p->tls ? sl_socket_connect(&p->address, &done) : -ENOMEM;
+    struct sl_upconn *c = fd >= 0 ? calloc(1, sizeof(*c)) : NULL;
+    p->counters->connects++;
+    if (!c) {
+        SSL_free(ssl);
+        p->counters->connect_failures++;
+        sl_pool_warn(p, fd < 0 ? fd : -ENOMEM, NULL);
+        sl_closep(&fd);
+        return fd < 0 ? fd : -ENOMEM;
+    }
+    *c = (struct sl_upconn){.state = SL_UPCONN_CONNECTING,
+                            .pool = p,
+                            .pending = pending,
+                            .ops = ops,
+                            .owner = owner,
+                            .requests = 1};
+    _sl_upconn_open(c, fd, ssl, timeout_ns);
+    *out = c;
     return 0;
 }
 

@@ -73,7 +73,7 @@ static void _sl_report_owner(const char *name, __u32 id)
 
 static int _sl_create_xdp(const struct sl_kernel_guard *g, const struct sl_attachment *a, __u32 flags)
 {
-    LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+    struct bpf_link_create_opts opts = {.sz = sizeof(opts), .flags = flags};
     const int fd =
         bpf_link_create(bpf_program__fd(g->xdp->progs.sl_xdp_guard), (int)a->ifindex, BPF_XDP, &opts);
     return fd < 0 ? -errno : fd;

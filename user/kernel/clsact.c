@@ -39,7 +39,7 @@ static bool _sl_is_meter(__u32 prog_id)
 static __u32 _sl_ours(const struct bpf_tc_hook *hook)
 {
     for (size_t i = 0; i < SL_ARRAY_LEN(_sl_handles); i++) {
-        LIBBPF_OPTS(bpf_tc_opts, o, .handle = _sl_handles[i], .priority = SL_TC_PRIORITY);
+        struct bpf_tc_opts o = {.sz = sizeof(o), .handle = _sl_handles[i], .priority = SL_TC_PRIORITY};
         if (bpf_tc_query(hook, &o) == 0 && _sl_is_meter(o.prog_id))
             return _sl_handles[i];
     }
@@ -56,11 +56,13 @@ int sl_clsact_attach(unsigned ifindex, int in, int out)
     for (size_t i = 0; i < 2; i++) {
         const struct bpf_tc_hook hook = _sl_hook(ifindex, _sl_points[i]);
         const __u32 had = made == 0 ? 0 : _sl_ours(&hook);
-        LIBBPF_OPTS(bpf_tc_opts, o, .prog_fd = progs[i], .priority = SL_TC_PRIORITY,
-                    .flags = had ? BPF_TC_F_REPLACE : 0u,
-                    .handle = had         ? had
-                              : made == 0 ? SL_HANDLE_CREATED
-                                          : SL_HANDLE_SHARED);
+        struct bpf_tc_opts o = {.sz = sizeof(o),
+                                .prog_fd = progs[i],
+                                .priority = SL_TC_PRIORITY,
+                                .flags = had ? BPF_TC_F_REPLACE : 0u,
+                                .handle = had         ? had
+                                          : made == 0 ? SL_HANDLE_CREATED
+                                                      : SL_HANDLE_SHARED};
         const int r = bpf_tc_attach(&hook, &o);
         if (r < 0) {
             (void)sl_clsact_detach(ifindex);
@@ -115,7 +117,7 @@ static int _sl_detach_one(unsigned ifindex)
         const __u32 handle = _sl_ours(&hook);
         if (!handle)
             continue;
-        LIBBPF_OPTS(bpf_tc_opts, o, .handle = handle, .priority = SL_TC_PRIORITY);
+        struct bpf_tc_opts o = {.sz = sizeof(o), .handle = handle, .priority = SL_TC_PRIORITY};
         if (bpf_tc_detach(&hook, &o) == 0)
             n++;
         created |= handle == SL_HANDLE_CREATED;

@@ -200,7 +200,7 @@ static const char *_sl_interface_of(const char *pin, char out[16])
         const size_t n = strlen(prefixes[i]);
         if (strncmp(pin, prefixes[i], n) != 0 || strlen(pin + n) >= 16)
             continue;
-        (void)strcpy(out, pin + n);
+        memcpy(out, pin + n, strlen(pin + n) + 1);
         for (char *p = out; *p; p++)
             if (*p == ':')
                 *p = '.';

@@ -45,11 +45,16 @@ static int _sl_identity_headers(struct sl_authenticator *a)
 }
 
 /* jansson would open /dev/urandom for its hash seed, which a worker may not; a second call does nothing. */
-static void _sl_seed_json(void)
+static int _sl_seeds(struct sl_authenticator *a)
 {
-    size_t seed = 0;
-    if (getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed) && seed)
-        json_object_seed(seed);
+    struct {
+        uint64_t cache;
+        size_t json;
+    } seed;
+    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+        return -EIO;
+    json_object_seed(seed.json ? seed.json : 1);
+    return sl_cache_init(&a->cache, seed.cache);
 }
 
 static int _sl_providers(struct sl_authenticator *a, struct sl_diag *diag)
@@ -76,12 +81,9 @@ int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag, stru
     if (!a)
         return -ENOMEM;
     a->snapshot = s;
-    _sl_seed_json();
     int r = sl_jose_init(&a->jose);
     if (r == 0)
-        r = sl_cache_init(&a->verified, SL_VERIFIED_ROWS);
-    if (r == 0)
-        r = sl_cache_init(&a->refused, SL_REFUSED_ROWS);
+        r = _sl_seeds(a);
     if (r == 0)
         r = _sl_identity_headers(a);
     if (r == 0)
@@ -98,8 +100,7 @@ void sl_authenticator_free(struct sl_authenticator *a)
 {
     if (!a)
         return;
-    sl_cache_free(&a->verified);
-    sl_cache_free(&a->refused);
+    sl_cache_free(&a->cache);
     for (size_t i = 0; a->providers && i < a->snapshot->n_auths; i++) {
         sl_jwks_free(&a->providers[i].jwks);
         sl_keys_free(&a->providers[i].keys);

@@ -7,9 +7,6 @@
 #include "policy/keys_priv.h"
 #include "policy/token_priv.h"
 
-#define SL_VERIFIED_ROWS     2048 /* of 4 tokens: 8192 */
-#define SL_REFUSED_ROWS      256
-#define SL_REFUSED_SECONDS   10 /* a refusal is for ever, but a row of refusals is soon needed again */
 #define SL_PROVIDERS_OF_AUTH 65535
 
 struct sl_provider {
@@ -24,7 +21,7 @@ struct sl_authenticator {
     const struct sl_snapshot *snapshot;
     struct sl_jose jose;
     struct sl_provider *providers; /* as in the snapshot */
-    struct sl_cache verified, refused;
+    struct sl_token_cache cache;
     struct sl_slice *identity_headers;
     size_t n_identity_headers;
     uint64_t identity_lengths; /* bit n: a name of n bytes is among them; bit 63: of 63 or more */

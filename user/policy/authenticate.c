@@ -13,9 +13,9 @@ struct sl_attempt {
     struct sl_arena *arena;
     uint64_t now;
     struct sl_slice hashed; /* the credential that hash is of */
-    unsigned char hash[32];
-    unsigned tokens; /* providers of the route that found a token */
-    bool any;        /* some credential is there */
+    unsigned char hash[32]; /* SHA-256 */
+    unsigned tokens;        /* providers of the route that found a token */
+    bool any;               /* some credential is there */
     bool key_refused;
     enum sl_token_error error; /* of the provider that got furthest */
     struct sl_auth_outcome out;
@@ -49,12 +49,11 @@ static void _sl_remember_refusal(struct sl_attempt *at, const struct sl_provider
 {
     if (e == SL_TOKEN_NOT_YET || e == SL_TOKEN_MEMORY || e < SL_TOKEN_SIGNATURE)
         return;
-    struct sl_cache_entry *entry =
-        sl_cache_put(&at->a->refused, at->hash, p->index, at->now, at->now + SL_REFUSED_SECONDS);
-    entry->error = (uint8_t)e;
+    sl_cache_refuse(&at->a->cache, at->hash, p->index, at->now, (uint8_t)e);
 }
 
-static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, struct sl_identity *id)
+static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice token,
+                         struct sl_identity *id)
 {
     const uint64_t cap = p->cfg->jwt.cache / SL_NS_PER_SEC, skew = p->cfg->jwt.clock_skew / SL_NS_PER_SEC;
     uint64_t until = at->now + cap;
@@ -62,7 +61,7 @@ static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, str
         return;
     if (id->expires_wall_s)
         until = SL_MIN(until, id->expires_wall_s + skew);
-    sl_cache_put(&at->a->verified, at->hash, p->index, at->now, until)->identity = sl_identity_ref(id);
+    sl_cache_keep(&at->a->cache, token, p->index, at->now, until, id);
 }
 
 static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_provider *p,
@@ -86,7 +85,7 @@ static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_pro
     at->out.identity = sl_identity_of_token(at->a->snapshot, p->cfg, SL_TAKE_PTR(claims), at->hash, exp);
     if (!at->out.identity)
         return SL_TOKEN_MEMORY;
-    _sl_remember(at, p, at->out.identity);
+    _sl_remember(at, p, text, at->out.identity);
     return SL_TOKEN_OK;
 }
 
@@ -97,17 +96,17 @@ static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct s
         return SL_TOKEN_DOUBLED;
     if (c->value.n > SL_TOKEN_MAX)
         return SL_TOKEN_TOO_LONG;
-    if (!_sl_hash(at, c->value))
-        return SL_TOKEN_MEMORY;
-    struct sl_cache_entry *hit = sl_cache_get(&at->a->verified, at->hash, p->index, at->now);
-    if (hit) {
-        at->out.identity = sl_identity_ref(hit->identity);
+    struct sl_identity *known = sl_cache_verified(&at->a->cache, c->value, p->index, at->now);
+    if (known) {
+        at->out.identity = sl_identity_ref(known);
         at->out.cached = true;
         return SL_TOKEN_OK;
     }
-    hit = sl_cache_get(&at->a->refused, at->hash, p->index, at->now);
-    if (hit)
-        return (enum sl_token_error)hit->error;
+    if (!_sl_hash(at, c->value))
+        return SL_TOKEN_MEMORY;
+    const uint8_t refused = sl_cache_refused(&at->a->cache, at->hash, p->index, at->now);
+    if (refused)
+        return (enum sl_token_error)refused;
     const enum sl_token_error e = _sl_verify(at, p, c->value);
     if (e != SL_TOKEN_OK)
         _sl_remember_refusal(at, p, e);

@@ -1,45 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/cache_priv.h"
+#include "policy/identity_priv.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
 
-int sl_cache_init(struct sl_cache *c, size_t rows)
+int sl_cache_init(struct sl_token_cache *c, uint64_t seed)
 {
-    *c = (struct sl_cache){.v = calloc(rows * SL_CACHE_WAYS, sizeof(*c->v)), .rows = rows};
-    return c->v ? 0 : -ENOMEM;
+    *c = (struct sl_token_cache){.seed = seed};
+    c->verified = calloc((size_t)SL_VERIFIED_ROWS * SL_CACHE_WAYS, sizeof(*c->verified));
+    c->refused = calloc((size_t)SL_REFUSED_ROWS * SL_CACHE_WAYS, sizeof(*c->refused));
+    return c->verified && c->refused ? 0 : -ENOMEM;
 }
 
-void sl_cache_free(struct sl_cache *c)
+static void _sl_clear(struct sl_token_cache *c, struct sl_verified *e)
 {
-    for (size_t i = 0; c->v && i < c->rows * SL_CACHE_WAYS; i++)
-        sl_identity_unref(c->v[i].identity);
-    free(c->v);
-    *c = (struct sl_cache){0};
+    sl_identity_unref(e->identity);
+    free(e->token);
+    c->bytes -= e->n;
+    *e = (struct sl_verified){0};
 }
 
-/* The hash's first bytes choose the row, as evenly as the hash is. */
-static struct sl_cache_entry *_sl_row(const struct sl_cache *c, const unsigned char hash[32])
+void sl_cache_free(struct sl_token_cache *c)
 {
-    uint64_t h;
-    memcpy(&h, hash, sizeof(h));
-    return &c->v[(h & (c->rows - 1)) * SL_CACHE_WAYS];
+    for (size_t i = 0; c->verified && i < (size_t)SL_VERIFIED_ROWS * SL_CACHE_WAYS; i++)
+        _sl_clear(c, &c->verified[i]);
+    free(c->verified);
+    free(c->refused);
+    *c = (struct sl_token_cache){0};
 }
 
-struct sl_cache_entry *sl_cache_get(struct sl_cache *c, const unsigned char hash[32], uint16_t provider,
-                                    uint64_t now)
+/* ---- verified */
+
+/* In constant time: how much of a guess was right must not be told. */
+static bool _sl_same(const char *a, const char *b, size_t n)
 {
-    struct sl_cache_entry *e = _sl_row(c, hash);
+    uint64_t diff = 0, x = 0, y = 0;
+    size_t i = 0;
+    for (; i + sizeof(x) <= n; i += sizeof(x)) {
+        memcpy(&x, a + i, sizeof(x));
+        memcpy(&y, b + i, sizeof(y));
+        diff |= x ^ y;
+    }
+    for (; i < n; i++)
+        diff |= (unsigned char)(a[i] ^ b[i]);
+    return diff == 0;
+}
+
+static struct sl_verified *_sl_row(const struct sl_token_cache *c, uint64_t hash)
+{
+    return &c->verified[(hash & (SL_VERIFIED_ROWS - 1)) * SL_CACHE_WAYS];
+}
+
+struct sl_identity *sl_cache_verified(struct sl_token_cache *c, struct sl_slice token, uint16_t provider,
+                                      uint64_t now)
+{
+    const uint64_t hash = sl_hash(token.p, token.n, c->seed);
+    struct sl_verified *e = _sl_row(c, hash);
     for (unsigned i = 0; i < SL_CACHE_WAYS; i++, e++) {
-        if (e->until > now && e->provider == provider && CRYPTO_memcmp(e->hash, hash, 32) == 0) {
+        if (e->hash == hash && e->until > now && e->provider == provider && e->n == token.n &&
+            _sl_same(e->token, token.p, token.n)) {
             e->used = true;
-            return e;
+            return e->identity;
         }
     }
     return NULL;
 }
 
-static struct sl_cache_entry *_sl_victim(struct sl_cache_entry *row, uint64_t now)
+/* One that is over, else one that was not asked for since the hand last came by. */
+static struct sl_verified *_sl_victim(struct sl_verified *row, uint64_t now)
 {
     for (unsigned i = 0; i < SL_CACHE_WAYS; i++)
         if (row[i].until <= now)
@@ -52,14 +81,53 @@ static struct sl_cache_entry *_sl_victim(struct sl_cache_entry *row, uint64_t no
     return row;
 }
 
-struct sl_cache_entry *sl_cache_put(struct sl_cache *c, const unsigned char hash[32], uint16_t provider,
-                                    uint64_t now, uint64_t until)
+void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint16_t provider, uint64_t now,
+                   uint64_t until, struct sl_identity *id)
 {
-    struct sl_cache_entry *e = sl_cache_get(c, hash, provider, now);
-    if (!e)
-        e = _sl_victim(_sl_row(c, hash), now);
-    sl_identity_unref(e->identity);
-    *e = (struct sl_cache_entry){.until = until, .provider = provider};
+    const uint64_t hash = sl_hash(token.p, token.n, c->seed);
+    struct sl_verified *e = _sl_victim(_sl_row(c, hash), now);
+    _sl_clear(c, e);
+    if (c->bytes + token.n > SL_VERIFIED_BYTES)
+        return;
+    char *own = malloc(token.n);
+    if (!own)
+        return;
+    memcpy(own, token.p, token.n);
+    *e = (struct sl_verified){.hash = hash,
+                              .until = until,
+                              .identity = sl_identity_ref(id),
+                              .token = own,
+                              .n = (uint32_t)token.n,
+                              .provider = provider};
+    c->bytes += token.n;
+}
+
+/* ---- refused */
+
+static struct sl_refused *_sl_refused_row(const struct sl_token_cache *c, const unsigned char hash[32])
+{
+    uint64_t h;
+    memcpy(&h, hash, sizeof(h));
+    return &c->refused[(h & (SL_REFUSED_ROWS - 1)) * SL_CACHE_WAYS];
+}
+
+uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider,
+                         uint64_t now)
+{
+    const struct sl_refused *e = _sl_refused_row(c, hash);
+    for (unsigned i = 0; i < SL_CACHE_WAYS; i++, e++)
+        if (e->until > now && e->provider == provider && CRYPTO_memcmp(e->hash, hash, 32) == 0)
+            return e->error;
+    return 0;
+}
+
+void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider, uint64_t now,
+                     uint8_t error)
+{
+    struct sl_refused *row = _sl_refused_row(c, hash), *e = row;
+    for (unsigned i = 1; i < SL_CACHE_WAYS; i++)
+        if (row[i].until < e->until)
+            e = &row[i];
+    *e = (struct sl_refused){.until = now + SL_REFUSED_SECONDS, .provider = provider, .error = error};
     memcpy(e->hash, hash, sizeof(e->hash));
-    return e;
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known about tokens by their SHA-256: a fixed table of 4-way rows, of one process. An attacker who
- * fills a row costs others a verification, nothing else.
+ * What is known about tokens: fixed tables of 4-way rows, of one process. An attacker who fills a row costs
+ * others a verification, nothing else.
+ *
+ * A verified token is found by a seeded hash and believed only if it is the same letter for letter: that
+ * costs a tenth of hashing it with SHA-256 where the CPU has no instructions for that. Refused ones, whose
+ * text a stranger chose, are kept by their SHA-256 alone.
  *
  * Invariant: an entry counts for nothing from `until` on, and dies with its authenticator, that is with the
  * keys that it was verified by.
@@ -11,28 +15,48 @@
 
 #include "policy/auth.h"
 
-#define SL_CACHE_WAYS 4
+#define SL_CACHE_WAYS      4
+#define SL_VERIFIED_ROWS   2048               /* 8192 tokens */
+#define SL_VERIFIED_BYTES  (32 * 1024 * 1024) /* of their texts: past it a token is not kept */
+#define SL_REFUSED_ROWS    256
+#define SL_REFUSED_SECONDS 10 /* a refusal is for ever, but a row of refusals is soon needed again */
 
-struct sl_cache_entry {
-    unsigned char hash[32];
-    struct sl_identity *identity; /* one reference; NULL in a cache of refusals */
+struct sl_verified {
+    uint64_t hash;
     uint64_t until;               /* Unix seconds; 0: free */
+    struct sl_identity *identity; /* one reference */
+    char *token;
+    uint32_t n; /* bytes of token */
+    uint16_t provider;
+    bool used; /* since the hand passed */
+};
+struct sl_refused {
+    unsigned char hash[32];
+    uint64_t until;
     uint16_t provider;
     uint8_t error; /* enum sl_token_error */
-    bool used;     /* since the hand passed */
 };
-struct sl_cache {
-    struct sl_cache_entry *v;
-    size_t rows; /* a power of two */
+struct sl_token_cache {
+    struct sl_verified *verified;
+    struct sl_refused *refused;
+    uint64_t seed;
+    size_t bytes; /* of verified texts */
 };
 
-int sl_cache_init(struct sl_cache *c, size_t rows) SL_MUST_CHECK;
-void sl_cache_free(struct sl_cache *c);
-/* The live entry of that token at that provider, or NULL. */
-struct sl_cache_entry *sl_cache_get(struct sl_cache *c, const unsigned char hash[32], uint16_t provider,
-                                    uint64_t now);
-/* An entry for the caller to fill (identity, error), in the place of the one least needed in its row. */
-struct sl_cache_entry *sl_cache_put(struct sl_cache *c, const unsigned char hash[32], uint16_t provider,
-                                    uint64_t now, uint64_t until);
+/* seed: random, of this process. 0 or -ENOMEM. */
+int sl_cache_init(struct sl_token_cache *c, uint64_t seed) SL_MUST_CHECK;
+void sl_cache_free(struct sl_token_cache *c);
+/* The identity of that token at that provider, borrowed, or NULL. */
+struct sl_identity *sl_cache_verified(struct sl_token_cache *c, struct sl_slice token, uint16_t provider,
+                                      uint64_t now);
+/* Keeps the identity (a reference of its own) in the place of the one least needed in its row, if memory
+ * allows. */
+void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint16_t provider, uint64_t now,
+                   uint64_t until, struct sl_identity *id);
+/* Why the token of that hash was refused, or 0. */
+uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider,
+                         uint64_t now);
+void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider, uint64_t now,
+                     uint8_t error);
 
 #endif

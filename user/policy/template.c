@@ -172,12 +172,12 @@ void sl_template_free(struct sl_template *t)
 static struct sl_slice _sl_time_ms(uint64_t wall_ns, char scratch[SL_SCRATCH])
 {
     uint64_t v = wall_ns / SL_NS_PER_MS;
-    char *p = scratch + SL_SCRATCH;
+    size_t at = SL_SCRATCH;
     do {
-        *--p = (char)('0' + v % 10);
+        scratch[--at] = (char)('0' + v % 10);
         v /= 10;
     } while (v);
-    return sl_slice(p, (size_t)(scratch + SL_SCRATCH - p));
+    return sl_slice(&scratch[at], SL_SCRATCH - at);
 }
 
 static struct sl_slice _sl_tier(const struct sl_template_vars *v)

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tokens: the first byte says what the rest is. 't' a token, in a header, cookie and query; 'c' a header and
+ * claims (split at a newline), which are signed here, so that the fuzzer gets behind the signature; 'k' a key
+ * set. What was not signed here must never be accepted, and no header may carry a control byte.
+ */
+#include "config/config.h"
+#include "http/uri.h"
+#include "policy/jose_priv.h"
+#include "policy/policy.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#define SECRET "0123456789abcdef0123456789abcdef"
+#define NOW    1700000000ull
+
+static struct sl_policy *policy;
+
+static void must(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static const char text[] =
+    "{\"version\": 1, \"listeners\": {\"m\": {\"bind\": [\"127.0.0.1:80\"]}}, \"auth\": {"
+    "\"ec\": {\"type\": \"jwt\", \"issuer\": \"a\", \"algorithms\": [\"ES256\", \"RS256\"], \"cache\": "
+    "\"0s\", \"jwks\":"
+    "{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"kid\": \"k\","
+    "\"x\": \"04N0xi21hshyvBp7I167sbE_bXqyqkAPfefdklMO7wY\", \"y\": "
+    "\"UI8exy-C06a7DUnjIdENkxeFtHM4-l_41LqEw9nVgmw\"}]},"
+    "\"from\": {\"header\": \"Authorization\", \"cookie\": \"s\", \"query\": \"t\"}},"
+    "\"hs\": {\"type\": \"jwt\", \"algorithms\": [\"HS256\"], \"secret\": {\"$env\": \"S\"}, \"cache\": "
+    "\"0s\","
+    "\"claims_to_verify\": [\"nbf\"], \"roles_claim\": \"r\", \"consumer_claim\": \"a.b\","
+    "\"claims_to_headers\": {\"sub\": \"X-User-Id\", \"r\": \"X-Roles\", \"a.b\": \"X-A\"}}},"
+    "\"routes\": {\"r\": {\"respond\": {\"status\": 200}, \"auth\": [\"ec\", \"hs\"], \"require\": "
+    "{\"roles\": [\"x\"]}}}}";
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    struct sl_diag diag;
+    struct sl_bundle *bundle;
+    struct sl_snapshot *s;
+    sl_diag_init(&diag);
+    must(sl_bundle_from_text("p.json", sl_slice_str(text), &diag, &bundle) == 0);
+    must(sl_bundle_put(bundle, true, "S", SL_S(SECRET)) == 0);
+    must(sl_snapshot_new(bundle, &diag, &s) == 0);
+    must(sl_policy_new(s, &diag, &policy) == 0);
+    sl_snapshot_unref(s);
+    sl_bundle_free(bundle);
+    sl_diag_free(&diag);
+    return 0;
+}
+
+static enum sl_auth_result judge(struct sl_request *req, struct sl_arena *a)
+{
+    struct sl_auth_outcome o = sl_authenticate(policy->auth, &policy->snapshot->routes[0], req, a, NOW);
+    must((o.identity == NULL) == (o.result != SL_AUTH_OK && o.result < SL_AUTH_FORBIDDEN_ROLE));
+    for (size_t i = 0; o.identity && i < o.identity->headers.n; i++)
+        must(sl_is_field_value(o.identity->headers.v[i].value));
+    for (uint32_t i = 0; i < req->headers.n; i++)
+        must(req->headers.v[i].removed || req->headers.v[i].id != SL_HDR_AUTHORIZATION);
+    sl_identity_unref(o.identity);
+    return o.result;
+}
+
+static void add(struct sl_headers *h, struct sl_arena *a, const char *name, const char *before,
+                struct sl_slice value)
+{
+    const char *v = sl_arena_printf(a, "%s" SL_SFMT, before, SL_SARG(value));
+    must(v && sl_headers_add(h, a, sl_slice_str(name), sl_slice_str(v)) == 0);
+}
+
+static void one_token(struct sl_slice data, struct sl_arena *a)
+{
+    struct sl_request req = {0}, cookie = {0}, query = {.query = data};
+    add(&req.headers, a, "Authorization", "Bearer ", data);
+    must(judge(&req, a) != SL_AUTH_OK);
+    add(&cookie.headers, a, "Cookie", "a=b; s=", data);
+    must(judge(&cookie, a) != SL_AUTH_OK);
+    must(judge(&query, a) != SL_AUTH_OK);
+}
+
+static struct sl_slice b64(struct sl_arena *a, struct sl_slice raw)
+{
+    char *out = sl_arena_alloc(a, raw.n / 3 * 4 + 8);
+    must(out);
+    int n = EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)raw.p, (int)raw.n);
+    while (n && out[n - 1] == '=')
+        n--;
+    for (int i = 0; i < n; i++)
+        out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
+    return sl_slice(out, (size_t)n);
+}
+
+static void signed_claims(struct sl_slice data, struct sl_arena *a)
+{
+    unsigned char mac[32];
+    size_t n = sizeof(mac);
+    const ssize_t line = sl_slice_chr(data, '\n');
+    struct sl_slice head = line < 0 ? SL_S("{\"alg\":\"HS256\"}") : sl_slice(data.p, (size_t)line);
+    const struct sl_slice claims = line < 0 ? data : sl_slice(data.p + line + 1, data.n - (size_t)line - 1);
+    const struct sl_slice h = b64(a, head), c = b64(a, claims);
+    const char *input = sl_arena_printf(a, SL_SFMT "." SL_SFMT, SL_SARG(h), SL_SARG(c));
+    must(input && EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, SECRET, sizeof(SECRET) - 1,
+                            (const unsigned char *)input, strlen(input), mac, sizeof(mac), &n));
+    const struct sl_slice sig = b64(a, sl_slice((char *)mac, n));
+    struct sl_request req = {0};
+    add(&req.headers, a, "Authorization", "bearer ",
+        sl_slice_str(sl_arena_printf(a, "%s." SL_SFMT, input, SL_SARG(sig))));
+    (void)judge(&req, a);
+}
+
+static void key_set(struct sl_slice data)
+{
+    static struct sl_jose jose;
+    struct sl_diag diag;
+    struct sl_jwks set;
+    if (!jose.hmac)
+        must(sl_jose_init(&jose) == 0);
+    sl_diag_init(&diag);
+    if (sl_jwks_parse(&jose, data, 0xffffffffu, NULL, &diag, &set) == 0) {
+        must(set.n > 0 && set.v[0].algs);
+        for (unsigned alg = 0; alg < SL_JOSE_ALG_COUNT; alg++)
+            (void)sl_jwk_verify(&jose, set.v, (enum sl_jose_alg)alg, data, SL_S("signature"));
+        sl_jwks_free(&set);
+    }
+    sl_diag_free(&diag);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct sl_arena a;
+    if (size == 0)
+        return 0;
+    const struct sl_slice rest = sl_slice((const char *)data + 1, size - 1);
+    sl_arena_init(&a, 0);
+    if (data[0] == 'c')
+        signed_claims(rest, &a);
+    else if (data[0] == 'k')
+        key_set(rest);
+    else
+        one_token(rest, &a);
+    sl_arena_free(&a);
+    return 0;
+}

@@ -283,7 +283,7 @@ int sl_tls_client_new(struct sl_slice ca, struct sl_slice cert, struct sl_slice 
     if (SSL_CTX_set_alpn_protos(ctx, http11, sizeof(http11)) != 0)
         r = -ENOMEM;
     if (r == 0 && (r = _sl_trust(ctx, ca)) < 0)
-        *why = "no certificate in the CA's PEM";
+        *why = ca.n ? "no certificate in the CA's PEM" : "no authorities to trust: write tls.ca";
     if (r == 0 && cert.n && ((r = _sl_use_chain(ctx, cert)) < 0 || (r = _sl_use_key(ctx, key)) < 0))
         *why = _sl_why("the certificate or key is unusable");
     if (r < 0)

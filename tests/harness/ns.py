@@ -128,10 +128,16 @@ class Host:
         return p
 
     def stop_procs(self):
+        """TERM first: a master that is killed leaves its workers behind."""
         for p in self._procs:
             if p.poll() is None:
+                p.terminate()
+        for p in self._procs:
+            try:
+                p.wait(5)
+            except subprocess.TimeoutExpired:
                 p.kill()
-            p.wait()
+                p.wait()
         self._procs.clear()
 
     def free_port(self):

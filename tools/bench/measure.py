@@ -17,7 +17,8 @@ ROUNDS = int(os.environ.get("ROUNDS", 7))
 SECONDS = float(os.environ.get("DUR", 4))
 WARM = float(os.environ.get("WARM", 1))
 CONNECTIONS = int(os.environ.get("CONNS", 64))
-GATE_PERCENT, GATE_WAIT = 15, 40
+GATE_PERCENT = 15
+GATE_WAIT = float(os.environ.get("GATE", 40))
 
 
 def say(text):

@@ -124,9 +124,12 @@ static void _sl_list(struct sl_admin_client *a, uint32_t verdict)
 {
     union sl_ipc m = {.list = {.h = {.type = SL_IPC_LIST}, .verdict = verdict}};
     json_t *j = _sl_body(a);
-    const char *cidr = json_string_value(json_object_get(j, "cidr"));
-    json_int_t ms = json_integer_value(json_object_get(j, "for_ms"));
-    int r = cidr ? sl_cidr_parse(sl_slice_str(cidr), &m.list.prefix) : -EINVAL;
+    const char *cidr = NULL;
+    json_int_t ms = 0;
+    /* strict: a duration that is misspelt must not become "for ever" */
+    int r = json_unpack_ex(j, NULL, JSON_STRICT, "{s:s, s?I}", "cidr", &cidr, "for_ms", &ms) < 0
+                ? -EINVAL
+                : sl_cidr_parse(sl_slice_str(cidr), &m.list.prefix);
     json_decref(j);
     if (r == -EDOM)
         sl_admin_error(a, 400, "cidr has host bits set beyond its length");

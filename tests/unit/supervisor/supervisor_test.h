@@ -101,6 +101,17 @@ static SL_UNUSED const char *told(struct fixture *f)
     return f->text;
 }
 
+/* A port that is free now: the kernel's choice. */
+static SL_UNUSED unsigned free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(a);
+    SL_CLOSE int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    return ntohs(a.sin_port);
+}
+
 /* Runs fn in a process of its own and returns its exit code; -signal where it was killed. */
 static SL_UNUSED int in_child(int (*fn)(void *), void *arg)
 {

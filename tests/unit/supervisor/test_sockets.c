@@ -12,17 +12,6 @@ static int option(int fd, int level, int name)
     return v;
 }
 
-/* A port that is free now: the kernel's choice. */
-static unsigned free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(a);
-    SL_CLOSE int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    return ntohs(a.sin_port);
-}
-
 /* Puts a policy with these listeners in force, as a reload does; what sl_sockets_prepare said. */
 static int change(struct fixture *f, const char *fmt, ...)
 {

@@ -14,8 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 PROXY_CPU, LOAD_CPU = "0", "1"
 ROUNDS = int(os.environ.get("ROUNDS", 7))
-SECONDS = float(os.environ.get("DUR", 4))
-WARM = float(os.environ.get("WARM", 1))
+SECONDS = int(os.environ.get("DUR", 4))  # wrk takes whole seconds
+WARM = int(os.environ.get("WARM", 1))
 CONNECTIONS = int(os.environ.get("CONNS", 64))
 GATE_PERCENT = 15
 GATE_WAIT = float(os.environ.get("GATE", 40))
@@ -74,7 +74,7 @@ def gate():
 
 
 def wrk(host, url, seconds, args=()):
-    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "4s", "-s", f"{HERE}/done.lua", url, "--", *args]
+    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "4s", "-s", f"{HERE}/done.lua", url, "--", *args]
     r = host.run(cmd, check=True, timeout=seconds + 60)
     m = re.search(r"^RESULT (.*)$", r.stdout, re.M)
     if not m:

@@ -183,6 +183,28 @@ static void sets_hold_together(void **state)
     sl_limit_set_free(sets[2]);
 }
 
+/* The same bucket twice in one decision: both look, the first takes the last request, and the second finds it
+ * gone, as if another process had been quicker. Then all that was debited is given back. */
+static void a_lost_race_costs_nothing(void **state)
+{
+    (void)state;
+    const struct sl_rate_limit wide = limit_of(60, 100, 100), last = limit_of(60, 1, 1);
+    struct sl_limit_set *sets[] = {set_of(&wide, "route:r"), set_of(&last, "tier:t"), NULL};
+    const struct sl_limit_subject s = who("acme");
+    struct sl_limit_verdict v;
+    sets[2] = sets[1];
+    sl_limits_take(&table, sets, 3, &s, T0, &v);
+    assert_false(v.admitted);
+    assert_int_equal(v.wait_ns, 60 * SL_NS_PER_SEC);
+    assert_int_equal(v.remaining[0][0], 100);
+    assert_int_equal(v.remaining[1][0], 1);
+    sl_limits_take(&table, sets, 2, &s, T0, &v);
+    assert_true(v.admitted);
+    assert_int_equal(v.remaining[0][0], 99);
+    sl_limit_set_free(sets[0]);
+    sl_limit_set_free(sets[1]);
+}
+
 static void a_raised_limit_lets_in_at_once(void **state)
 {
     (void)state;
@@ -405,6 +427,7 @@ int main(void)
         unit_test_limit(what_is_told),
         unit_test_limit(windows_hold_together),
         unit_test_limit(sets_hold_together),
+        unit_test_limit(a_lost_race_costs_nothing),
         unit_test_limit(a_raised_limit_lets_in_at_once),
         unit_test_limit(a_lowered_limit_holds_from_the_next_request),
         unit_test_limit(idle_for_long),

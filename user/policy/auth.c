@@ -14,7 +14,6 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     if (cfg->type == SL_AUTH_KEY)
         return sl_keys_build(a->snapshot, cfg, diag, &p->keys);
     p->allowed = sl_jose_mask(&cfg->jwt.algorithms);
-    /* NOLINTNEXTLINE(bugprone-branch-clone) */
     if (cfg->jwt.jwks.data.n)
         return sl_jwks_parse(&a->jose, cfg->jwt.jwks.data, p->allowed, &cfg->jwt.jwks.pos, diag, &p->jwks);
     return sl_jwks_secret(&a->jose, &cfg->jwt.secret, p->allowed, diag, &p->jwks);

@@ -56,10 +56,11 @@ static int _sl_leaf_add(struct sl_router_build *b, struct sl_leaf **list, uint32
     struct sl_leaf *leaf = sl_arena_alloc(&b->r->arena, sizeof(*leaf));
     if (!leaf)
         return -ENOMEM;
+    bool told = false;
     while (*list && routes[(*list)->route].headers.n >= self->headers.n) {
         if ((*list)->route == route)
             return 0;
-        if (_sl_covers(&routes[(*list)->route], self))
+        if (!told && (told = _sl_covers(&routes[(*list)->route], self)))
             sl_diag_warn(b->diag, pos,
                          "never reached here: route \"%s\" takes every request that this one would",
                          routes[(*list)->route].name);

@@ -180,5 +180,6 @@ struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex)
         .query = ex->req.query,
         .wall_ns = sl_loop_wall(&ex->w->loop),
         .identity = ex->identity,
+        .tier = ex->tier ? sl_slice_str(ex->tier->name) : SL_SLICE_NUL,
     };
 }

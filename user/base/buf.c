@@ -63,32 +63,12 @@ int sl_buf_printf(struct sl_buf *b, const char *fmt, ...)
     return r;
 }
 
-/* Length of the valid UTF-8 sequence at p (RFC 3629: no overlong forms, no surrogates), or 0. */
-static size_t _sl_utf8_len(const unsigned char *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t len = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
-                 : (p[0] & 0xf0) == 0xe0        ? 3
-                 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
-                                                : 0;
-    if (!len || n < len)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return len;
-}
-
 int sl_buf_append_json(struct sl_buf *b, struct sl_slice s)
 {
     int r = sl_buf_reserve(b, s.n + 16);
     const unsigned char *p = (const unsigned char *)s.p;
     for (size_t i = 0; r == 0 && i < s.n;) {
-        size_t len = _sl_utf8_len(p + i, s.n - i);
+        size_t len = sl_slice_utf8(sl_slice(s.p + i, s.n - i));
         if (len == 0 || p[i] < 0x20 || p[i] == 0x7f) {
             r = sl_buf_printf(b, "\\u%04x", p[i]);
             i++;

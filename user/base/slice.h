@@ -48,6 +48,9 @@ struct sl_slice sl_slice_trim(struct sl_slice s);
 ssize_t sl_slice_chr(struct sl_slice s, char c);
 /* Takes the part before `sep` off *rest (all of it where there is none); false once *rest is used up. */
 bool sl_slice_next(struct sl_slice *rest, char sep, struct sl_slice *part);
+/* Length of the UTF-8 sequence that s begins with (RFC 3629: nothing overlong, no surrogates); 0 where there
+ * is none. */
+size_t sl_slice_utf8(struct sl_slice s);
 /* Decimal digits only, no sign, no overflow: 0, or -EINVAL, -ERANGE. */
 int sl_slice_u64(struct sl_slice s, uint64_t *out);
 

@@ -119,27 +119,6 @@ static int _sl_escape(struct sl_json *j)
     return sl_buf_append(&j->text, &to[known - from], 1);
 }
 
-/* Length of the UTF-8 sequence at p (RFC 3629), 0 where it is none. */
-static size_t _sl_utf8(const char *s, const char *end)
-{
-    const unsigned char *p = (const unsigned char *)s;
-    size_t left = (size_t)(end - s);
-    size_t n = p[0] < 0x80                    ? 1
-               : p[0] >= 0xc2 && p[0] <= 0xdf ? 2
-               : (p[0] & 0xf0) == 0xe0        ? 3
-               : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
-                                              : 0;
-    if (n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 /* The string at the quote, into j->text. */
 static int _sl_string(struct sl_json *j)
 {
@@ -166,7 +145,7 @@ static int _sl_string(struct sl_json *j)
                          "control byte 0x%02x within a string: write it as an escape, or end the string",
                          (unsigned char)*j->at);
         } else {
-            size_t n = _sl_utf8(j->at, j->end);
+            size_t n = sl_slice_utf8(sl_slice(j->at, (size_t)(j->end - j->at)));
             r = n ? sl_buf_append(&j->text, j->at, n) : _sl_fail(j, j->at, "not UTF-8");
             j->at += n;
         }

@@ -7,32 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the well-formed UTF-8 sequence at s (RFC 3629: no surrogates, nothing overlong); 0 where there is
- * none. */
-static size_t _sl_utf8(struct sl_slice s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    if (s.n == 0)
-        return 0;
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < n)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 int sl_ctl_escape(struct sl_buf *out, struct sl_slice s, bool keep_newlines)
 {
     while (s.n) {
         unsigned char c = (unsigned char)s.p[0];
-        size_t n = _sl_utf8(s);
+        size_t n = sl_slice_utf8(s);
         /* C1 controls are C2 80 to C2 9F; 8-bit terminals obey them as they obey ESC */
         bool bad = n == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s.p[1] < 0xa0);
         if (c == '\n' && keep_newlines)

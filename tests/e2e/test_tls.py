@@ -136,6 +136,17 @@ def test_upstream_tls_verifies_chain_and_name(lo, ca, tmp, ca_of, names, sni, ok
             assert not o.requests
 
 
+def test_upstream_tls_without_ca_trusts_what_the_system_trusts(lo, ca):
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(*ca.issue("origin.test"))
+    with Origin(lo, tls=ctx) as o:
+        policy = serving(o, port=8090, upstreams={"origin": upstream(o, tls={"sni": "origin.test"})})
+        with Gateway(policy, lo, env={"SSL_CERT_FILE": ca.cert}) as g:
+            assert g.client(8090).request("GET", "/").status == 200
+        with Gateway(policy, lo) as g:  # Debian's authorities did not sign it
+            problem(g.client(8090).request("GET", "/"), 502, "upstream_tls")
+
+
 def test_upstream_tls_sends_the_client_certificate(lo, ca):
     ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ctx.load_cert_chain(*ca.issue("origin.test"))

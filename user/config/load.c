@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <openssl/crypto.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -195,10 +196,29 @@ static int _sl_read_named(const char *path, struct sl_buf *out)
     return r < 0 ? -r : 0;
 }
 
+static int _sl_add_file(struct sl_loader *l, const char *name, const char *path)
+{
+    struct sl_buf data = {0};
+    int error = _sl_read_named(path, &data);
+    int r = error == ENOMEM ? -ENOMEM
+                            : sl_bundle_add_file(l->b, false, name, error, sl_slice(data.base, data.end));
+    if (data.base)
+        OPENSSL_cleanse(data.base, data.cap);
+    sl_buf_free(&data);
+    return r;
+}
+
+static int _sl_system_ca(struct sl_loader *l)
+{
+    const char *name = X509_get_default_cert_file(), *path = getenv(X509_get_default_cert_file_env());
+    if (!sl_schema_system_ca(l->b->tree->root) || sl_bundle_find(l->b, false, name))
+        return 0;
+    return _sl_add_file(l, name, path ? path : name);
+}
+
 static int _sl_reference(void *ctx, const struct sl_reference *ref)
 {
     struct sl_loader *l = ctx;
-    struct sl_buf data = {0};
     SL_FREE char *name = ref->env ? strndup(ref->name.p, ref->name.n)
                                   : sl_path_beside(l->b->tree->files[ref->node->source], ref->name);
     if (!name)
@@ -206,15 +226,8 @@ static int _sl_reference(void *ctx, const struct sl_reference *ref)
     const char *value = ref->env ? getenv(name) : NULL;
     if (sl_bundle_find(l->b, ref->env, name) || (ref->env && !value))
         return 0;
-    int error = ref->env ? 0 : _sl_read_named(name, &data);
-    int r = error == ENOMEM
-                ? -ENOMEM
-                : sl_bundle_add_file(l->b, ref->env, name, error,
-                                     ref->env ? sl_slice_str(value) : sl_slice(data.base, data.end));
-    if (data.base)
-        OPENSSL_cleanse(data.base, data.cap);
-    sl_buf_free(&data);
-    return r;
+    return ref->env ? sl_bundle_add_file(l->b, true, name, 0, sl_slice_str(value))
+                    : _sl_add_file(l, name, name);
 }
 
 static int _sl_load(struct sl_loader *l, const char *path)
@@ -228,6 +241,8 @@ static int _sl_load(struct sl_loader *l, const char *path)
     r = sl_parse_end(&l->parse, r, &l->b->tree);
     if (r == 0)
         r = sl_schema_references(l->b->tree->root, _sl_reference, l);
+    if (r == 0)
+        r = _sl_system_ca(l);
     if (r == -EFBIG) {
         sl_diag_error(l->diag, NULL, "%s: the files that it names are more than %u, or 512 MiB in all", path,
                       SL_FILES_MAX);

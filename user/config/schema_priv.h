@@ -110,6 +110,9 @@ struct sl_reference {
 };
 typedef int (*sl_reference_fn)(void *ctx, const struct sl_reference *ref);
 int sl_schema_references(const struct sl_node *root, sl_reference_fn found, void *ctx) SL_MUST_CHECK;
+/* Whether an upstream asks for TLS and names no authorities: the loader then reads the system's, as a file
+ * named X509_get_default_cert_file() whatever SSL_CERT_FILE says. */
+bool sl_schema_system_ca(const struct sl_node *root);
 /* {$file: PATH} or {$env: NAME}: true with *ref. A map that has one of these keys, but more or no string, is
  * not one: *broken then. */
 bool sl_node_reference(const struct sl_node *n, struct sl_reference *ref, bool *broken);

@@ -2,6 +2,9 @@
 /* Services behind the gateway. */
 #include "config/reader_priv.h"
 
+#include <openssl/x509.h>
+#include <string.h>
+
 #define END                          \
     {                                \
         NULL, NULL, 0, NULL, 0, NULL \
@@ -46,7 +49,8 @@ static const struct sl_type _sl_sni = {
     .kind = SL_T_TEXT, .size = sizeof(const char *), .what = "a host name", .valid = sl_valid_sni};
 static const struct sl_field _sl_tls_fields[] = {
     {"ca", &sl_type_file, REL(tls, ca), NULL, 0,
-     "PEM file of the authorities to trust. Not written: the system's."},
+     "PEM file of the authorities to trust. Not written: the system's, as read with the policy (the "
+     "environment's SSL_CERT_FILE, else where OpenSSL keeps them)."},
     {"sni", &_sl_sni, REL(tls, sni), NULL, 0,
      "Name to ask for, which the certificate must carry. Not written: the target's address."},
     {"cert", &sl_type_file, REL(tls, cert), NULL, 0,
@@ -54,11 +58,39 @@ static const struct sl_field _sl_tls_fields[] = {
     {"key", &sl_type_secret, REL(tls, key), NULL, 0, "Its private key, as {$file: PATH}."},
     SL_FIELDS_END,
 };
+/* Without `ca`: the authorities that the loader read beside the policy (sl_schema_system_ca). */
+static void _sl_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca)
+{
+    const char *path = X509_get_default_cert_file();
+    const struct sl_bundle_file *f = sl_bundle_find(r->bundle, false, path);
+    if (f && f->error == 0)
+        *ca = (struct sl_blob){.data = f->data, .path = path, .pos = sl_read_pos(r, n)};
+    else
+        sl_read_error(
+            r, n,
+            "no authorities to trust: the system's (SSL_CERT_FILE, else %s) cannot be read: %s; write "
+            "\"ca\", or install ca-certificates",
+            path, f ? strerror(f->error) : "it was not given");
+}
+
+bool sl_schema_system_ca(const struct sl_node *root)
+{
+    const struct sl_node *upstreams = sl_node_get(root, "upstreams");
+    for (const struct sl_node *u = upstreams ? upstreams->first : NULL; u; u = u->next) {
+        const struct sl_node *tls = u->kind == SL_NODE_MAP ? sl_node_get(u, "tls") : NULL;
+        if (tls && tls->kind == SL_NODE_MAP && !sl_node_get(tls, "ca"))
+            return true;
+    }
+    return false;
+}
+
 static void _sl_finish_tls(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
 {
     const struct sl_node *cert = sl_node_get(n, "cert"), *key = sl_node_get(n, "key");
     (void)raw;
     *(bool *)out = true; /* enabled, the first member */
+    if (!sl_node_get(n, "ca"))
+        _sl_system_ca(r, n, (struct sl_blob *)((char *)out + REL(tls, ca)));
     if (!cert != !key)
         sl_read_key_error(r, cert ? cert : key, "\"%s\" is missing: cert and key go together",
                           cert ? "key" : "cert");

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From files: directories, includes, and the files and variables that a policy names. */
 #include "config_test.h"
+#include "pki_test.h"
+
+#include <unistd.h>
 
 #define L "version: 1\nlisteners: {w: {bind: [\"127.0.0.1:80\"]}}\n"
 #define R "routes: {r: {auth: [public], respond: {}}}\n"
@@ -287,6 +290,43 @@ static void test_values_of_references_are_not_said(void **state)
     dir_free(&d);
 }
 
+/* tls: {} trusts what the system trusts, as it was when the policy was read, in every process. */
+static void test_the_systems_authorities_travel_with_the_policy(void **state)
+{
+    struct sl_dir d;
+    char path[256];
+    (void)state;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    struct pem ca = pem_self_signed(&(struct pki_spec){.cn = "The system's", .to_days = 9}, key);
+    EVP_PKEY_free(key);
+    dir_new(&d);
+    dir_write(&d, "ca.pem", ca.text);
+    dir_write(&d, "p.yaml", L R "upstreams: {u: {targets: [{address: \"1.2.3.4:5\"}], tls: {}}}\n");
+    assert_int_equal(setenv("SSL_CERT_FILE", dir_at(&d, "ca.pem", path), 1), 0);
+    struct sl_result x = of_dir(&d, "p.yaml");
+    assert_clean(&x);
+    assert_slice(x.s->upstreams[0].tls.ca.data, ca.text);
+    int fd = sl_bundle_to_memfd(x.bundle);
+    assert_int_equal(setenv("SSL_CERT_FILE", "/nonexistent", 1), 0);
+    struct sl_result there = {0};
+    sl_diag_init(&there.diag);
+    there.r = sl_bundle_from_memfd(fd, &there.bundle);
+    result_judge(&there);
+    assert_clean(&there);
+    assert_slice(there.s->upstreams[0].tls.ca.data, ca.text);
+    result_free(&there);
+    result_free(&x);
+    x = of_dir(&d, "p.yaml");
+    assert_says(
+        &d, &x,
+        "@/p.yaml:4:57: error: /upstreams/u/tls: no authorities to trust: the system's "
+        "(SSL_CERT_FILE, else /usr/lib/ssl/cert.pem) cannot be read: No such file or directory; write "
+        "\"ca\", or install ca-certificates\n");
+    result_free(&x);
+    (void)unsetenv("SSL_CERT_FILE");
+    dir_free(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_files_and_variables),
         cmocka_unit_test(test_files_that_will_not_do),
         cmocka_unit_test(test_values_of_references_are_not_said),
+        cmocka_unit_test(test_the_systems_authorities_travel_with_the_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "config_test.h"
 #include "http/message.h"
+#include "pki_test.h"
 
 #include <openssl/ssl.h>
 
@@ -258,11 +259,21 @@ static void test_key_hash_of_digits(void **state)
 static void test_upstreams(void **state)
 {
     (void)state;
-    struct sl_result x =
-        accepted(SL_OK "upstreams:\n  u:\n    targets: [{address: \"10.0.0.1:80\", weight: 9}, {address: "
-                       "\"[fd00::1]:81\"}]\n    balance: round_robin\n    tls: {sni: a.b}\n"
-                       "    keepalive: {idle: 0, requests: 5}\n    max_pending: 3\n"
-                       "  v: {targets: [{address: \"10.0.0.2:80\"}]}\n");
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    struct pem ca = pem_self_signed(&(struct pki_spec){.cn = "ca", .to_days = 9}, key);
+    EVP_PKEY_free(key);
+    struct sl_result x = {0};
+    sl_diag_init(&x.diag);
+    x.r = sl_bundle_from_text(
+        "p.yaml",
+        SL_S(SL_OK "upstreams:\n  u:\n    targets: [{address: \"10.0.0.1:80\", weight: 9}, {address: "
+                   "\"[fd00::1]:81\"}]\n    balance: round_robin\n    tls: {sni: a.b}\n"
+                   "    keepalive: {idle: 0, requests: 5}\n    max_pending: 3\n"
+                   "  v: {targets: [{address: \"10.0.0.2:80\"}]}\n"),
+        &x.diag, &x.bundle);
+    assert_int_equal(sl_bundle_put(x.bundle, false, X509_get_default_cert_file(), sl_slice_str(ca.text)), 0);
+    result_judge(&x);
+    assert_string_equal(result_said(&x), "");
     const struct sl_upstream *u = &x.s->upstreams[0], *v = &x.s->upstreams[1];
     assert_int_equal(u->n_targets, 2);
     assert_string_equal(u->targets[0].text, "10.0.0.1:80");
@@ -271,7 +282,7 @@ static void test_upstreams(void **state)
     assert_int_equal(sl_sockaddr_port(&u->targets[1].address), 81);
     assert_true(u->tls.enabled);
     assert_string_equal(u->tls.sni, "a.b");
-    assert_int_equal(u->tls.ca.data.n, 0);
+    assert_slice(u->tls.ca.data, ca.text); /* the system's, as the loader found them */
     assert_int_equal(u->keepalive.idle, 0);
     assert_int_equal(u->keepalive.idle_timeout, 55 * S);
     assert_int_equal(u->keepalive.requests, 5);

@@ -253,6 +253,10 @@ def test_detach_with_and_without_the_daemon(net, origin):
         assert rc == 0, out
         assert xdp_of(net.gw) is None
         assert get(net.client).status == 200
+        until(lambda: [i["xdp"] for i in g.status()["kernel"]["interfaces"]] == ["none"], "status to say that nothing is attached")
+        assert g.ctl("apply")[0] == 0
+        assert xdp_of(net.gw) == "native"
+        assert_denied(g, net.client)
     with Gateway(policy(origin), net.gw) as g:
         assert xdp_of(net.gw) == "native"
         killed(g)

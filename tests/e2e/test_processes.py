@@ -3,6 +3,7 @@
 import os
 import pwd
 import signal
+import subprocess
 import time
 
 import pytest
@@ -28,6 +29,16 @@ def unprivileged_uid():
         return pwd.getpwnam("sluice").pw_uid
     except KeyError:
         return pwd.getpwnam("nobody").pw_uid
+
+
+def test_a_start_at_which_a_worker_can_serve_nothing_ends(lo, ca, tmp_path):
+    """OpenSSL fails in the worker alone, as where memory is out: there is no policy before to stay with."""
+    shim = tmp_path / "shim.so"
+    source = "int SSL_CTX_set_alpn_protos(void *c, const void *p, unsigned n) { (void)c, (void)p, (void)n; return 1; }"
+    subprocess.run([os.environ.get("CC", "gcc"), "-shared", "-fPIC", "-x", "c", "-o", shim, "-"], input=source, text=True, check=True)
+    policy = serving("127.0.0.1:9", P, upstreams={"origin": {"targets": [{"address": "127.0.0.1:9"}], "tls": {"ca": ca.cert}}})
+    with pytest.raises(RuntimeError, match=r"(?s)exit 1\n.*upstream origin: tls: .*not started"):
+        Gateway(policy, lo, env={"LD_PRELOAD": str(shim), "ASAN_OPTIONS": "verify_asan_link_order=0"})
 
 
 @pytest.mark.root

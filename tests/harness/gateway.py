@@ -63,6 +63,7 @@ class Gateway:
         try:
             self.start(wait)
         except BaseException:
+            self.explain()
             self._clean()
             raise
 
@@ -89,6 +90,7 @@ class Gateway:
                 self.wait_ready()
             except BaseException:
                 self.kill()
+                self._reader.join(2)
                 raise
         return self
 
@@ -203,9 +205,18 @@ class Gateway:
             if kind is None:
                 self.stop()
             else:
+                self.explain()
                 self.kill()
         finally:
             self._clean()
+
+    def explain(self):
+        """For the report of a test that failed: the log's end and every counter that is not zero."""
+        print(f"---- {self.path}: log\n" + "\n".join(self.log().splitlines()[-60:]))
+        try:
+            print("---- counters\n" + "\n".join(l for l in self.metrics_text().splitlines() if not l.startswith("#") and not l.endswith(" 0")))
+        except Exception as e:  # the daemon may be what failed
+            print(f"---- no counters: {e!r}")
 
     def _clean(self):
         LIVING.discard(self)

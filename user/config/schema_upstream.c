@@ -64,7 +64,8 @@ static void _sl_system_ca(struct sl_reader *r, const struct sl_node *n, struct s
     const char *path = X509_get_default_cert_file();
     const struct sl_bundle_file *f = sl_bundle_find(r->bundle, false, path);
     if (f && f->error == 0)
-        *ca = (struct sl_blob){.data = f->data, .path = path, .pos = sl_read_pos(r, n)};
+        *ca =
+            (struct sl_blob){.data = sl_read_keep(r, f->data, false), .path = path, .pos = sl_read_pos(r, n)};
     else
         sl_read_error(
             r, n,

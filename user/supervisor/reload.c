@@ -167,8 +167,12 @@ static void _sl_finish(struct sl_supervisor *s, int error, const char *text)
     bool again = s->reload.again;
     sl_reload_forget(s);
     s->up |= error == 0;
-    if (s->up)
-        sl_notify("READY=1");
+    if (!s->up) { /* the first policy, and a process cannot serve it: no version before to stay with */
+        s->start_error = error;
+        ev_break(s->loop, EVBREAK_ALL);
+        return;
+    }
+    sl_notify("READY=1");
     sl_state_publish(s);
     sl_request_result(s, id, error, s->version, text);
     if (error == 0)
@@ -221,8 +225,8 @@ void sl_reload_ready(struct sl_supervisor *s)
         return;
     }
     char text[160], name[16];
-    (void)snprintf(text, sizeof(text), "%s could not take the policy and serves the one before: %s\n",
-                   sl_child_name(behind, name), strerror(-behind->error));
+    (void)snprintf(text, sizeof(text), "%s could not take the policy%s: %s\n", sl_child_name(behind, name),
+                   s->up ? " and serves the one before" : "", strerror(-behind->error));
     _sl_finish(s, behind->error, text);
 }
 

@@ -107,6 +107,7 @@ static void _sl_detach(struct sl_child *c, uint64_t id)
     int r = sl_kernel_detach_all();
     if (r >= 0)
         sl_warn("the guard is off the interfaces, as asked; a reload or a restart puts it back");
+    (void)sl_kernel_refresh(c->s->guard); /* which interfaces have lost it stands in the state */
     sl_request_result(c->s, id, r < 0 ? r : 0, r < 0 ? 0 : (uint64_t)r, NULL);
     sl_state_publish(c->s);
 }

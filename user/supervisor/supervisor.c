@@ -186,12 +186,14 @@ int sl_supervisor_run(const struct sl_supervisor_options *o)
     int r = _sl_start(&s);
     if (r == 0) {
         ev_run(s.loop, 0);
-    } else {
+        r = s.start_error;
+    }
+    if (r < 0) {
         sl_children_kill(&s);
         if (s.guard && sl_kernel_fds(s.guard).reasons >= 0)
             (void)sl_kernel_detach_all(); /* a start that failed leaves nothing on the interfaces */
         sl_error("not started");
     }
     _sl_stop(&s);
-    return r < 0 ? 1 : s.exit_code;
+    return r < 0;
 }

@@ -70,7 +70,7 @@ struct sl_supervisor {
     int log_fd;  /* access log; -1: none or standard output */
     bool up;     /* every child has served a policy */
     bool stopping;
-    int exit_code;
+    int start_error; /* -errno: no process could serve the first policy */
     ev_signal sigterm, sigint, sighup, sigusr1;
     ev_timer sweep, kill, watchdog;
     ev_io netlink;

@@ -313,6 +313,8 @@ static void test_the_systems_authorities_travel_with_the_policy(void **state)
     there.r = sl_bundle_from_memfd(fd, &there.bundle);
     result_judge(&there);
     assert_clean(&there);
+    sl_bundle_free(there.bundle); /* the snapshot outlives it */
+    there.bundle = NULL;
     assert_slice(there.s->upstreams[0].tls.ca.data, ca.text);
     result_free(&there);
     result_free(&x);

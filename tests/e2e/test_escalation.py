@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One number, two enforcers: who keeps asking over the limit meets the kernel, and nobody else does."""
 import hashlib
+import time
 
 import pytest
 from harness.client import Client, Closed
@@ -114,7 +115,7 @@ def test_an_address_shared_with_a_good_consumer_is_never_boxed(net, origin):
     """NAT: the abuser's flows are dropped; its neighbour at the same address opens new connections all along."""
     with Gateway(policy(origin, {**ESCALATE, "penalty": "20s"}), net.gw) as g:
         def good():
-            with Client(net.bad.connect(("10.77.0.1", P), 3), timeout=3) as c:
+            with Client(net.bad.connect(("10.77.0.1", P), 10), timeout=10) as c:  # less than the penalty
                 assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
         good()
         load = flood(net.bad, "abuser", seconds=4, connections=8)
@@ -178,13 +179,12 @@ def test_a_consumers_sources_get_a_kernel_ceiling_from_its_limit(net, origin):
 
 
 @pytest.mark.slow
-def test_a_noisy_neighbour_is_not_heard(net, origin):
-    """A flood over the limit, 64 connections, 10 s; another consumer at 500 rps: no error, p99 at most 1.5 x, once the penalty holds."""
-    quiet_s, flood_s = 8, 10
+def noisy_neighbour(net, origin):
+    """p99 of the good consumer at 500 rps undisturbed, and beside a flood from when the penalty holds; no error in either."""
+    quiet_s, flood_s, after_s = 8, 10, 8
     p = policy(origin, {"rejections": 200, "within": "10s", "penalty": "60s", "max_penalty": "1h"}, limit={"second": 100, "by": "consumer"})
     with Gateway(p, net.gw) as g:
-        load = Load(net.good, "10.77.0.1", P, connections=8, rate=500, seconds=quiet_s + flood_s + 4, headers=[f"apikey: {KEYS['good']}"])
-        import time
+        load = Load(net.good, "10.77.0.1", P, connections=8, rate=500, seconds=quiet_s + flood_s + after_s, headers=[f"apikey: {KEYS['good']}"])
         start = time.monotonic()
         time.sleep(quiet_s)  # the undisturbed part of the measurement itself
         noise = flood(net.bad, "abuser", seconds=flood_s, connections=64)
@@ -192,8 +192,19 @@ def test_a_noisy_neighbour_is_not_heard(net, origin):
         held = int(time.monotonic() - start) + 1
         noise.result()
         r = load.result()
-        assert r.bad == 0 and r["refused"] == 0 and r["done"] == 500 * (quiet_s + flood_s + 4), {k: v for k, v in r.items() if k != "windows"}
-        before, during = r.p99(1, quiet_s - 1), r.p99(held, quiet_s + flood_s - 1)
-        print(f"p99 undisturbed {before} us, beside the flood {during} us, penalty held after {held - quiet_s} s")
-        assert during <= 1.5 * before, (before, during, r["windows"])
+        assert r.bad == 0 and r["refused"] == 0 and r["done"] == 500 * (quiet_s + flood_s + after_s), {k: v for k, v in r.items() if k != "windows"}
         assert drops(g) > 0
+        # undisturbed is before the flood and after it, so that a machine that slows down meanwhile is not mistaken for it
+        before, during = r.p99((1, quiet_s - 1), (quiet_s + flood_s + 1, quiet_s + flood_s + after_s)), r.p99((held, quiet_s + flood_s - 1))
+        print(f"p99 undisturbed {before} us, beside the flood {during} us, penalty held after {held - quiet_s} s", r["windows"])
+        return before, during
+
+
+def test_a_noisy_neighbour_is_not_heard(net, origin):
+    """A flood over the limit, 64 connections, 10 s; another consumer at 500 rps: no error, p99 at most 1.5 x, once the penalty holds."""
+    for _ in range(3):
+        before, during = noisy_neighbour(net, origin)
+        if before and during:
+            assert during <= 1.5 * before, (before, during)
+            return
+    pytest.skip("the hypervisor took the CPUs away in nearly each second of three runs: no latency could be measured")

@@ -7,8 +7,9 @@
  *   load ADDRESS PORT CONNECTIONS RATE SECONDS WINDOW_MS [HEADER]...
  *
  * RATE 0: closed loop, as fast as it goes. Prints one JSON object: answers by status, errors by kind, and per
- * window of WINDOW_MS its count, p50 and p99 in microseconds. A connection that the server closed between two
- * answers, having said so, is no error; one that breaks with a request on it is.
+ * window of WINDOW_MS its count, p50 and p99 in microseconds, and how long the hypervisor kept the CPUs to
+ * itself in it (stolen_ms, of all CPUs: what is late then is not the server's doing). A connection that the
+ * server closed between two answers, having said so, is no error; one that breaks with a request on it is.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,6 +48,8 @@ static uint64_t *queue; /* due times that no connection was free for */
 static size_t q_head, q_tail, q_cap;
 static uint64_t status[6], sent, done, refused, broken, timeouts, reconnects;
 static struct sample *samples;
+static uint64_t *stolen; /* by window, in clock ticks */
+static size_t n_windows;
 static size_t n_samples, cap_samples;
 static uint64_t start, window_ns, end_ns, rate, due_count;
 static int ep;
@@ -277,6 +280,32 @@ static int by_value(const void *a, const void *b)
     return x->us < y->us ? -1 : x->us > y->us;
 }
 
+/* proc_stat(5): the eighth value of the first line. */
+static uint64_t stolen_ticks(void)
+{
+    unsigned long v = 0;
+    FILE *f = fopen("/proc/stat", "re");
+    if (!f || fscanf(f, "cpu %*u %*u %*u %*u %*u %*u %*u %lu", &v) != 1)
+        die("/proc/stat");
+    fclose(f);
+    return v;
+}
+
+/* Books what was stolen since the last window that was looked at. */
+static void steal(uint64_t t)
+{
+    static uint64_t before, at;
+    uint64_t window = (t - start) / window_ns;
+    if (before && window == at)
+        return;
+    uint64_t now = stolen_ticks();
+    if (before)
+        for (; at < window && at < n_windows; at++)
+            stolen[at] = now - before;
+    before = now ? now : 1;
+    at = window;
+}
+
 static void report(void)
 {
     qsort(samples, n_samples, sizeof(*samples), by_value);
@@ -293,8 +322,11 @@ static void report(void)
         size_t j = i;
         while (j < n_samples && samples[j].window == samples[i].window)
             j++;
-        printf("%s{\"at\":%u,\"n\":%zu,\"p50\":%u,\"p99\":%u}", first ? "" : ",", samples[i].window, j - i,
-               samples[i + (j - i) / 2].us, samples[i + (j - i) * 99 / 100].us);
+        printf("%s{\"at\":%u,\"n\":%zu,\"p50\":%u,\"p99\":%u,\"stolen_ms\":%lu}", first ? "" : ",",
+               samples[i].window, j - i, samples[i + (j - i) / 2].us, samples[i + (j - i) * 99 / 100].us,
+               samples[i].window < n_windows
+                   ? stolen[samples[i].window] * 1000 / (uint64_t)sysconf(_SC_CLK_TCK)
+                   : 0);
         first = 0;
         i = j;
     }
@@ -338,9 +370,11 @@ int main(int argc, char **argv)
     q_cap = rate * (end_ns / 1000000) / 1000 + 2;
     conns = calloc(n_conns, sizeof(*conns));
     queue = calloc(q_cap, sizeof(*queue));
+    n_windows = end_ns / window_ns + 1;
+    stolen = calloc(n_windows, sizeof(*stolen));
     ep = epoll_create1(EPOLL_CLOEXEC);
     int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (!conns || !queue || ep < 0 || timer < 0 || request_len >= sizeof(request) || n_conns == 0)
+    if (!conns || !queue || !stolen || ep < 0 || timer < 0 || request_len >= sizeof(request) || n_conns == 0)
         die("start");
     for (unsigned i = 0; i < n_conns; i++)
         conns[i].fd = -1;
@@ -360,6 +394,7 @@ int main(int argc, char **argv)
         }
         uint64_t t = now_ns();
         tick(t);
+        steal(t);
         unsigned busy = 0;
         for (unsigned i = 0; i < n_conns; i++)
             busy += conns[i].state == BUSY;

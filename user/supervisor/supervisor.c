@@ -10,6 +10,7 @@
 #include "base/io.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -147,6 +148,8 @@ static int _sl_first_policy(struct sl_supervisor *s)
 static int _sl_start(struct sl_supervisor *s)
 {
     int r = sl_state_open(s);
+    if (r == 0 && OPENSSL_init_ssl(0, NULL) != 1) /* reads openssl.cnf, which no child may open */
+        r = -ENOMEM;
     if (r == 0)
         r = _sl_first_policy(s);
     if (r < 0)

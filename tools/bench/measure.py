@@ -96,10 +96,3 @@ def request_cost(host, name, pid, url, expect, args=()):
     if not good:
         raise SystemExit(f"bench: {name} {url}: expected {expect} answers and no error: {r}")
     return cost
-
-
-def prog_ns(host, prog, packet, repeat=1_000_000):
-    """(return value, ns a run) of BPF_PROG_TEST_RUN; cache-warm, so a lower bound."""
-    r = host.run([*pinned(PROXY_CPU), "bpftool", "prog", "run", *prog, "data_in", packet, "repeat", str(repeat)], check=True)
-    m = re.search(r"Return value: (\d+), duration \(average\): (\d+)ns", r.stdout)
-    return int(m.group(1)), int(m.group(2))

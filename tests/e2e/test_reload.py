@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new policy under load, and a bad one."""
+import os
 import signal
 
 import pytest
@@ -144,6 +145,88 @@ def test_a_certificate_that_is_bad_refuses_the_policy(lo, tmp, ca):
             assert rc == 1 and f"{g.path}:" in out, out
         with g.client(P) as c:
             assert c.request().get("X-Version") == "1"
+
+
+def version_served(g):
+    with g.client(P) as c:
+        return c.request().get("X-Version")
+
+
+def trial(g):
+    return g.status()["trial"]
+
+
+def test_unconfirmed_the_policy_before_comes_back_even_without_its_controller(lo):
+    with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
+        with g.client(P) as kept:
+            assert kept.request().get("X-Version") == "1"
+            g.write(version_policy(o, 2))
+            rc, out = g.ctl("apply", "--confirm", "3s")
+            assert rc == 0 and "sluicectl confirm" in out, out
+            os.kill(g.pids()["controller"], signal.SIGKILL)
+            assert kept.request().get("X-Version") == "2"
+            until(lambda: kept.request().get("X-Version") == "1", "the policy before, on the same connection", 20)
+        until(lambda: g.status()["version"] == 3 and not trial(g)["waits"], "the new controller to know")
+        g.wait_log("not confirmed in time")
+        assert g.metric("sluice_policy_on_trial") == 0
+        rc, out = g.ctl("rollback")  # there is one step only
+        assert rc == 1 and "no policy to go back to" in out, out
+        rc, out = g.ctl("apply")  # the file was left as it is
+        assert rc == 0 and version_served(g) == "2", out
+
+
+def test_confirmed_the_policy_stays_and_can_still_be_rolled_back(lo):
+    with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
+        assert g.ctl("confirm")[0] == 1
+        g.write(version_policy(o, 2))
+        assert g.ctl("apply", "--confirm", "1h")[0] == 0
+        t = trial(g)
+        assert t["waits"] and 0 < t["left_ms"] <= 3600000 and t["former"] == 1
+        assert g.metric("sluice_policy_on_trial") == 1
+        assert "policy 1 comes back in" in g.ctl("status")[1]
+        rc, out = g.ctl("confirm")
+        assert rc == 0 and "version 2 stays" in out, out
+        assert not trial(g)["waits"] and version_served(g) == "2"
+        rc, out = g.ctl("rollback")
+        assert rc == 0 and "on disk stays" in out, out
+        assert version_served(g) == "1" and g.status()["version"] == 3
+
+
+def test_on_trial_nothing_else_is_applied(lo):
+    with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
+        g.write(version_policy(o, 2))
+        assert g.ctl("apply", "--confirm", "1h")[0] == 0
+        g.write(version_policy(o, 3))
+        for args in (["apply"], ["apply", "--confirm", "5s"]):
+            rc, out = g.ctl(*args)
+            assert rc == 1 and "sluicectl confirm" in out and "sluicectl rollback" in out, out
+        g.signal(signal.SIGHUP)
+        g.wait_log("SIGHUP: the policy in force waits to be confirmed")
+        assert version_served(g) == "2"
+        rc, out = g.ctl("rollback")
+        assert rc == 0 and not trial(g)["waits"], out
+        assert version_served(g) == "1"
+        rc, out = g.ctl("apply")
+        assert rc == 0 and version_served(g) == "3", out
+
+
+def test_a_stop_during_a_trial_just_stops_and_the_next_start_reads_the_file(lo):
+    with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
+        g.write(version_policy(o, 2))
+        assert g.ctl("apply", "--confirm", "1h")[0] == 0
+        g.stop()
+        assert "was not confirmed: the next start reads it again" in g.log()
+        g.start()
+        assert version_served(g) == "2" and not trial(g)["waits"]
+
+
+@pytest.mark.parametrize("span", ["0s", "500ms", "25h", "soon", "-5s"])
+def test_a_trial_without_a_sound_time_is_refused_and_nothing_applied(lo, span):
+    with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
+        g.write(version_policy(o, 2))
+        rc, out = g.ctl("apply", f"--confirm={span}")
+        assert rc == 2 and "1s to 24h" in out, out
+        assert version_served(g) == "1"
 
 
 def test_apply_without_a_daemon_says_so(lo, tmp):

@@ -52,6 +52,11 @@ void sl_bundle_free(struct sl_bundle *b)
     free(b);
 }
 
+void sl_bundle_renumber(struct sl_bundle *b, uint64_t version)
+{
+    b->version = version;
+}
+
 const struct sl_slots *sl_bundle_slots(const struct sl_bundle *b)
 {
     return b->slots;

@@ -50,6 +50,8 @@ int sl_bundle_accept(struct sl_bundle *b, struct sl_snapshot *s, struct sl_slots
 /* To and from a sealed memfd: fd or -errno; the reader checks every length. */
 int sl_bundle_to_memfd(const struct sl_bundle *b) SL_MUST_CHECK;
 int sl_bundle_from_memfd(int fd, struct sl_bundle **out) SL_MUST_CHECK;
+/* The number under which an accepted policy comes into force once more. */
+void sl_bundle_renumber(struct sl_bundle *b, uint64_t version);
 void sl_bundle_free(struct sl_bundle *b);
 /* Slot names as the bundle carries them, for readers that only merge counters. Owned by the bundle. */
 const struct sl_slots *sl_bundle_slots(const struct sl_bundle *b);

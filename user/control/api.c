@@ -72,13 +72,43 @@ static void _sl_ask(struct sl_admin_client *a, union sl_ipc *m,
 static void _sl_applied(struct sl_admin_client *a, const struct sl_ipc_result *r, struct sl_slice text)
 {
     sl_admin_json(a, 200,
-                  json_pack("{s:b, s:I, s:s%}", "ok", r->error == 0, "version", (json_int_t)r->value,
-                            "diagnostics", text.p ? text.p : "", text.n));
+                  json_pack("{s:b, s:I, s:b, s:s%}", "ok", r->error == 0, "version", (json_int_t)r->value,
+                            "trial", r->trial != 0, "diagnostics", text.p ? text.p : "", text.n));
+}
+
+static json_t *_sl_body(struct sl_admin_client *a)
+{
+    const char *body = sl_buf_data(&a->rx) + a->head_len;
+    json_t *j = json_loadb(body, a->body_len, JSON_REJECT_DUPLICATES, NULL);
+    return json_is_object(j) ? j : (json_decref(j), NULL);
 }
 
 static void _sl_post_apply(struct sl_admin_client *a)
 {
-    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_RELOAD}}};
+    union sl_ipc m = {.reload = {.h = {.type = SL_IPC_RELOAD}}};
+    json_int_t ms = 0;
+    json_t *j = a->body_len ? _sl_body(a) : json_object();
+    /* strict: a trial that is misspelt must not become "for good" */
+    int r = json_unpack_ex(j, NULL, JSON_STRICT, "{s?I}", "confirm_ms", &ms);
+    bool given = json_object_get(j, "confirm_ms") != NULL;
+    json_decref(j);
+    if (r < 0 || (given && (ms < 1000 || ms > 86400LL * 1000))) {
+        sl_admin_error(a, 400, "wanted: {\"confirm_ms\": 1000 to 86400000}, or no body to apply for good");
+        return;
+    }
+    m.reload.confirm_ns = (uint64_t)ms * SL_NS_PER_MS;
+    _sl_ask(a, &m, _sl_applied);
+}
+
+static void _sl_post_confirm(struct sl_admin_client *a)
+{
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_CONFIRM}}};
+    _sl_ask(a, &m, _sl_applied);
+}
+
+static void _sl_post_rollback(struct sl_admin_client *a)
+{
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_ROLLBACK}}};
     _sl_ask(a, &m, _sl_applied);
 }
 
@@ -111,13 +141,6 @@ static void _sl_changed(struct sl_admin_client *a, const struct sl_ipc_result *r
     else
         sl_admin_json(a, 200,
                       json_pack("{s:b, s:I}", "ok", 1, "deadline_ms", (json_int_t)(r->value / SL_NS_PER_MS)));
-}
-
-static json_t *_sl_body(struct sl_admin_client *a)
-{
-    const char *body = sl_buf_data(&a->rx) + a->head_len;
-    json_t *j = json_loadb(body, a->body_len, JSON_REJECT_DUPLICATES, NULL);
-    return json_is_object(j) ? j : (json_decref(j), NULL);
 }
 
 static void _sl_list(struct sl_admin_client *a, uint32_t verdict)
@@ -178,6 +201,8 @@ static const struct sl_api_path {
     {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
     {"/v1/top", SL_METHOD_GET, false, _sl_get_top},
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
+    {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},
+    {"/v1/rollback", SL_METHOD_POST, false, _sl_post_rollback},
     {"/v1/deny", SL_METHOD_POST, false, _sl_post_deny},
     {"/v1/allow", SL_METHOD_POST, false, _sl_post_allow},
     {"/v1/forget", SL_METHOD_POST, false, _sl_post_forget},

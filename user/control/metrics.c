@@ -363,6 +363,9 @@ static void _sl_daemon(struct sl_page *p)
     sl_metrics_one(&p->m, "workers", "gauge", "worker processes", p->c->args->counters.workers);
     sl_metrics_one(&p->m, "policy_version", "gauge", "version of the policy in force, counted from the start",
                    (double)p->c->version);
+    sl_metrics_one(&p->m, "policy_on_trial", "gauge",
+                   "1 while the policy in force is taken back unless it is confirmed",
+                   json_is_true(json_object_get(json_object_get(p->c->state, "trial"), "waits")));
     sl_metrics_one(&p->m, "ready", "gauge", "1 when every worker serves the policy in force",
                    sl_control_ready(p->c));
     sl_metrics_one(&p->m, "uptime_seconds", "gauge", "since the controller started",

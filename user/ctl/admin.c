@@ -49,15 +49,67 @@ static int _sl_finish(const struct sl_ctl *ctl, json_t *j, const char *refused, 
 
 int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv)
 {
+    const char *trial = NULL;
+    const struct sl_ctl_option options[] = {{"--confirm", &trial, NULL}};
+    char done[160], span[SL_CTL_UNIT];
+    uint64_t ms = 0;
     size_t n;
-    if (sl_ctl_options(argv[0], argc, argv, NULL, 0, NULL, 0, &n))
+    if (sl_ctl_options(argv[0], argc, argv, options, SL_ARRAY_LEN(options), NULL, 0, &n))
         return SL_CTL_USAGE;
-    json_t *j = sl_ctl_call(ctl, "POST", "/v1/apply", NULL);
+    if (trial && (sl_ctl_duration_ms(trial, &ms) || ms < 1000 || ms > 86400000))
+        return sl_ctl_usage(argv[0], "apply: --confirm \"%s\" is no duration from 1s to 24h, as 30s or 5m",
+                            trial);
+    json_t *body = trial ? json_pack("{s:I}", "confirm_ms", (json_int_t)ms) : NULL;
+    json_t *j = sl_ctl_call(ctl, "POST", "/v1/apply", body);
+    json_decref(body);
     if (!j)
         return SL_CTL_FAILED;
+    int at = snprintf(done, sizeof(done), "applied: version %.0f serves", sl_ctl_num(j, "version"));
+    if (json_is_true(json_object_get(j, "trial")))
+        (void)snprintf(done + at, sizeof(done) - (size_t)at,
+                       "; `sluicectl confirm` within %s keeps it, else the one before comes back",
+                       sl_ctl_span((double)ms / 1000, span));
+    else if (trial)
+        (void)snprintf(done + at, sizeof(done) - (size_t)at,
+                       "; it is what served before: nothing to confirm");
+    return _sl_finish(ctl, j, "not applied; what was in force goes on serving", done);
+}
+
+/* POST without a body or words, answered as apply is. */
+static json_t *_sl_step(const struct sl_ctl *ctl, int argc, char **argv, const char *path, int *code)
+{
+    size_t n;
+    *code = SL_CTL_USAGE;
+    if (sl_ctl_options(argv[0], argc, argv, NULL, 0, NULL, 0, &n))
+        return NULL;
+    *code = SL_CTL_FAILED;
+    return sl_ctl_call(ctl, "POST", path, NULL);
+}
+
+int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    int code;
     char done[64];
-    (void)snprintf(done, sizeof(done), "applied: version %.0f serves", sl_ctl_num(j, "version"));
-    return _sl_finish(ctl, j, "the policy was refused; the old one goes on serving", done);
+    json_t *j = _sl_step(ctl, argc, argv, "/v1/confirm", &code);
+    if (!j)
+        return code;
+    (void)snprintf(done, sizeof(done), "confirmed: version %.0f stays", sl_ctl_num(j, "version"));
+    return _sl_finish(ctl, j, "nothing was confirmed", done);
+}
+
+int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    int code;
+    char done[160];
+    json_t *j = _sl_step(ctl, argc, argv, "/v1/rollback", &code);
+    if (!j)
+        return code;
+    (void)snprintf(
+        done, sizeof(done),
+        "rolled back: version %.0f serves what was in force before. The policy on disk stays as it "
+        "is: the next apply or restart reads it",
+        sl_ctl_num(j, "version"));
+    return _sl_finish(ctl, j, "nothing was rolled back", done);
 }
 
 /* The prefix in its canonical text, or a word on what is wrong with it. */

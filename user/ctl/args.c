@@ -15,8 +15,18 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "Prints every error and warning with file:line:column; exit 1 where there is an error.\n"
      "Reads the files and environment variables that the policy names.\n",
      sl_ctl_check},
-    {"apply", "", "have the daemon read its policy again",
-     "A bad policy changes nothing: its errors are printed, the old one goes on, exit 1.\n", sl_ctl_apply},
+    {"apply", "[--confirm 30s]", "have the daemon read its policy again",
+     "A bad policy changes nothing: its errors are printed, the old one goes on, exit 1.\n"
+     "With --confirm the policy is on trial: the one before comes back after that time (1s to 24h)\n"
+     "unless `confirm` came; until then no other is applied. The daemon owns the clock: it goes on\n"
+     "whatever becomes of this terminal. A daemon that is stopped meanwhile reads the policy on\n"
+     "disk when it starts again, as it always does.\n",
+     sl_ctl_apply},
+    {"confirm", "", "keep the policy that `apply --confirm` put on trial", "", sl_ctl_confirm},
+    {"rollback", "", "take back the last policy that was applied",
+     "One step, to what was in force before, with the files as they were then; also ends a trial.\n"
+     "The policy on disk stays as it is: mend it, or the next `apply` or restart brings it back.\n",
+     sl_ctl_rollback},
     {"status", "", "processes, policy version, interfaces", "", sl_ctl_status},
     {"top", "[--once] [--interval 1s]", "kernel and proxy verdicts side by side, live",
      "Per listener, route and tier, with rates. q quits. Without a terminal, or with --once, it\n"

@@ -128,6 +128,7 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * ---- the verbs, and what they read of the admin API; keys that are absent read as 0, "" or nothing:
  * /v1/status     {"version", "hash", "uptime_seconds", "supervisor": {"pid"}, "controller": {"pid"},
  *                 "workers": [{"index", "pid", "version", "restarts"}],
+ *                 "trial": {"waits", "left_ms", "former": the version that a rollback brings back, or 0},
  *                 "kernel": {"shadow", "interfaces": [{"interface", "xdp": "native|generic|none", "tc"}]}}
  * /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source", "left_ms", "level", "rejections",
  *                 "manual", "consumer", "rule"}]}
@@ -140,6 +141,8 @@ const char *sl_ctl_str(const json_t *j, const char *key);
 int sl_ctl_check(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_schema(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_top(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_deny(const struct sl_ctl *ctl, int argc, char **argv);

@@ -67,6 +67,16 @@ static int _sl_interfaces(const json_t *status, struct sl_arena *a, struct sl_bu
     return r;
 }
 
+static int _sl_trial(const json_t *status, struct sl_buf *out)
+{
+    const json_t *trial = json_object_get(status, "trial");
+    char left[SL_CTL_UNIT];
+    if (!json_is_true(json_object_get(trial, "waits")))
+        return 0;
+    return sl_buf_printf(out, "on trial: policy %.0f comes back in %s unless `sluicectl confirm`\n",
+                         sl_ctl_num(trial, "former"), sl_ctl_span(sl_ctl_num(trial, "left_ms") / 1000, left));
+}
+
 static int _sl_status_text(const json_t *status, struct sl_buf *out)
 {
     struct sl_arena arena;
@@ -80,7 +90,11 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = sl_ctl_escape(out, sl_slice(sl_ctl_str(status, "hash"), strnlen(sl_ctl_str(status, "hash"), 12)),
                           false);
     if (r == 0)
-        r = sl_buf_append(out, "\n\n", 2);
+        r = sl_buf_append(out, "\n", 1);
+    if (r == 0)
+        r = _sl_trial(status, out);
+    if (r == 0)
+        r = sl_buf_append(out, "\n", 1);
     if (r == 0)
         r = _sl_processes(status, &arena, out);
     if (r == 0)

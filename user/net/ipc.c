@@ -29,9 +29,12 @@ size_t sl_ipc_size(uint32_t type)
         return sizeof(struct sl_ipc_penalty);
     case SL_IPC_LIST:
         return sizeof(struct sl_ipc_list);
+    case SL_IPC_RELOAD:
+        return sizeof(struct sl_ipc_reload);
     case SL_IPC_REOPEN:
     case SL_IPC_STATE:
-    case SL_IPC_RELOAD:
+    case SL_IPC_CONFIRM:
+    case SL_IPC_ROLLBACK:
     case SL_IPC_DETACH:
         return sizeof(struct sl_ipc_plain);
     default:

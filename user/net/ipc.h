@@ -23,7 +23,9 @@ enum sl_ipc_type {
     /* child -> supervisor */
     SL_IPC_READY = 64, /* serves `version` */
     SL_IPC_PENALTY,    /* worker: escalation; controller: `sluicectl deny --for` of one address */
-    SL_IPC_RELOAD,     /* controller: read the policy again and apply it */
+    SL_IPC_RELOAD,     /* controller: read the policy again and apply it, for good or on trial */
+    SL_IPC_CONFIRM,    /* controller: the policy on trial stays */
+    SL_IPC_ROLLBACK,   /* controller: the policy before comes back */
     SL_IPC_LIST,       /* controller: deny or allow a prefix, or take it back */
     SL_IPC_DETACH,     /* controller: take the guard off the interfaces */
 };
@@ -51,8 +53,8 @@ struct sl_ipc_ready {
 };
 struct sl_ipc_result {
     struct sl_ipc_header h;
-    int32_t error; /* 0 or -errno */
-    uint32_t zero;
+    int32_t error;  /* 0 or -errno */
+    uint32_t trial; /* 1: the policy in force waits to be confirmed */
     uint64_t value; /* deadline, count or version, by request */
 };
 struct sl_ipc_penalty {
@@ -70,7 +72,11 @@ struct sl_ipc_list {
     uint32_t verdict; /* enum sl_list_verdict; 0: remove the entry and its penalties */
     uint64_t for_ns;
 };
-struct sl_ipc_plain { /* DRAIN-less requests: REOPEN, RELOAD, DETACH, STATE */
+struct sl_ipc_reload {
+    struct sl_ipc_header h;
+    uint64_t confirm_ns; /* the policy before comes back after that long without a CONFIRM; 0: it does not */
+};
+struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE */
     struct sl_ipc_header h;
 };
 union sl_ipc {
@@ -81,6 +87,7 @@ union sl_ipc {
     struct sl_ipc_result result;
     struct sl_ipc_penalty penalty;
     struct sl_ipc_list list;
+    struct sl_ipc_reload reload;
     struct sl_ipc_plain plain;
 };
 

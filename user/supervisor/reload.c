@@ -92,10 +92,21 @@ static int _sl_check(struct sl_supervisor *s, const struct sl_snapshot *snap, st
     return _sl_check_interfaces(snap, diag);
 }
 
-/* Everything that can fail without a trace. */
-static int _sl_build(struct sl_supervisor *s, struct sl_next *n, struct sl_diag *diag)
+/* The policy's bytes: of its files, or those of the one before as they were then. */
+static int _sl_read(struct sl_supervisor *s, bool former, struct sl_next *n, struct sl_diag *diag)
 {
-    int r = sl_bundle_load(s->options->policy, s->version + 1, s->slots, diag, &n->bundle);
+    if (!former)
+        return sl_bundle_load(s->options->policy, s->version + 1, s->slots, diag, &n->bundle);
+    int r = sl_bundle_from_memfd(s->former.fd, &n->bundle);
+    if (r == 0)
+        sl_bundle_renumber(n->bundle, s->version + 1);
+    return r;
+}
+
+/* Everything that can fail without a trace. */
+static int _sl_build(struct sl_supervisor *s, bool former, struct sl_next *n, struct sl_diag *diag)
+{
+    int r = _sl_read(s, former, n, diag);
     if (r == 0)
         r = sl_snapshot_new(n->bundle, diag, &n->snapshot);
     if (r == 0)
@@ -112,9 +123,20 @@ static int _sl_start_kernel(struct sl_supervisor *s, const struct sl_snapshot *s
     return s->guard ? sl_kernel_apply(s->guard, snap) : sl_kernel_start(snap, &s->guard);
 }
 
-static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n)
+/* What a rollback goes back to. The same policy applied again is no step; after a rollback there is none. */
+static void _sl_keep_former(struct sl_supervisor *s, const struct sl_snapshot *next, bool former)
+{
+    if (!former && (!s->snapshot || strcmp(s->snapshot->hash, next->hash) == 0))
+        return;
+    sl_closep(&s->former.fd);
+    s->former.fd = former ? -1 : SL_TAKE_FD(s->bundle_fd);
+    s->former.version = s->version;
+}
+
+static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, bool former)
 {
     struct sl_snapshot *old = s->snapshot;
+    _sl_keep_former(s, n->snapshot, former);
     s->snapshot = SL_TAKE_PTR(n->snapshot);
     sl_snapshot_unref(old);
     sl_closep(&s->bundle_fd);
@@ -125,10 +147,10 @@ static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n)
     sl_sockets_commit(s);
 }
 
-int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)
+static int _sl_load(struct sl_supervisor *s, bool former, struct sl_diag *diag)
 {
     struct sl_next n = {.bundle_fd = -1, .log_fd = -1};
-    int r = _sl_build(s, &n, diag);
+    int r = _sl_build(s, former, &n, diag);
     if (r == 0 && !s->children)
         r = sl_supervisor_size(s, n.snapshot);
     if (r == 0)
@@ -152,18 +174,23 @@ int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)
                           strerror(-r));
     }
     if (r == 0)
-        _sl_enforce(s, &n);
+        _sl_enforce(s, &n, former);
     else if (s->children)
         sl_sockets_rollback(s);
     _sl_next_free(&n);
     return r;
 }
 
+int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)
+{
+    return _sl_load(s, false, diag);
+}
+
 /* ---- a reload while running */
 
 static void _sl_finish(struct sl_supervisor *s, int error, const char *text)
 {
-    uint64_t id = s->reload.id;
+    uint64_t id = s->reload.id, trial_ns = s->reload.confirm_ns;
     bool again = s->reload.again;
     sl_reload_forget(s);
     s->up |= error == 0;
@@ -173,19 +200,23 @@ static void _sl_finish(struct sl_supervisor *s, int error, const char *text)
         return;
     }
     sl_notify("READY=1");
+    if (trial_ns && error == 0)
+        sl_trial_begin(s, trial_ns);
     sl_state_publish(s);
     sl_request_result(s, id, error, s->version, text);
     if (error == 0)
         sl_info("policy version %llu is in force", (unsigned long long)s->version);
-    if (again)
-        sl_reload(s, 0);
+    if (trial_ns && error)
+        sl_trial_failed(s);
+    else if (again)
+        sl_reload(s, 0, 0);
 }
 
 void sl_reload_forget(struct sl_supervisor *s)
 {
     ev_timer_stop(s->loop, &s->reload.deadline);
     s->reload.active = s->reload.again = false;
-    s->reload.id = 0;
+    s->reload.id = s->reload.confirm_ns = 0;
 }
 
 static void _sl_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
@@ -250,20 +281,15 @@ static void _sl_tell(struct sl_child *c)
     (void)kill(c->pid, SIGKILL);
 }
 
-void sl_reload(struct sl_supervisor *s, uint64_t id)
+/* The policy of the files, or the one before, in force here: 0 with the children told, or -errno with id
+ * answered. */
+static int _sl_change(struct sl_supervisor *s, uint64_t id, bool former)
 {
     struct sl_diag diag;
     SL_BUF struct sl_buf text = {0};
-    if (s->stopping)
-        return;
-    if (s->reload.active) {
-        s->reload.again |= id == 0;
-        sl_request_result(s, id, -EBUSY, s->version, "a reload is under way; try again when it is done");
-        return;
-    }
     sl_diag_init(&diag);
     sl_notify("RELOADING=1");
-    int r = sl_policy_load(s, &diag);
+    int r = _sl_load(s, former, &diag);
     if (sl_diag_print(&diag, &text) == 0)
         _sl_log_lines(sl_buf_slice(&text));
     sl_diag_free(&diag);
@@ -273,13 +299,34 @@ void sl_reload(struct sl_supervisor *s, uint64_t id)
     if (r < 0) {
         sl_error("the policy is refused; version %llu stays in force", (unsigned long long)s->version);
         _sl_finish(s, r, text.base ? sl_buf_data(&text) : "");
-        return;
+        return r;
     }
     free(s->reload.text);
     s->reload.text = text.base ? strdup(sl_buf_data(&text)) : NULL;
     sl_reload_wait(s, id);
     for (size_t i = 0; i < s->n_children; i++)
         _sl_tell(&s->children[i]);
+    return 0;
+}
+
+void sl_reload(struct sl_supervisor *s, uint64_t id, uint64_t confirm_ns)
+{
+    if (s->stopping || sl_trial_refuses(s, id))
+        return;
+    if (s->reload.active) {
+        s->reload.again |= id == 0;
+        sl_request_result(s, id, -EBUSY, s->version, "a reload is under way; try again when it is done");
+        return;
+    }
+    char was[sizeof(s->snapshot->hash)];
+    memcpy(was, s->snapshot->hash, sizeof(was));
+    if (_sl_change(s, id, false) == 0 && strcmp(was, s->snapshot->hash) != 0)
+        s->reload.confirm_ns = confirm_ns; /* where nothing changes there is nothing to go back to */
+}
+
+bool sl_reload_former(struct sl_supervisor *s, uint64_t id)
+{
+    return _sl_change(s, id, true) == 0;
 }
 
 void sl_reopen_log(struct sl_supervisor *s)

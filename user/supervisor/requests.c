@@ -19,7 +19,9 @@
 void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text)
 {
     struct sl_child *controller = &s->children[0];
-    union sl_ipc m = {.result = {.h = {.type = SL_IPC_RESULT, .id = id}, .error = error, .value = value}};
+    union sl_ipc m = {
+        .result = {
+            .h = {.type = SL_IPC_RESULT, .id = id}, .error = error, .trial = s->trial.waits, .value = value}};
     if (!id || !controller->pid)
         return;
     SL_CLOSE int fd = text && *text ? sl_memfd_sealed("sluice-result", text, strlen(text)) : -1;
@@ -126,11 +128,24 @@ static void _sl_ready(struct sl_child *c, const struct sl_ipc_ready *m)
     sl_state_publish(c->s);
 }
 
+static int _sl_reload(struct sl_supervisor *s, const struct sl_ipc_reload *m)
+{
+    if (m->confirm_ns && (m->confirm_ns < SL_TRIAL_MIN_NS || m->confirm_ns > SL_TRIAL_MAX_NS))
+        return -EPERM;
+    sl_reload(s, m->h.id, m->confirm_ns);
+    return 0;
+}
+
 static int _sl_controller_asks(struct sl_child *c, const union sl_ipc *m)
 {
     switch (m->h.type) {
     case SL_IPC_RELOAD:
-        sl_reload(c->s, m->h.id);
+        return _sl_reload(c->s, &m->reload);
+    case SL_IPC_CONFIRM:
+        sl_trial_confirm(c->s, m->h.id);
+        return 0;
+    case SL_IPC_ROLLBACK:
+        sl_trial_rollback(c->s, m->h.id);
         return 0;
     case SL_IPC_LIST:
         _sl_list(c, &m->list);

@@ -99,15 +99,23 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
                      "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard));
 }
 
+/* Instants, not spans: the controller answers long after it was told. */
+static json_t *_sl_trial_json(const struct sl_supervisor *s)
+{
+    return json_pack("{s:b, s:I, s:I}", "waits", s->trial.waits, "deadline_ns",
+                     (json_int_t)(s->trial.waits ? s->trial.deadline_ns : 0), "former",
+                     (json_int_t)(s->former.fd >= 0 ? s->former.version : 0));
+}
+
 static json_t *_sl_state_json(const struct sl_supervisor *s)
 {
     json_t *workers = json_array();
     for (size_t i = 1; i < s->n_children; i++)
         (void)json_array_append_new(workers, _sl_process_json(&s->children[i]));
-    return json_pack("{s:I, s:s, s:s, s:b, s:{s:i}, s:o, s:o, s:o}", "version", (json_int_t)s->version,
+    return json_pack("{s:I, s:s, s:s, s:b, s:{s:i}, s:o, s:o, s:o, s:o}", "version", (json_int_t)s->version,
                      "hash", s->snapshot->hash, "policy", s->options->policy, "draining", s->stopping,
                      "supervisor", "pid", (int)getpid(), "controller", _sl_process_json(&s->children[0]),
-                     "workers", workers, "kernel", _sl_kernel_json(s));
+                     "workers", workers, "kernel", _sl_kernel_json(s), "trial", _sl_trial_json(s));
 }
 
 void sl_state_publish(struct sl_supervisor *s)

@@ -44,8 +44,12 @@ static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
         return;
     }
     sl_info("draining");
+    if (s->trial.waits)
+        sl_warn("policy version %llu was not confirmed: the next start reads it again from %s",
+                (unsigned long long)s->version, s->options->policy);
     s->stopping = true;
     sl_reload_forget(s);
+    sl_trial_end(s);
     sl_notify("STOPPING=1");
     sl_state_publish(s);
     ev_timer_start(loop, &s->kill);
@@ -64,7 +68,7 @@ static void _sl_on_kill(struct ev_loop *loop, ev_timer *t, int events)
 static void _sl_on_hup(struct ev_loop *loop, ev_signal *w, int events)
 {
     (void)loop, (void)events;
-    sl_reload(w->data, 0);
+    sl_reload(w->data, 0, 0);
 }
 
 static void _sl_on_usr1(struct ev_loop *loop, ev_signal *w, int events)
@@ -170,6 +174,7 @@ static void _sl_stop(struct sl_supervisor *s)
     if (s->counters.blocks)
         sl_counters_unmap(&s->counters);
     sl_closep(&s->bundle_fd);
+    sl_closep(&s->former.fd);
     sl_closep(&s->log_fd);
     sl_closep(&s->lock);
     sl_snapshot_unref(s->snapshot);
@@ -182,7 +187,7 @@ static void _sl_stop(struct sl_supervisor *s)
 int sl_supervisor_run(const struct sl_supervisor_options *o)
 {
     struct sl_supervisor s = {
-        .options = o, .lock = -1, .bundle_fd = -1, .log_fd = -1, .slots = sl_slots_new()};
+        .options = o, .lock = -1, .bundle_fd = -1, .former.fd = -1, .log_fd = -1, .slots = sl_slots_new()};
     s.loop = ev_default_loop(EVFLAG_AUTO);
     if (!s.slots || !s.loop)
         return sl_error_r(-ENOMEM, "starting"), 1;

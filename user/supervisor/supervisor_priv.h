@@ -76,11 +76,21 @@ struct sl_supervisor {
     ev_io netlink;
     struct { /* a reload waits for every child's READY */
         bool active;
-        bool again;  /* SIGHUP came meanwhile */
-        uint64_t id; /* of the controller's request; 0: SIGHUP, or the start */
-        char *text;  /* warnings of the policy being applied; owned */
+        bool again;          /* SIGHUP came meanwhile */
+        uint64_t id;         /* of the controller's request; 0: SIGHUP, or the start */
+        char *text;          /* warnings of the policy being applied; owned */
+        uint64_t confirm_ns; /* it is on trial for that long; 0: for good */
         ev_timer deadline;
     } reload;
+    struct {    /* the policy before the one in force, as its bundle; one level */
+        int fd; /* memfd; -1: there is none */
+        uint64_t version;
+    } former;
+    struct { /* the policy in force stays only where it is confirmed in time */
+        bool waits;
+        uint64_t deadline_ns;
+        ev_timer timer;
+    } trial;
 };
 
 /* state.c */
@@ -120,7 +130,11 @@ int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap);
 
 /* reload.c */
 int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag);
-void sl_reload(struct sl_supervisor *s, uint64_t id);
+/* confirm_ns other than 0: on trial for that long (confirm.c). */
+void sl_reload(struct sl_supervisor *s, uint64_t id, uint64_t confirm_ns);
+/* The policy before comes back, as a new version. False, with id answered: there is none, or it cannot be had
+ * any more (the log says why). */
+bool sl_reload_former(struct sl_supervisor *s, uint64_t id);
 /* Waits for every child's READY, and answers the request of that id (0: nobody asked). */
 void sl_reload_wait(struct sl_supervisor *s, uint64_t id);
 void sl_reload_ready(struct sl_supervisor *s);
@@ -128,6 +142,18 @@ void sl_reload_ready(struct sl_supervisor *s);
 void sl_reload_forget(struct sl_supervisor *s);
 /* SIGUSR1: the access log moved away is left, a new one opened. */
 void sl_reopen_log(struct sl_supervisor *s);
+
+/* confirm.c: a policy on trial */
+#define SL_TRIAL_MIN_NS SL_NS_PER_SEC
+#define SL_TRIAL_MAX_NS (86400 * SL_NS_PER_SEC)
+void sl_trial_begin(struct sl_supervisor *s, uint64_t ns);
+void sl_trial_end(struct sl_supervisor *s);
+/* What a reload is answered while a policy is on trial; false: none is. */
+bool sl_trial_refuses(struct sl_supervisor *s, uint64_t id);
+void sl_trial_confirm(struct sl_supervisor *s, uint64_t id);
+void sl_trial_rollback(struct sl_supervisor *s, uint64_t id);
+/* The policy on trial could not be served by all: back at once. */
+void sl_trial_failed(struct sl_supervisor *s);
 
 /* requests.c */
 /* 0, or -EPERM: a message that this child has no business to send. */

@@ -60,7 +60,8 @@ static void over_tcp_there_are_only_metrics_and_health(void **state)
 {
     struct daemon *d = *state;
     static const char *const reads[] = {"/v1/status", "/v1/top", "/v1/penalties"};
-    static const char *const changes[] = {"/v1/apply", "/v1/deny", "/v1/allow", "/v1/forget", "/v1/detach"};
+    static const char *const changes[] = {"/v1/apply", "/v1/confirm", "/v1/rollback", "/v1/deny",
+                                          "/v1/allow", "/v1/forget",  "/v1/detach"};
     want_status(&d->tcp, "GET", "/metrics", "", 200);
     want_status(&d->tcp, "GET", "/healthz", "", 200);
     want_status(&d->tcp, "GET", "/readyz", "", 503);
@@ -75,7 +76,8 @@ static void over_tcp_there_are_only_metrics_and_health(void **state)
 /* Asks as another user; 0 where every answer has the status. */
 static int as_user(struct daemon *d, uid_t uid, unsigned status)
 {
-    static const char *const changes[] = {"/v1/apply", "/v1/deny", "/v1/allow", "/v1/forget", "/v1/detach"};
+    static const char *const changes[] = {"/v1/apply", "/v1/confirm", "/v1/rollback", "/v1/deny",
+                                          "/v1/allow", "/v1/forget",  "/v1/detach"};
     int code;
     pid_t pid = fork();
     if (pid == 0) {
@@ -133,6 +135,61 @@ static void apply_says_what_the_supervisor_says(void **state)
     assert_true(json_is_false(json_object_get(j, "ok")));
     assert_int_equal(json_integer_value(json_object_get(j, "version")), 3);
     assert_string_equal(json_string_value(json_object_get(j, "diagnostics")), "p.yaml:1:2: error: \"x\"\n");
+    json_decref(j);
+}
+
+static void a_trial_that_is_misspelt_is_not_for_good(void **state)
+{
+    struct daemon *d = *state;
+    static const char *const bad[] = {"{\"confirm\": 30000}",      "{\"confirm_ms\": 999}",
+                                      "{\"confirm_ms\": 0}",       "{\"confirm_ms\": 86400001}",
+                                      "{\"confirm_ms\": \"30s\"}", "[]",
+                                      "{\"confirm_ms\": -1}",      "30s"};
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++)
+        want_status(&d->local, "POST", "/v1/apply", bad[i], 400);
+    SL_CLOSE int fd = dial(&d->local);
+    ask(fd, "POST", "/v1/apply", "{\"confirm_ms\": 30000}");
+    union sl_ipc m = hear(d);
+    assert_int_equal(m.h.type, SL_IPC_RELOAD);
+    assert_int_equal(m.reload.confirm_ns, 30 * SL_NS_PER_SEC);
+    send_result(d, m.h.id, 0, 2, NULL);
+    struct answer a = answer_of(fd);
+    json_decref(json_of(&a, 200));
+    static const struct {
+        const char *path;
+        uint32_t type;
+    } steps[] = {{"/v1/confirm", SL_IPC_CONFIRM}, {"/v1/rollback", SL_IPC_ROLLBACK}};
+    for (size_t i = 0; i < SL_ARRAY_LEN(steps); i++) {
+        ask(fd, "POST", steps[i].path, "");
+        m = hear(d);
+        assert_int_equal(m.h.type, steps[i].type);
+        send_result(d, m.h.id, -ENOENT, 2, "none");
+        a = answer_of(fd);
+        json_t *j = json_of(&a, 200);
+        assert_true(json_is_false(json_object_get(j, "ok")));
+        json_decref(j);
+    }
+}
+
+static void status_counts_a_trial_down(void **state)
+{
+    struct daemon *d = *state;
+    char text[160];
+    (void)snprintf(text, sizeof(text), "{\"trial\": {\"waits\": true, \"deadline_ns\": %llu, \"former\": 1}}",
+                   (unsigned long long)(sl_now_ns() + 3600 * SL_NS_PER_SEC));
+    send_state(d, text);
+    send_snapshot(d, 2);
+    struct answer a = get(&d->local, "GET", "/v1/status", "");
+    json_t *j = json_of(&a, 200), *trial = json_object_get(j, "trial");
+    json_int_t left = json_integer_value(json_object_get(trial, "left_ms"));
+    assert_true(left > 3000000 && left <= 3600000);
+    assert_null(json_object_get(trial, "deadline_ns"));
+    json_decref(j);
+    send_state(d, "{\"trial\": {\"waits\": true, \"deadline_ns\": 1, \"former\": 1}}");
+    send_snapshot(d, 3);
+    a = get(&d->local, "GET", "/v1/status", "");
+    j = json_of(&a, 200);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "trial"), "left_ms")), 0);
     json_decref(j);
 }
 
@@ -425,6 +482,8 @@ int main(void)
         with_daemon(only_root_and_the_owner_change_anything),
         with_daemon(methods_and_paths),
         with_daemon(apply_says_what_the_supervisor_says),
+        with_daemon(a_trial_that_is_misspelt_is_not_for_good),
+        with_daemon(status_counts_a_trial_down),
         with_daemon(answers_find_who_asked),
         with_daemon(deny_and_allow_are_passed_on_exactly),
         with_daemon(bodies_that_are_refused),

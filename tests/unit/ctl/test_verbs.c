@@ -92,11 +92,31 @@ static void what_the_daemon_refuses_exits_1(void **state)
     assert_int_equal(RUN(&s, "500 Oops", "", "metrics"), SL_CTL_FAILED);
 }
 
+static void a_trial_is_asked_for_in_milliseconds(void **state)
+{
+    (void)state;
+    struct server s;
+    static const char yes[] = "{\"ok\":true,\"version\":4,\"trial\":true}",
+                      no[] = "{\"ok\":false,\"version\":4,\"diagnostics\":\"nothing\"}";
+    assert_int_equal(RUN(&s, "200 OK", yes, "apply", "--confirm", "30s"), SL_CTL_OK);
+    json_t *j = _body(&s);
+    assert_int_equal((int)sl_ctl_num(j, "confirm_ms"), 30000);
+    json_decref(j);
+    assert_int_equal(RUN(&s, "200 OK", yes, "confirm"), SL_CTL_OK);
+    _asked(&s, "POST /v1/confirm HTTP/1.1\r\n");
+    assert_int_equal(RUN(&s, "200 OK", no, "confirm"), SL_CTL_FAILED);
+    assert_int_equal(RUN(&s, "200 OK", yes, "rollback"), SL_CTL_OK);
+    _asked(&s, "POST /v1/rollback HTTP/1.1\r\n");
+    assert_int_equal(RUN(&s, "200 OK", no, "rollback", "--json"), SL_CTL_FAILED);
+}
+
 static void any_json_is_shown_without_harm(void **state)
 {
     (void)state;
     static const char *const answers[] = {
         "{}",
+        "{\"trial\":{\"waits\":true,\"former\":\"x\",\"left_ms\":[]}}",
+        "{\"trial\":9}",
         "{\"workers\":7,\"kernel\":[],\"supervisor\":\"x\",\"version\":\"1\",\"hash\":5}",
         "{\"workers\":[1,null,{\"pid\":\"x\"}],\"kernel\":{\"interfaces\":[{},3,{\"interface\":\"\\u001b["
         "2J\"}]}}",
@@ -120,6 +140,7 @@ int main(void)
         cmocka_unit_test(allow_without_a_time_is_for_ever),
         cmocka_unit_test(forget_asks_for_it),
         cmocka_unit_test(what_the_daemon_refuses_exits_1),
+        cmocka_unit_test(a_trial_is_asked_for_in_milliseconds),
         cmocka_unit_test(any_json_is_shown_without_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,7 @@ static SL_UNUSED int fixture_new(void **state)
     f->s = (struct sl_supervisor){.options = &f->options,
                                   .lock = -1,
                                   .bundle_fd = -1,
+                                  .former.fd = -1,
                                   .log_fd = -1,
                                   .children = f->children,
                                   .n_children = SL_ARRAY_LEN(f->children)};

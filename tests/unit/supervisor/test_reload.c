@@ -24,7 +24,9 @@ static int teardown(void **state)
     ev_timer_stop(f->s.loop, &f->s.reload.deadline);
     ev_loop_destroy(f->s.loop);
     sl_slots_free(f->s.slots);
+    sl_trial_end(&f->s);
     sl_closep(&f->s.bundle_fd);
+    sl_closep(&f->s.former.fd);
     sl_closep(&f->s.log_fd);
     free(f->s.reload.text);
     return fixture_free(state);
@@ -268,9 +270,9 @@ static void a_sighup_during_a_reload_is_not_lost(void **state)
     struct fixture *f = *state;
     write_policy(f, ROUTES "listeners: {a: {bind: ['127.0.0.1:%u']}}\n", free_port());
     assert_int_equal(load(f), 0);
-    sl_reload(&f->s, 0);
+    sl_reload(&f->s, 0, 0);
     assert_int_equal(f->s.version, 2);
-    sl_reload(&f->s, 0); /* while the first one waits */
+    sl_reload(&f->s, 0, 0); /* while the first one waits */
     assert_int_equal(f->s.version, 2);
     for (size_t i = 0; i < f->s.n_children; i++)
         f->children[i].answered = f->children[i].serves = 2;
@@ -285,9 +287,186 @@ static void nothing_is_reloaded_while_stopping(void **state)
     write_policy(f, ROUTES "listeners: {a: {bind: ['127.0.0.1:%u']}}\n", free_port());
     assert_int_equal(load(f), 0);
     f->s.stopping = true;
-    sl_reload(&f->s, 0);
+    sl_reload(&f->s, 0, 0);
     assert_int_equal(f->s.version, 1);
     assert_false(f->s.reload.active);
+}
+
+/* ---- back to the one before */
+
+/* Every process serves what was sent. */
+static void all_serve(struct fixture *f)
+{
+    for (size_t i = 0; i < f->s.n_children; i++)
+        f->children[i].answered = f->children[i].serves = f->s.version;
+    sl_reload_ready(&f->s);
+}
+
+static void policy_with_status(struct fixture *f, unsigned port, unsigned status)
+{
+    write_policy(f,
+                 "routes: {a: {paths: [/], auth: [public], respond: {status: %u}}}\n"
+                 "listeners: {a: {bind: ['127.0.0.1:%u']}}\n",
+                 status, port);
+}
+
+static unsigned status_in_force(const struct fixture *f)
+{
+    return f->s.snapshot->routes[0].respond.status;
+}
+
+/* Version 2 with status 201, applied over version 1 with status 200. */
+static unsigned two_policies(struct fixture *f, uint64_t confirm_ns)
+{
+    unsigned port = free_port();
+    policy_with_status(f, port, 200);
+    assert_int_equal(load(f), 0);
+    f->s.up = true;
+    policy_with_status(f, port, 201);
+    sl_reload(&f->s, 0, confirm_ns);
+    all_serve(f);
+    assert_int_equal(f->s.version, 2);
+    assert_int_equal(status_in_force(f), 201);
+    return port;
+}
+
+static void a_rollback_goes_one_step_back(void **state)
+{
+    struct fixture *f = *state;
+    two_policies(f, 0);
+    assert_false(f->s.trial.waits);
+    sl_trial_rollback(&f->s, 0);
+    all_serve(f);
+    assert_int_equal(f->s.version, 3); /* a version of its own */
+    assert_int_equal(f->s.snapshot->version, 3);
+    assert_int_equal(status_in_force(f), 200);
+    sl_trial_rollback(&f->s, 0); /* no second step */
+    assert_int_equal(f->s.version, 3);
+    sl_reload(&f->s, 0, 0); /* the file was left as it is */
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 201);
+    sl_trial_rollback(&f->s, 0);
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 200);
+}
+
+static void the_same_policy_again_is_no_step(void **state)
+{
+    struct fixture *f = *state;
+    two_policies(f, 0);
+    sl_reload(&f->s, 0, SL_NS_PER_SEC);
+    all_serve(f);
+    assert_int_equal(f->s.version, 3);
+    assert_false(f->s.trial.waits); /* nothing to go back to */
+    sl_trial_rollback(&f->s, 0);
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 200);
+}
+
+static void a_refused_policy_is_no_step(void **state)
+{
+    struct fixture *f = *state;
+    two_policies(f, 0);
+    write_policy(f, "routes: {a: {paths: ['~[']}}\n");
+    sl_reload(&f->s, 0, SL_NS_PER_SEC);
+    assert_int_equal(f->s.version, 2);
+    assert_false(f->s.trial.waits);
+    sl_trial_rollback(&f->s, 0);
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 200);
+}
+
+static void unconfirmed_it_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    two_policies(f, SL_NS_PER_SEC / 100);
+    assert_true(f->s.trial.waits);
+    assert_true(f->s.trial.deadline_ns > 0);
+    ev_run(f->s.loop, EVRUN_ONCE); /* until the timer */
+    assert_int_equal(f->s.version, 3);
+    assert_int_equal(status_in_force(f), 200);
+    assert_false(f->s.trial.waits);
+}
+
+static void confirmed_it_stays(void **state)
+{
+    struct fixture *f = *state;
+    two_policies(f, SL_NS_PER_SEC / 100);
+    sl_trial_confirm(&f->s, 0);
+    assert_false(f->s.trial.waits);
+    ev_run(f->s.loop, EVRUN_ONCE); /* no timer is left: returns at once */
+    assert_int_equal(f->s.version, 2);
+    assert_int_equal(status_in_force(f), 201);
+    sl_trial_rollback(&f->s, 0); /* the step back is still there */
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 200);
+}
+
+static void on_trial_no_other_is_applied(void **state)
+{
+    struct fixture *f = *state;
+    unsigned port = two_policies(f, 3600 * SL_NS_PER_SEC);
+    policy_with_status(f, port, 202);
+    sl_reload(&f->s, 0, 0);
+    assert_int_equal(f->s.version, 2);
+    assert_false(f->s.reload.active);
+    sl_trial_rollback(&f->s, 0);
+    assert_false(f->s.trial.waits);
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 200);
+    sl_reload(&f->s, 0, 0);
+    all_serve(f);
+    assert_int_equal(status_in_force(f), 202);
+}
+
+static void on_trial_and_not_served_by_all_it_comes_back_at_once(void **state)
+{
+    struct fixture *f = *state;
+    unsigned port = free_port();
+    policy_with_status(f, port, 200);
+    assert_int_equal(load(f), 0);
+    f->s.up = true;
+    policy_with_status(f, port, 201);
+    sl_reload(&f->s, 0, 3600 * SL_NS_PER_SEC);
+    for (size_t i = 0; i < f->s.n_children; i++)
+        f->children[i].answered = f->children[i].serves = 2;
+    f->children[2].serves = 1;
+    f->children[2].error = -ENOMEM;
+    sl_reload_ready(&f->s);
+    assert_false(f->s.trial.waits);
+    assert_int_equal(f->s.version, 3);
+    assert_int_equal(status_in_force(f), 200);
+}
+
+/* The port that the former policy listened on is another's by then. */
+static void a_way_back_that_is_barred_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    unsigned port = free_port();
+    const int on = 1;
+    policy_with_status(f, port, 200);
+    assert_int_equal(load(f), 0);
+    f->s.up = true;
+    policy_with_status(f, free_port(), 201);
+    sl_reload(&f->s, 0, SL_NS_PER_SEC / 100);
+    all_serve(f);
+    a.sin_port = htons((uint16_t)port);
+    SL_CLOSE int squatter = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(squatter, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    assert_int_equal(bind(squatter, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(squatter, 1), 0);
+    ev_run(f->s.loop, EVRUN_ONCE);
+    assert_int_equal(f->s.version, 2);
+    assert_true(f->s.trial.waits);
+    assert_true(ev_is_active(&f->s.trial.timer));
+    sl_closep(&squatter);
+    squatter = -1;
+    ev_feed_event(f->s.loop, &f->s.trial.timer, EV_TIMER); /* its time has come again */
+    ev_run(f->s.loop, EVRUN_NOWAIT);
+    assert_int_equal(f->s.version, 3);
+    assert_int_equal(status_in_force(f), 200);
+    assert_false(f->s.trial.waits);
 }
 
 #define with_policy(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -307,6 +486,14 @@ int main(void)
         with_policy(one_that_could_not_is_an_error),
         with_policy(a_sighup_during_a_reload_is_not_lost),
         with_policy(nothing_is_reloaded_while_stopping),
+        with_policy(a_rollback_goes_one_step_back),
+        with_policy(the_same_policy_again_is_no_step),
+        with_policy(a_refused_policy_is_no_step),
+        with_policy(unconfirmed_it_comes_back),
+        with_policy(confirmed_it_stays),
+        with_policy(on_trial_no_other_is_applied),
+        with_policy(on_trial_and_not_served_by_all_it_comes_back_at_once),
+        with_policy(a_way_back_that_is_barred_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

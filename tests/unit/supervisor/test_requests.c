@@ -56,7 +56,7 @@ static void only_the_controller_may_ask_for_these(void **state)
 {
     struct fixture *f = *state;
     SL_CLOSE int fd = controller_of(f);
-    const uint32_t types[] = {SL_IPC_RELOAD, SL_IPC_LIST, SL_IPC_DETACH};
+    const uint32_t types[] = {SL_IPC_RELOAD, SL_IPC_CONFIRM, SL_IPC_ROLLBACK, SL_IPC_LIST, SL_IPC_DETACH};
     for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
         union sl_ipc m = {.h = {.type = types[i], .id = 1}};
         struct sl_ipc_result r;

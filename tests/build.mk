@@ -34,6 +34,15 @@ $(BUILD)/tests/bpf/%: tests/bpf/%.c $(call LIBS_OF,$(ABOVE_kernel)) $(SKELS)
 	@echo "  TEST  $<"
 	@$(CC) $(TEST_CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka
 
+# Which branches of the packet parser its comparison with the kernel's verdicts has taken: clang's own count of them.
+COVER := $(BUILD)/cover
+COVER_PERCENT := 95
+$(COVER)/test_parse_compare: tests/bpf/test_parse_compare.c bpf/lib/parse.h $(call LIBS_OF,$(ABOVE_kernel)) $(SKELS)
+	@mkdir -p $(@D)
+	@echo "  COVER $<"
+	@$(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -w -fprofile-instr-generate -fcoverage-mapping -o $@ $< \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka
+
 # Fuzz targets: clang's libFuzzer over the sources of their layers, with ASan and UBSan.
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
@@ -43,6 +52,13 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LAYER_SRC) $(BUILD)/.libs
 	@echo "  FUZZ  $<"
 	@$(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -DLLHTTP_STRICT_MODE=1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    $(LIB_CFLAGS) -w -o $@ $< $(FUZZ_LAYER_SRC) $(LIB_LIBS)
+
+.PHONY: cover
+cover: $(COVER)/test_parse_compare
+	@LLVM_PROFILE_FILE=$(COVER)/parse.raw $< >/dev/null 2>$(COVER)/parse.log || { cat $(COVER)/parse.log; exit 1; }
+	@llvm-profdata merge -o $(COVER)/parse.data $(COVER)/parse.raw
+	@llvm-cov export -summary-only $< -instr-profile=$(COVER)/parse.data bpf/lib/parse.h | jq -r '.data[0].totals.branches | "\(.percent) \(.covered) \(.count)"' | \
+	    awk '{ printf "bpf/lib/parse.h: %d of %d branches taken, %.1f %%; at least $(COVER_PERCENT) %% asked for\n", $$2, $$3, $$1; exit $$1 < $(COVER_PERCENT) }'
 
 .PHONY: test unit bpf-test http-test e2e fuzz fuzz-short tests-bin
 tests-bin: all $(UNIT_ALL) $(BPF_TESTS)
@@ -62,4 +78,5 @@ fuzz-short:
 test:
 	@tests/run
 ## make test               every kind of test, counted in the closing line (root)
+## make cover              which branches of the packet parser are tested (root)
 ## make unit | unit-LAYER | bpf-test | http-test | e2e | fuzz     one kind

@@ -7,6 +7,7 @@
  */
 #include "vmlinux.h"
 
+#include "lib/cookie.h"
 #include "lib/count.h"
 #include "lib/maps.h"
 #include "lib/parse.h"
@@ -19,6 +20,9 @@ char _license[] SEC("license") = "GPL";
 const volatile __u32 test_clock = 0;
 volatile __u64 test_now_ns = 0;
 
+/* Whether the kernel has bpf_tcp_gen_syncookie: without it the verifier never sees the call. */
+const volatile __u32 have_syn_cookies = 1;
+
 #define SL_UNDECIDED SL_REASON_COUNT
 
 /* What the steps know of the packet at hand. */
@@ -30,7 +34,7 @@ struct sl_guard {
 };
 
 /*
- * The two functions below are global: the verifier checks each once by itself, whatever the number of paths
+ * The functions below are global: the verifier checks each once by itself, whatever the number of paths
  * that lead there. Inlined, the guard takes 751,000 of the 1,000,000 instructions that the verifier will look
  * at; so, a few thousand.
  */
@@ -50,6 +54,12 @@ __noinline int sl_guard_take(__u64 *tat, __u64 now, __u64 cost, __u64 tolerance)
     if (!tat)
         return 1;
     return sl_bucket_take(tat, now, cost, tolerance, 0);
+}
+
+/* enum sl_cookie; see lib/cookie.h. */
+__noinline int sl_guard_cookie(struct xdp_md *ctx, __u32 frame, int dry)
+{
+    return have_syn_cookies ? sl_cookie_answer(ctx, frame, dry) : SL_COOKIE_NONE;
 }
 
 SL_INLINE __u64 sl_now(void)
@@ -212,8 +222,7 @@ SL_INLINE enum sl_reason sl_step_connection(const struct sl_guard *g, struct sl_
     const struct sl_limit *limit = &g->config->source_connections;
     if (s && limit->interval_ns && !sl_admits(g, &s->tat_connections, limit, limit->interval_ns))
         return SL_DROP_CONN_RATE;
-    /* The prefix levels (/32 to /24, /128 to /48), the listener's own bucket and SYN cookies have their place
-     * here. */
+    /* The prefix levels (/32 to /24, /128 to /48) and the listener's own bucket have their place here. */
     if ((g->config->flags & SL_HAVE_CONSUMER_SOURCES) && !sl_consumer_admits(g))
         return SL_DROP_CONSUMER_RATE;
     return SL_UNDECIDED;
@@ -228,6 +237,20 @@ SL_INLINE enum sl_reason sl_step_volume(const struct sl_guard *g, struct sl_sour
         !sl_admits(g, &s->tat_bytes, bytes, g->bytes * bytes->mult >> (bytes->shift & 63)))
         return SL_DROP_BYTE_RATE;
     return SL_UNDECIDED;
+}
+
+/* ---- 7. SYN cookies: last, so that a source over its limits gets none */
+
+SL_INLINE enum sl_reason sl_step_cookie(struct xdp_md *ctx, const struct sl_guard *g)
+{
+    if (!(g->config->flags & SL_COOKIES_ALWAYS) || !sl_packet_opens(&g->packet))
+        return SL_PASS;
+    const int r = sl_guard_cookie(ctx, (__u32)g->bytes, g->config->shadow != 0);
+    if (r == SL_COOKIE_SENT)
+        return SL_TX_SYN_COOKIE;
+    if (r == SL_COOKIE_NONE)
+        sl_count_reason(SL_SYN_COOKIE_FAILED, g->bytes);
+    return SL_PASS;
 }
 
 /* ---- The pipeline */
@@ -278,5 +301,8 @@ int sl_xdp_guard(struct xdp_md *ctx)
     const enum sl_parsed parsed = sl_guard_parse(ctx, &g.packet);
     if (parsed >= SL_PARSED_PORTS)
         g.now = sl_now();
-    return sl_count_verdict(sl_judge(&g, parsed), g.listener, g.bytes, g.config->shadow != 0);
+    enum sl_reason r = sl_judge(&g, parsed);
+    if (r == SL_PASS)
+        r = sl_step_cookie(ctx, &g);
+    return sl_count_verdict(r, g.listener, g.bytes, g.config->shadow != 0);
 }

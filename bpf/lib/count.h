@@ -21,16 +21,19 @@ SL_INLINE void sl_count_reason(__u32 reason, __u64 bytes)
 
 SL_INLINE int sl_reason_is_drop(__u32 reason)
 {
-#define SL_X(e, name, drops, help) ((__u64)(drops) << SL_##e) |
+#define SL_X(e, name, kind, help) ((__u64)((kind) == SL_DROPS) << SL_##e) |
     return (((SL_REASONS(SL_X) 0ull) >> reason) & 1) != 0;
 #undef SL_X
 }
 
-/* Counts the verdict for the reason and for the listener, and turns it into what XDP does. */
+/* Counts the verdict for the reason and for the listener, and turns it into what XDP does. In shadow mode
+ * what is not passed is counted apart, and passed. */
 SL_INLINE int sl_count_verdict(__u32 reason, __u32 listener, __u64 bytes, int shadow)
 {
-    const int drops = sl_reason_is_drop(reason);
-    sl_count_reason(drops && shadow ? SL_REASON_COUNT + reason : reason, bytes);
+    const int drops = sl_reason_is_drop(reason), answers = reason == SL_TX_SYN_COOKIE;
+    sl_count_reason((drops || answers) && shadow ? SL_REASON_COUNT + reason : reason, bytes);
+    if (answers && !shadow)
+        return XDP_TX;
     struct sl_listener_stats *s = listener == SL_NO_LISTENER ? 0 : bpf_map_lookup_elem(&sl_stats, &listener);
     if (s)
         sl_count_add(!drops ? &s->passed : shadow ? &s->would_drop : &s->dropped, bytes);

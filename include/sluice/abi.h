@@ -186,7 +186,13 @@ static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __
 
 /* ---- reasons ------------------------------------------------------------------------------------------ */
 
-/* X(enumerator, name in metrics and CLI, drops, help) */
+enum sl_verdict_kind {
+    SL_PASSES,
+    SL_DROPS,
+    SL_ANSWERS /* sent back by the guard: the stack never sees the packet */
+};
+
+/* X(enumerator, name in metrics and CLI, enum sl_verdict_kind as a number, help) */
 #define SL_REASONS(X)                                                                                 \
     X(PASS_NOT_OURS, "not_ours", 0, "not for a listener: passed as it came")                          \
     X(PASS, "admitted", 0, "for a listener, admitted")                                                \
@@ -208,7 +214,10 @@ static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __
     X(DROP_BYTE_RATE, "source_bytes", 1, "source over its byte limit")                                \
     X(CAS_EXHAUSTED, "cas_exhausted", 0,                                                              \
       "bucket contended for too many tries: refused, counted here as well")                           \
-    X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for a source's bucket: passed unlimited")
+    X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for its bucket: passed unlimited")    \
+    X(TX_SYN_COOKIE, "syn_cookie_sent", 2, "SYN answered by the guard with a cookie")                 \
+    X(SYN_COOKIE_FAILED, "syn_cookie_failed", 0,                                                      \
+      "SYN that could not be given its cookie: judged without, counted here as well")
 
 enum sl_reason {
 #define SL_X(e, name, drops, help) SL_##e,
@@ -222,7 +231,7 @@ struct sl_count {
     __u64 bytes;
 };
 
-/* Per listener, per CPU. */
+/* Per listener, per CPU. What the guard answers itself stands in none of them. */
 struct sl_listener_stats {
     struct sl_count passed;
     struct sl_count dropped;
@@ -256,6 +265,7 @@ enum sl_kernel_flags {
     SL_HAVE_LISTS6 = 2,
     SL_HAVE_PENALTIES = 4,
     SL_HAVE_CONSUMER_SOURCES = 8,
+    SL_COOKIES_ALWAYS = 16, /* each SYN that nothing else drops is answered by the guard */
 };
 
 /* Header of the pinned state: says which boot the monotonic times belong to. */

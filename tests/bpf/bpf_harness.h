@@ -283,7 +283,7 @@ static inline void th_counts(struct th_guard *g, struct th_counts *c)
 }
 
 /* The reason of one packet; *would tells whether it was counted in shadow. Exactly one counter must have
- * moved, save the two that are counted beside a verdict. */
+ * moved, save those that are counted beside a verdict. */
 static inline enum sl_reason th_judge(struct th_guard *g, const void *data, size_t n, int *action,
                                       bool *would)
 {
@@ -297,7 +297,7 @@ static inline enum sl_reason th_judge(struct th_guard *g, const void *data, size
     for (int i = 0; i < SL_REASON_COUNT; i++) {
         const uint64_t is = after.is[i].packets - before.is[i].packets,
                        w = after.would[i].packets - before.would[i].packets;
-        if (i == SL_CAS_EXHAUSTED || i == SL_SOURCE_INSERT_FAILED || is + w == 0)
+        if (i == SL_CAS_EXHAUSTED || i == SL_SOURCE_INSERT_FAILED || i == SL_SYN_COOKIE_FAILED || is + w == 0)
             continue;
         assert_int_equal(is + w, 1);
         assert_int_equal(
@@ -317,7 +317,9 @@ static inline void th_expect_at(struct th_guard *g, const struct th_packet *p, e
     int action;
     bool would;
     const enum sl_reason got = th_judge(g, p->b, p->n, &action, &would);
-    const int right = sl_reason_drops(got) ? 1 /* XDP_DROP */ : 2 /* XDP_PASS */;
+    const int right = sl_reason_answers(got) ? 3 /* XDP_TX */
+                      : sl_reason_drops(got) ? 1 /* XDP_DROP */
+                                             : 2 /* XDP_PASS */;
     if (got != want || action != right || would) {
         print_error("%s:%d: judged %s (action %d)%s, not %s\n", file, line, sl_reason_name(got), action,
                     would ? " in shadow" : "", sl_reason_name(want));

@@ -12,6 +12,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
@@ -207,6 +208,21 @@ class Net:
     def add_address(self, name, address):
         """A further address of a host: sources are cheap."""
         self._ip("-n", self.hosts[name].ns, "addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+
+    def wire(self, name):
+        """
+        Makes the switch's end of a host's link take what XDP sends back. A veth with NAPI alone (GRO) queues such frames,
+        but veth_xdp_flush() wakes only a peer that has an XDP program: so one that passes everything.
+        """
+        switch, port = Host("switch", f"{self._tag}sw"), f"p{self._names.index(name) + 1}"
+        pin = f"/sys/fs/bpf/{self._tag}{port}"
+        src = '__attribute__((section("xdp"), used)) int wire(void *c) { return 2; }\n' \
+              'char l[] __attribute__((section("license"), used)) = "GPL";\n'
+        with tempfile.NamedTemporaryFile(suffix=".o") as o:
+            subprocess.run(["clang", "-O2", "-g", "-target", "bpf", "-x", "c", "-c", "-", "-o", o.name], input=src, text=True, check=True)
+            switch.run(["bpftool", "prog", "load", o.name, pin, "type", "xdp"], check=True)
+        switch.run(["bpftool", "net", "attach", "xdp", "pinned", pin, "dev", port], check=True)
+        os.unlink(pin)
 
     def __getitem__(self, name):
         return self.hosts[name]

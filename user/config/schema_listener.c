@@ -223,6 +223,14 @@ static const struct sl_type _sl_mode = {.kind = SL_T_CHOICE,
                                         .size = sizeof(enum sl_kernel_mode),
                                         .what = "one of auto, native, generic, off",
                                         .choices = _sl_mode_choices};
+static const struct sl_choice _sl_cookies_choices[] = {{"auto", SL_SYN_COOKIES_AUTO, false},
+                                                       {"always", SL_SYN_COOKIES_ALWAYS, false},
+                                                       {"off", SL_SYN_COOKIES_OFF, false},
+                                                       {NULL, 0, false}};
+static const struct sl_type _sl_cookies = {.kind = SL_T_CHOICE,
+                                           .size = sizeof(enum sl_syn_cookies),
+                                           .what = "one of auto, always, off",
+                                           .choices = _sl_cookies_choices};
 static const struct sl_type _sl_rate = {.kind = SL_T_RATE,
                                         .size = sizeof(struct sl_rate),
                                         .what = "a rate such as \"1000/s\" or \"60/m\"",
@@ -259,7 +267,10 @@ static const struct sl_field _sl_kernel_fields[] = {
     {"per_source", &_sl_per_source, AT(per_source), NULL, 0, "What each source address may do."},
     {"per_prefix", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
     {"per_listener", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"syn_cookies", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"syn_cookies", &_sl_cookies, AT(syn_cookies), "\"auto\"", 0,
+     "SYNs answered by the guard, nothing kept (needs net.ipv4.tcp_syncookies = 2). auto: past per_listener, "
+     "where it "
+     "can be had; always: each one, refused where it cannot."},
     {"table_size", &_sl_table_size, AT(table_size), "262144", 0,
      "Buckets in the table that kernel and proxy share; rounded up to a power of two."},
     SL_FIELDS_END,

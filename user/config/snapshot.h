@@ -229,6 +229,7 @@ struct sl_route {
 
 /* ---- the kernel guard */
 enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
+enum sl_syn_cookies { SL_SYN_COOKIES_AUTO, SL_SYN_COOKIES_ALWAYS, SL_SYN_COOKIES_OFF };
 struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
     uint64_t count;
     uint64_t per_ns;
@@ -243,6 +244,7 @@ struct sl_kernel {
         struct sl_rate new_connections, packets, bytes;
         uint32_t burst; /* seconds of the rate */
     } per_source;
+    enum sl_syn_cookies syn_cookies;
     uint32_t table_size; /* buckets */
 };
 

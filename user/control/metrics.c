@@ -274,7 +274,7 @@ static void _sl_kernel_reasons(struct sl_page *p)
         sl_metrics_family(&p->m, names[f], "counter", helps[f]);
         for (unsigned i = 0; i < SL_REASON_COUNT; i++) {
             enum sl_reason r = (enum sl_reason)i;
-            if (f < 2 || sl_reason_drops(r))
+            if (f < 2 || sl_reason_drops(r) || sl_reason_answers(r))
                 sl_metrics_sample(&p->m, names[f],
                                   (const char *const[]){"reason", sl_reason_name(r), "drops",
                                                         sl_reason_drops(r) ? "true" : "false", NULL},
@@ -300,6 +300,21 @@ static void _sl_attachments(struct sl_page *p)
     }
 }
 
+static void _sl_syn_cookies(struct sl_page *p)
+{
+    static const char *const states[] = {"off", "idle", "missing", "on"};
+    const char *state = json_string_value(
+        json_object_get(json_object_get(json_object_get(p->c->state, "kernel"), "syn_cookies"), "state"));
+    if (!state)
+        return;
+    sl_metrics_family(
+        &p->m, "kernel_syn_cookies", "gauge",
+        "1 for how SYN cookies stand: off, idle (auto, no listener has a bucket), missing (a need), on");
+    for (size_t i = 0; i < SL_ARRAY_LEN(states); i++)
+        sl_metrics_sample(&p->m, "kernel_syn_cookies", (const char *const[]){"state", states[i], NULL},
+                          strcmp(states[i], state) == 0);
+}
+
 static int _sl_count_penalty(const struct sl_penalty_key *k, const struct sl_penalty_value *v, void *arg)
 {
     (void)k, (void)v;
@@ -314,6 +329,7 @@ static void _sl_kernel(struct sl_page *p)
         return;
     _sl_kernel_reasons(p);
     _sl_attachments(p);
+    _sl_syn_cookies(p);
     (void)sl_maps_penalties(p->c->args->kernel.penalties, _sl_count_penalty, &penalties);
     sl_metrics_one(&p->m, "kernel_penalties", "gauge", "penalties that hold", (double)penalties);
     sl_metrics_one(

@@ -91,9 +91,10 @@ static json_t *_sl_kernel(const struct sl_control *c)
     for (unsigned i = 0; i < SL_REASON_COUNT; i++)
         (void)json_object_set_new(
             j, sl_reason_name((enum sl_reason)i),
-            json_pack("{s:o, s:o, s:o, s:o, s:b}", "packets", _sl_n(hit[i].packets), "bytes",
+            json_pack("{s:o, s:o, s:o, s:o, s:b, s:b}", "packets", _sl_n(hit[i].packets), "bytes",
                       _sl_n(hit[i].bytes), "would_drop_packets", _sl_n(would[i].packets), "would_drop_bytes",
-                      _sl_n(would[i].bytes), "drops", sl_reason_drops((enum sl_reason)i)));
+                      _sl_n(would[i].bytes), "drops", sl_reason_drops((enum sl_reason)i), "answers",
+                      sl_reason_answers((enum sl_reason)i)));
     return j;
 }
 

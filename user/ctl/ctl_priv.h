@@ -129,14 +129,15 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * /v1/status     {"version", "hash", "uptime_seconds", "supervisor": {"pid"}, "controller": {"pid"},
  *                 "workers": [{"index", "pid", "version", "restarts"}],
  *                 "trial": {"waits", "left_ms", "former": the version that a rollback brings back, or 0},
- *                 "kernel": {"shadow", "interfaces": [{"interface", "xdp": "native|generic|none", "tc"}]}}
+ *                 "kernel": {"shadow", "interfaces": [{"interface", "xdp": "native|generic|none", "tc"}],
+ *                 "syn_cookies": {"policy": "auto|always|off", "state": "off|idle|missing|on", "why"}}}
  * /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source", "left_ms", "level", "rejections",
  *                 "manual", "consumer", "rule"}]}
  * /v1/top        {"kernel": {REASON: {"packets", "bytes", "would_drop_packets", "would_drop_bytes",
- * "drops"}}, "listeners": {NAME: {counters by field name, "kernel": {"passed": {"packets", "bytes"},
- *                 "dropped": {…}, "would_drop": {…}}}}, "routes": {NAME: {"codes": {"2xx": N, …},
- *                 "reasons": {REASON: N}, "seconds": {"buckets": [N, …]}}}, "histogram_bounds_seconds": [S,
- * …], "tiers": {NAME: {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
+ * "drops", "answers"}}, "listeners": {NAME: {counters by field name, "kernel": {"passed": {"packets",
+ * "bytes"}, "dropped": {…}, "would_drop": {…}}}}, "routes": {NAME: {"codes": {"2xx": N, …}, "reasons":
+ * {REASON: N}, "seconds": {"buckets": [N, …]}}}, "histogram_bounds_seconds": [S, …], "tiers": {NAME:
+ * {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
  */
 int sl_ctl_check(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_schema(const struct sl_ctl *ctl, int argc, char **argv);

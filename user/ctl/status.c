@@ -42,6 +42,29 @@ static int _sl_processes(const json_t *status, struct sl_arena *a, struct sl_buf
     return r;
 }
 
+static int _sl_syn_cookies(const json_t *cookies, struct sl_buf *out)
+{
+    static const struct {
+        const char *state, *text;
+    } texts[] = {{"on", "on"},
+                 {"idle", "idle: no listener's new connections are limited (kernel.per_listener)"},
+                 {"missing", "MISSING: "}};
+    const char *state = sl_ctl_str(cookies, "state");
+    for (size_t i = 0; i < SL_ARRAY_LEN(texts); i++) {
+        if (strcmp(state, texts[i].state) != 0)
+            continue;
+        int r = sl_buf_printf(out, "  SYN cookies (");
+        if (r == 0)
+            r = sl_ctl_escape(out, sl_slice_str(sl_ctl_str(cookies, "policy")), false);
+        if (r == 0)
+            r = sl_buf_printf(out, "): %s", texts[i].text);
+        if (r == 0)
+            r = sl_ctl_escape(out, sl_slice_str(sl_ctl_str(cookies, "why")), false);
+        return r ? r : sl_buf_append(out, "\n", 1);
+    }
+    return 0;
+}
+
 static int _sl_interfaces(const json_t *status, struct sl_arena *a, struct sl_buf *out)
 {
     static const char *const titles[] = {"interface", "xdp", "tc"};
@@ -63,6 +86,8 @@ static int _sl_interfaces(const json_t *status, struct sl_arena *a, struct sl_bu
         r = sl_ctl_table_print(&t, 2, out);
     if (r == 0 && json_is_true(json_object_get(kernel, "shadow")))
         r = sl_buf_printf(out, "  shadow mode: drops are counted, nothing is dropped\n");
+    if (r == 0)
+        r = _sl_syn_cookies(json_object_get(kernel, "syn_cookies"), out);
     sl_ctl_table_free(&t);
     return r;
 }

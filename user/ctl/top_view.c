@@ -145,7 +145,9 @@ static void _sl_kernel_verdicts(struct sl_view *v, struct sl_verdicts *l)
     {
         const json_t *rate = _sl_at(v->rate, "kernel", name);
         _sl_verdict_add(l, name, sl_ctl_num(count, "packets"), sl_ctl_num(rate, "packets"));
-        const char *would = sl_arena_printf(&v->arena, "would drop: %s", name);
+        const char *would = sl_arena_printf(
+            &v->arena, json_is_true(json_object_get(count, "answers")) ? "would be: %s" : "would drop: %s",
+            name);
         if (would)
             _sl_verdict_add(l, would, sl_ctl_num(count, "would_drop_packets"),
                             sl_ctl_num(rate, "would_drop_packets"));
@@ -377,6 +379,8 @@ static int _sl_header(struct sl_view *v, const json_t *status, double seconds, b
     }
     if (r == 0 && json_is_true(_sl_at(status, "kernel", "shadow")))
         r = sl_buf_printf(v->out, "  SHADOW: nothing is dropped");
+    if (r == 0 && strcmp(sl_ctl_str(_sl_at(status, "kernel", "syn_cookies"), "state"), "missing") == 0)
+        r = sl_buf_printf(v->out, "  NO SYN COOKIES (see status)");
     if (r == 0 && rates)
         r = sl_buf_printf(v->out, "  (rates over %.1f s)", seconds);
     return r ? r : sl_buf_append(v->out, "\n", 1);

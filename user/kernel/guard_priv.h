@@ -47,6 +47,7 @@ struct sl_kernel_guard {
     enum sl_kernel_mode mode;
     uint32_t generation;
     bool have_penalties;
+    bool have_cookies; /* the kernel has the helper */
     uint64_t penalties_refused;
 };
 
@@ -103,6 +104,15 @@ int sl_clsact_detach(unsigned ifindex);
 /* ---- host.c */
 int sl_host_addresses(struct sl_addresses *out) SL_MUST_CHECK;
 int sl_host_netlink(void);
+
+/* ---- cookies.c */
+bool sl_cookies_probe(void);
+/* Sets the plan's cookies and flags by what the host has: 0, or -EOPNOTSUPP (logged) where the policy
+ * insists. */
+int sl_cookies_plan(const struct sl_kernel_guard *g, const struct sl_snapshot *s,
+                    struct sl_plan *p) SL_MUST_CHECK;
+/* The same for the plan that stands; says what changed. */
+void sl_cookies_watch(struct sl_kernel_guard *g);
 
 /* ---- lists.c */
 int sl_manuals_put(struct sl_manuals *m, const struct sl_cidr *c,

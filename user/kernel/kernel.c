@@ -145,8 +145,10 @@ static void _sl_unpin_buckets(struct sl_kernel_guard *g)
 static int _sl_new_plan(struct sl_kernel_guard *g, const struct sl_snapshot *s, struct sl_plan **out)
 {
     SL_CLEANUP(sl_addresses_free) struct sl_addresses host = {0};
-    const int r = sl_host_addresses(&host);
-    return r < 0 ? r : sl_plan_new(s, &host, &g->manuals, &g->table, g->generation + 1, out);
+    int r = sl_host_addresses(&host);
+    if (r == 0)
+        r = sl_plan_new(s, &host, &g->manuals, &g->table, g->generation + 1, out);
+    return r < 0 ? r : sl_cookies_plan(g, s, *out);
 }
 
 /* The new plan's maps, then its interfaces; where either fails the old plan's maps come back. */

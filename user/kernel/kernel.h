@@ -54,6 +54,16 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g);
  * forked share the mapping. Gone with sl_kernel_close. */
 struct sl_bucket_table sl_kernel_buckets(const struct sl_kernel_guard *g);
 size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach_state *out, size_t max);
+/* SYN cookies: what the policy says (auto, always, off), and what stands: off, idle (auto, and no listener
+ * has a bucket), missing (why says what and what would be right), on. Texts live until the next apply or
+ * sweep. */
+struct sl_cookies_status {
+    const char *policy, *state, *why;
+};
+#define SL_COOKIES_WHY 128
+struct sl_cookies_status sl_kernel_syn_cookies(const struct sl_kernel_guard *g);
+/* Whether the policy insists on SYN cookies that this host does not give; why then says what is missing. */
+bool sl_kernel_lacks_cookies(const struct sl_snapshot *s, char why[SL_COOKIES_WHY]);
 /* Frees memory and descriptors; pins and links stay attached (a restart takes them over). */
 void sl_kernel_close(struct sl_kernel_guard *g);
 /* Detaches everything under SL_PIN_ROOT and removes the pins, daemon or no daemon. Returns how many links, or
@@ -83,7 +93,8 @@ int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c)
 int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict v,
                        uint64_t for_ns);
 int sl_kernel_list_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
-/* Removes entries past their deadline; call every few seconds. */
+/* Removes entries past their deadline, and looks whether SYN cookies can (still) be had; call every few
+ * seconds. */
 void sl_kernel_sweep(struct sl_kernel_guard *g);
 
 #endif

@@ -208,6 +208,8 @@ static int _sl_open(struct sl_kernel_guard *g, uint32_t table_size)
     g->meter = g->xdp ? tc_meter__open() : NULL;
     if (!g->xdp || !g->meter)
         return sl_error_r(-errno, "kernel: cannot open the built-in programs");
+    g->have_cookies = sl_cookies_probe();
+    g->xdp->rodata->have_syn_cookies = g->have_cookies;
     int r = bpf_map__set_max_entries(g->xdp->maps.sl_buckets, table_size);
     if (r == 0)
         r = bpf_map__set_max_entries(g->xdp->maps.sl_sources, table_size);

@@ -11,9 +11,9 @@
 
 static const struct {
     const char *name, *help;
-    bool drops;
+    enum sl_verdict_kind kind;
 } _sl_reasons[SL_REASON_COUNT] = {
-#define SL_X(e, n, d, h) [SL_##e] = {.name = (n), .help = (h), .drops = (d) != 0},
+#define SL_X(e, n, k, h) [SL_##e] = {.name = (n), .help = (h), .kind = (k)},
     SL_REASONS(SL_X)
 #undef SL_X
 };
@@ -30,7 +30,12 @@ const char *sl_reason_help(enum sl_reason r)
 
 bool sl_reason_drops(enum sl_reason r)
 {
-    return (unsigned)r < SL_REASON_COUNT && _sl_reasons[r].drops;
+    return (unsigned)r < SL_REASON_COUNT && _sl_reasons[r].kind == SL_DROPS;
+}
+
+bool sl_reason_answers(enum sl_reason r)
+{
+    return (unsigned)r < SL_REASON_COUNT && _sl_reasons[r].kind == SL_ANSWERS;
 }
 
 /* Sums `words` counters of an entry over all CPUs. The kernel writes each CPU's value 8-byte aligned. */

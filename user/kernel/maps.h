@@ -11,6 +11,8 @@
 const char *sl_reason_name(enum sl_reason r);
 const char *sl_reason_help(enum sl_reason r);
 bool sl_reason_drops(enum sl_reason r);
+/* Sent back by the guard: neither passed nor dropped. */
+bool sl_reason_answers(enum sl_reason r);
 
 /* Sums over the CPUs. 0 or -errno. would may be NULL. */
 int sl_maps_reasons(int fd, struct sl_count out[SL_REASON_COUNT], struct sl_count would[SL_REASON_COUNT]);

@@ -174,6 +174,7 @@ void sl_kernel_sweep(struct sl_kernel_guard *g)
     size_t left = 0, kept = 0;
     if (g->off)
         return;
+    sl_cookies_watch(g);
     if (g->have_penalties && _sl_delete_where(g, NULL, now, &left) >= 0)
         (void)_sl_note_left(g, left);
     for (size_t i = 0; i < g->manuals.n; i++)

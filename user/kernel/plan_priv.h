@@ -9,6 +9,7 @@
 
 #include "base/bucket.h"
 #include "config/snapshot.h"
+#include "kernel/kernel.h"
 #include "kernel/table_priv.h"
 
 enum sl_plan_map {
@@ -43,9 +44,19 @@ struct sl_plan_bind { /* kept, to expand wildcards again when the host's address
     bool wildcard;
     uint32_t listener;
 };
+
+enum sl_cookies_state { SL_COOKIES_OFF, SL_COOKIES_IDLE, SL_COOKIES_MISSING, SL_COOKIES_ON };
+struct sl_cookies {
+    enum sl_syn_cookies policy;
+    enum sl_cookies_state state;
+    bool bucket;              /* a listener's new connections are limited */
+    char why[SL_COOKIES_WHY]; /* what is missing */
+};
+
 struct sl_plan {
     struct sl_table maps[SL_PLAN_MAPS];
     struct sl_kernel_config config; /* flags but SL_HAVE_PENALTIES */
+    struct sl_cookies cookies;
     struct sl_plan_bind *binds;
     size_t n_binds;
     struct sl_cidrs allow, deny; /* copies: the lists are rebuilt when an operator's entry goes */

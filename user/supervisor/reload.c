@@ -147,6 +147,18 @@ static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, bool former)
     sl_sockets_commit(s);
 }
 
+static void _sl_explain_kernel(const struct sl_snapshot *s, int r, struct sl_diag *diag)
+{
+    char why[SL_COOKIES_WHY];
+    if (sl_kernel_lacks_cookies(s, why))
+        sl_diag_error(diag, &s->kernel.pos, "syn_cookies: always cannot be had: %s; or write auto, or off",
+                      why);
+    else
+        sl_diag_error(diag, &s->kernel.pos,
+                      "the kernel guard could not be brought to this policy: %s (the log says more)",
+                      strerror(-r));
+}
+
 static int _sl_load(struct sl_supervisor *s, bool former, struct sl_diag *diag)
 {
     struct sl_next n = {.bundle_fd = -1, .log_fd = -1};
@@ -168,10 +180,7 @@ static int _sl_load(struct sl_supervisor *s, bool former, struct sl_diag *diag)
     if (r == 0) {
         r = _sl_start_kernel(s, n.snapshot);
         if (r < 0)
-            sl_diag_error(diag, &n.snapshot->kernel.pos,
-                          "the kernel guard could not be brought to this policy: %s (the "
-                          "log says more)",
-                          strerror(-r));
+            _sl_explain_kernel(n.snapshot, r, diag);
     }
     if (r == 0)
         _sl_enforce(s, &n, former);

@@ -95,8 +95,11 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
         (void)json_array_append_new(interfaces,
                                     json_pack("{s:s, s:s, s:s}", "interface", at[i].interface, "xdp",
                                               modes[at[i].xdp], "tc", at[i].tc ? at[i].tc : "none"));
-    return json_pack("{s:o, s:b, s:I}", "interfaces", interfaces, "shadow", s->snapshot->kernel.shadow,
-                     "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard));
+    const struct sl_cookies_status cookies = sl_kernel_syn_cookies(s->guard);
+    return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I}", "interfaces", interfaces, "shadow",
+                     s->snapshot->kernel.shadow, "syn_cookies", "policy", cookies.policy, "state",
+                     cookies.state, "why", cookies.why, "penalties_refused",
+                     (json_int_t)sl_kernel_penalties_refused(s->guard));
 }
 
 /* Instants, not spans: the controller answers long after it was told. */

@@ -83,6 +83,17 @@ static void shadow_drops_are_named_as_such(void **state)
     HAS_ROW(text, "would", "drop:", "deny_list", "10", "20");
 }
 
+static void answers_of_the_guard_are_no_drops(void **state)
+{
+    (void)state;
+    SL_FREE char *text = _text("{}",
+                               "{\"kernel\":{\"syn_cookie_sent\":{\"packets\":10,\"would_drop_packets\":20,"
+                               "\"answers\":true}}}",
+                               0);
+    HAS_ROW(text, "syn_cookie_sent", "5", "10");
+    HAS_ROW(text, "would", "be:", "syn_cookie_sent", "10", "20");
+}
+
 static void listeners_and_tiers_have_their_rates(void **state)
 {
     (void)state;
@@ -191,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verdicts_of_both_sides_stand_in_one_row),
         cmocka_unit_test(shadow_drops_are_named_as_such),
+        cmocka_unit_test(answers_of_the_guard_are_no_drops),
         cmocka_unit_test(listeners_and_tiers_have_their_rates),
         cmocka_unit_test(routes_are_ranked_and_cut_to_the_screen),
         cmocka_unit_test(no_section_hides_another),

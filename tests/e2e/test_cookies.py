@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SYN cookies: who answers the guard's SYN-ACK is connected by the stack; who does not has cost nothing."""
+import random
+import re
+import socket
+import struct
+
+import pytest
+from harness.client import Client, tls_context
+from harness.gateway import Gateway
+from harness.ns import Net
+from harness.origin import Origin
+from harness.policy import merge, serving
+from harness.wait import until
+
+pytestmark = pytest.mark.root
+P, TLS = 8080, 8443
+FLOOD = 20_000
+
+
+@pytest.fixture
+def net(bpffs):
+    with Net("gw", "client") as n:
+        n.wire("gw")
+        syncookies(n.gw, 2)
+        yield n
+
+
+@pytest.fixture
+def origin(net):
+    with Origin(net.client, address=net.client.address) as o:  # the gateway's own stack counts nothing but clients
+        yield o
+
+
+def syncookies(host, value):
+    host.run(["sysctl", "-qw", f"net.ipv4.tcp_syncookies={value}"], check=True)
+
+
+def policy(origin, kernel=None, **over):
+    base = serving(origin, P, address="10.77.0.1",
+                   kernel={"interfaces": ["eth0"], "mode": "native", "syn_cookies": "always"})
+    base["listeners"]["main"]["bind"].append(f"[fd77::1]:{P}")
+    return merge(merge(base, {"kernel": kernel or {}}), over)
+
+
+def counted(g, reason, what="packets"):
+    return g.top()["kernel"].get(reason, {}).get(what, 0)
+
+
+def netstat(host, name):
+    """A counter of the host's stack (TcpExt)."""
+    names, values = [l.split() for l in host.run(["cat", "/proc/net/netstat"], check=True).stdout.splitlines() if l.startswith("TcpExt:")]
+    return int(values[names.index(name)])
+
+
+def checksum(b):
+    b += b"\0" * (len(b) % 2)
+    s = sum(struct.unpack(f"!{len(b) // 2}H", b))
+    s = (s & 0xffff) + (s >> 16)
+    return ~(s + (s >> 16)) & 0xffff
+
+
+def syns(n, seed=1):
+    """n whole SYNs for the listener, each of an invented source."""
+    rnd = random.Random(seed)
+    dst = socket.inet_aton("10.77.0.1")
+    for _ in range(n):
+        src = struct.pack("!I", rnd.randrange(0x0b000000, 0x0bffffff))
+        tcp = struct.pack("!HHIIBBHHHBBH", rnd.randrange(1024, 65536), P, rnd.randrange(1 << 32), 0, 6 << 4, 2, 64240, 0, 0, 2, 4, 1460)
+        tcp = tcp[:16] + struct.pack("!H", checksum(src + dst + struct.pack("!HH", 6, 24) + tcp)) + tcp[18:]
+        yield struct.pack("!BBHHHBBH", 0x45, 0, 44, 1, 0, 64, 6, 0) + src + dst + tcp
+
+
+def flood(host, n, seed=1):
+    with host.enter():
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    for p in syns(n, seed):
+        raw.sendto(p, ("10.77.0.1", 0))
+    raw.close()
+
+
+@pytest.mark.parametrize("address", ["10.77.0.1", "fd77::1"])
+def test_a_client_connects_by_a_cookie_and_keeps_its_connection(net, origin, address):
+    with Gateway(policy(origin), net.gw) as g:
+        with Client(net.client.connect((address, P))) as c:
+            assert [c.request("GET", f"/{i}").status for i in range(5)] == [200] * 5
+        assert counted(g, "syn_cookie_sent") == 1 and counted(g, "syn_cookie_failed") == 0
+        assert netstat(net.gw, "SyncookiesRecv") == 1 and netstat(net.gw, "SyncookiesSent") == 0
+
+
+def test_curl_and_large_bodies_over_tls(net, origin, ca):
+    cert, key = ca.issue("api.test")
+    p = policy(origin, listeners={"tls": {"bind": [f"10.77.0.1:{TLS}"], "tls": {"certificates": [{"cert": cert, "key": {"$file": key}}]}}})
+    with Gateway(p, net.gw) as g:
+        r = net.client.run(["curl", "-sS", "--fail", "--cacert", ca.cert, "--resolve", f"api.test:{TLS}:10.77.0.1",
+                            f"https://api.test:{TLS}/a", f"https://api.test:{TLS}/b", "-w", "\n%{num_connects}\n"], check=True)
+        assert [l for l in r.stdout.splitlines() if l.isdigit()] == ["1", "0"], r.stdout  # the second on the first's connection
+        with Client(net.client.connect(("10.77.0.1", TLS)), tls_context(ca.cert), "api.test") as c:
+            body = bytes(range(256)) * 2000
+            assert c.request("POST", "/", body=body).status == 200
+        assert counted(g, "syn_cookie_sent") == 2
+        assert netstat(net.gw, "SyncookiesRecv") == 2
+
+
+def test_a_flood_of_invented_sources_leaves_nothing_behind(net, origin):
+    with Gateway(policy(origin), net.gw) as g:
+        flood(net.client, FLOOD)
+        until(lambda: counted(g, "syn_cookie_sent") >= FLOOD, "each SYN answered")
+        assert net.gw.run(["ss", "-Htn", "state", "syn-recv"], check=True).stdout == ""
+        assert netstat(net.gw, "SyncookiesSent") == 0
+        with Client(net.client.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/").status == 200
+
+
+def test_shadow_counts_what_would_be_answered(net, origin):
+    with Gateway(policy(origin, {"shadow": True}), net.gw) as g:
+        with Client(net.client.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/").status == 200
+        assert counted(g, "syn_cookie_sent") == 0 and counted(g, "syn_cookie_sent", "would_drop_packets") == 1
+        assert netstat(net.gw, "SyncookiesSent") == 1, "the stack's own"
+
+
+def test_always_is_refused_without_the_sysctl(net, origin):
+    syncookies(net.gw, 1)
+    g = Gateway(policy(origin), net.gw, wait=False)
+    try:
+        assert g.proc.wait(20) == 1
+        g._reader.join(5)
+        assert "sysctl -w net.ipv4.tcp_syncookies=2" in g.log()
+    finally:
+        g.kill()
+        g._clean()
+    with Gateway(policy(origin, {"syn_cookies": "auto"}), net.gw) as g:
+        rc, out = g.apply(policy(origin))
+        assert rc == 1 and "net.ipv4.tcp_syncookies is 1 and must be 2" in out, out
+        assert g.status()["kernel"]["syn_cookies"] == {"policy": "auto", "state": "idle", "why": ""}
+        syncookies(net.gw, 2)
+        rc, out = g.apply(policy(origin))
+        assert rc == 0, out
+        assert g.metric("sluice_kernel_syn_cookies", state="on") == 1 and g.metric("sluice_kernel_syn_cookies") == 1
+        rc, out = g.apply(policy(origin, {"syn_cookies": "off"}))
+        assert rc == 0, out
+        assert g.metric("sluice_kernel_syn_cookies", state="off") == 1
+        with Client(net.client.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/").status == 200
+        assert counted(g, "syn_cookie_sent") == 0
+
+
+def test_a_sysctl_turned_later_is_said_and_taken_up(net, origin):
+    with Gateway(policy(origin), net.gw) as g:
+        assert "SYN cookies (always): on" in g.ctl("status")[1]
+        syncookies(net.gw, 1)
+        until(lambda: g.status()["kernel"]["syn_cookies"]["state"] == "missing", "the status to say so")
+        assert re.search(r"SYN cookies \(always\): MISSING: .*tcp_syncookies is 1", g.ctl("status")[1])
+        assert "no SYN cookies any more" in g.log()
+        with Client(net.client.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/").status == 200
+        syncookies(net.gw, 2)
+        until(lambda: g.status()["kernel"]["syn_cookies"]["state"] == "on", "the status to say so")
+        assert "can be had again" in g.log()

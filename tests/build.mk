@@ -29,10 +29,11 @@ $(foreach l,$(LAYERS) ctl,$(eval $(call unit_rules,$(l))))
 UNIT_ALL := $(foreach l,$(LAYERS) ctl,$(UNIT_$(l)))
 
 BPF_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/test_*.c))
+$(BUILD)/tests/bpf/test_parse_captures: TEST_LIBS := -lpcap
 $(BUILD)/tests/bpf/%: tests/bpf/%.c $(call LIBS_OF,$(ABOVE_kernel)) $(SKELS)
 	@mkdir -p $(@D)
 	@echo "  TEST  $<"
-	@$(CC) $(TEST_CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka
+	@$(CC) $(TEST_CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka $(TEST_LIBS)
 
 # Which branches of the packet parser its comparison with the kernel's verdicts has taken: clang's own count of them.
 COVER := $(BUILD)/cover

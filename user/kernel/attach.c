@@ -41,6 +41,33 @@ static int _sl_pinned_link(const char *path, unsigned ifindex)
     return -1;
 }
 
+/* The link of a former daemon on this interface: pinned at path, or at *old by a schema before ("": not). */
+static int _sl_former_link(const struct sl_kernel_guard *g, const struct sl_attachment *a, const char *prefix,
+                           const char *path, char old[SL_PIN_PATH])
+{
+    int fd = _sl_pinned_link(path, a->ifindex);
+    old[0] = '\0';
+    for (size_t i = 0; fd < 0 && i < g->n_before; i++) {
+        sl_pin_path(old, g->before[i].dir, "links", prefix, a->name);
+        fd = _sl_pinned_link(old, a->ifindex);
+    }
+    if (fd < 0)
+        old[0] = '\0';
+    return fd;
+}
+
+/* Our program in the place of the one that runs there: between two packets. */
+static int _sl_take_link(int fd, int prog, const char *path, const char *old)
+{
+    if (bpf_link_update(fd, prog, NULL) < 0)
+        return -errno;
+    if (old[0] && bpf_obj_pin(fd, path) < 0)
+        return -errno;
+    if (old[0])
+        (void)unlink(old);
+    return 0;
+}
+
 static int _sl_pin_link(int fd, const char *path)
 {
     if (bpf_obj_pin(fd, path) == 0)
@@ -112,19 +139,20 @@ bool sl_attachment_mode_stands(const struct sl_kernel_guard *g, struct sl_attach
 
 static int _sl_attach_xdp(const struct sl_kernel_guard *g, struct sl_attachment *a)
 {
-    char path[SL_PIN_PATH];
+    char path[SL_PIN_PATH], old[SL_PIN_PATH];
     struct bpf_xdp_query_opts q;
     sl_pin_path(path, g->dir, "links", "xdp_", a->name);
-    SL_CLOSE int fd = _sl_pinned_link(path, a->ifindex);
+    SL_CLOSE int fd = _sl_former_link(g, a, "xdp_", path, old);
     if (fd >= 0 && sl_attachment_mode_stands(g, a)) {
-        if (bpf_link_update(fd, bpf_program__fd(g->xdp->progs.sl_xdp_guard), NULL) < 0)
-            return sl_error_r(-errno, "kernel: cannot take over the XDP link of %s", a->name);
+        const int r = _sl_take_link(fd, bpf_program__fd(g->xdp->progs.sl_xdp_guard), path, old);
+        if (r < 0)
+            return sl_error_r(r, "kernel: cannot take over the XDP link of %s", a->name);
         a->xdp = SL_TAKE_FD(fd);
         return 0;
     }
     if (fd >= 0) {
         (void)bpf_link_detach(fd);
-        (void)unlink(path);
+        (void)unlink(old[0] ? old : path);
     }
     if (_sl_xdp_query(a->ifindex, &q) == 0 && (q.prog_id || q.drv_prog_id || q.skb_prog_id || q.hw_prog_id)) {
         _sl_report_owner(a->name, q.prog_id       ? q.prog_id
@@ -148,14 +176,15 @@ static int _sl_attach_xdp(const struct sl_kernel_guard *g, struct sl_attachment 
 /* -EINVAL: the kernel knows no TCX. */
 static int _sl_attach_tcx(const struct sl_kernel_guard *g, struct sl_attachment *a, int direction)
 {
-    char path[SL_PIN_PATH];
+    char path[SL_PIN_PATH], old[SL_PIN_PATH];
     const int prog =
         bpf_program__fd(direction ? g->meter->progs.sl_tc_egress : g->meter->progs.sl_tc_ingress);
     sl_pin_path(path, g->dir, "links", _sl_tcx_prefix[direction], a->name);
-    SL_CLOSE int fd = _sl_pinned_link(path, a->ifindex);
+    SL_CLOSE int fd = _sl_former_link(g, a, _sl_tcx_prefix[direction], path, old);
     if (fd >= 0) {
-        if (bpf_link_update(fd, prog, NULL) < 0)
-            return sl_error_r(-errno, "kernel: cannot take over the TC link of %s", a->name);
+        const int taken = _sl_take_link(fd, prog, path, old);
+        if (taken < 0)
+            return sl_error_r(taken, "kernel: cannot take over the TC link of %s", a->name);
         a->tcx[direction] = SL_TAKE_FD(fd);
         return 0;
     }
@@ -228,7 +257,13 @@ bool sl_attachment_pinned(const struct sl_kernel_guard *g, const struct sl_attac
 
 static bool _sl_had_pin(const struct sl_kernel_guard *g, const struct sl_attachment *a)
 {
-    return a->xdp >= 0 || sl_attachment_pinned(g, a);
+    char path[SL_PIN_PATH];
+    bool had = a->xdp >= 0 || sl_attachment_pinned(g, a);
+    for (size_t i = 0; !had && i < g->n_before; i++) {
+        sl_pin_path(path, g->before[i].dir, "links", "xdp_", a->name);
+        had = access(path, F_OK) == 0;
+    }
+    return had;
 }
 
 int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a)

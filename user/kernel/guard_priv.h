@@ -31,10 +31,20 @@ struct sl_attachment {
     bool released; /* its pin is gone: an operator has detached it; left alone until the next apply */
 };
 
+/* A former daemon's directory of another schema. */
+struct sl_before {
+    char dir[SL_PIN_PATH];
+    int lock;
+    const struct sl_schema *schema;
+};
+#define SL_MAX_BEFORE 4
+
 struct sl_kernel_guard {
-    bool off;               /* no BPF at all: only the bucket table */
-    char dir[SL_PIN_PATH];  /* ROOT/v<schema> */
-    int lock;               /* on dir */
+    bool off;                               /* no BPF at all: only the bucket table */
+    char dir[SL_PIN_PATH];                  /* ROOT/v<schema> */
+    int lock;                               /* on dir */
+    struct sl_before before[SL_MAX_BEFORE]; /* during the start: what is taken over from */
+    size_t n_before;
     struct xdp_guard *xdp;  /* NULL when off */
     struct tc_meter *meter; /* NULL where the kernel cannot run it */
     int memfd;              /* bucket table when off, else -1 */
@@ -60,15 +70,44 @@ void sl_pin_path(char out[SL_PIN_PATH], const char *dir, const char *sub, const 
                  const char *name);
 /* Removes a directory of ours with all that is pinned there, detaching its links first: how many links. */
 int sl_pins_remove(const char *dir);
-/* Drops directories of other schemas: their maps have other shapes. */
-void sl_pins_drop_other_schemas(const char *dir);
+/* Locks a schema's directory: fd or -errno (logged); waits a while for a daemon that is ending. */
+int sl_pins_lock(const char *dir) SL_MUST_CHECK;
+/* The number of a schema's directory by its name ("v1"). */
+bool sl_pins_schema_of(const char *name, unsigned *schema);
 const char *sl_pin_root(void);
 /* Drops the links of interfaces that keep() does not want: how many are left. */
 size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, void *arg), void *arg);
 /* With the guard off: takes off what a dead daemon left on, unless a living one holds it. */
 void sl_pins_remove_orphans(void);
 
+/* ---- migrate.c */
+/* One map of an older schema, and how an entry of it is written today. */
+struct sl_schema_map {
+    const char *from, *to;         /* the map's name then and now */
+    uint32_t key_size, value_size; /* then */
+    /* 1: new_key and new_value are filled; 0: this entry is not carried over. */
+    int (*copy)(const void *key, const void *value, void *new_key, void *new_value);
+};
+struct sl_schema {
+    unsigned number;
+    const struct sl_schema_map *maps;
+    size_t n_maps;
+};
+/* A schema that this version can take over from; NULL: unknown. Weak: tests put their own in its place. */
+const struct sl_schema *sl_schema_find(unsigned number);
+/* Finds and locks what other schemas left pinned. -EPROTONOSUPPORT where it is of one that is not known. */
+int sl_before_open(struct sl_kernel_guard *g) SL_MUST_CHECK;
+/* Whether one of them holds state of this boot, whose key of the buckets then goes into header. */
+bool sl_before_state(const struct sl_kernel_guard *g, struct sl_state_header *header);
+/* Fills our maps from its. */
+int sl_before_copy(struct sl_kernel_guard *g, const struct sl_state_header *header) SL_MUST_CHECK;
+/* Removes them, once our programs run in their place. */
+void sl_before_remove(struct sl_kernel_guard *g);
+void sl_before_close(struct sl_kernel_guard *g);
+
 /* ---- load.c */
+/* The buckets of another table move into ours, by key. */
+int sl_guard_carry_buckets(struct sl_kernel_guard *g, int fd) SL_MUST_CHECK;
 /* Loads the programs over the pinned maps, or over new ones. 0 or -errno (logged). */
 int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size) SL_MUST_CHECK;
 /* Pins what is not pinned yet. */

@@ -228,8 +228,9 @@ static int _sl_start_on(struct sl_kernel_guard *g, const struct sl_snapshot *s)
     if (r < 0)
         return r;
     sl_memlock_raise();
-    sl_pins_drop_other_schemas(g->dir);
-    r = sl_guard_load(g, _sl_table_size(s));
+    r = sl_before_open(g);
+    if (r == 0)
+        r = sl_guard_load(g, _sl_table_size(s));
     if (r == 0)
         r = sl_manuals_read(&g->manuals, sl_guard_map(g, SL_PLAN_LISTS4), sl_guard_map(g, SL_PLAN_LISTS6));
     if (r == 0) {
@@ -240,6 +241,9 @@ static int _sl_start_on(struct sl_kernel_guard *g, const struct sl_snapshot *s)
         g->netlink = sl_host_netlink();
         r = g->netlink < 0 ? g->netlink : 0;
     }
+    if (r == 0)
+        sl_before_remove(g);
+    sl_before_close(g);
     if (r == 0)
         (void)sl_pins_prune_links(g->dir, _sl_is_wanted, g);
     else if (sl_pins_prune_links(g->dir, _sl_any, NULL) == 0)

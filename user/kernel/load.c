@@ -167,20 +167,14 @@ int sl_guard_pin_maps(struct sl_kernel_guard *g)
     return _sl_each_map(g, _sl_pin);
 }
 
-/* The buckets of a table of another size move into the new one, by key. */
-static int _sl_carry_buckets(struct sl_kernel_guard *g)
+int sl_guard_carry_buckets(struct sl_kernel_guard *g, int fd)
 {
-    char path[SL_PIN_PATH];
     size_t n = 0;
-    sl_pin_path(path, g->dir, "maps", "", "sl_buckets");
-    SL_CLOSE int fd = bpf_obj_get(path);
-    if (fd < 0)
-        return 0;
     struct sl_bucket *old = sl_maps_buckets(fd, &n);
     if (!old)
-        return sl_error_r(-errno, "kernel: cannot read %s", path);
+        return sl_error_r(-errno, "kernel: cannot read the former bucket table");
     const uint64_t now = sl_now_ns();
-    for (size_t i = 0; n != g->table.n && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         /* Pins are taken anew by the plan; what lies behind now is a full bucket, like none. */
         struct sl_bucket *b =
             old[i].key && old[i].tat > now ? sl_bucket_get(&g->table, old[i].key, now) : NULL;
@@ -191,6 +185,19 @@ static int _sl_carry_buckets(struct sl_kernel_guard *g)
     }
     (void)munmap(old, n * sizeof(*old));
     return 0;
+}
+
+/* A table of another size was not taken over: its buckets are. */
+static int _sl_carry_size(struct sl_kernel_guard *g)
+{
+    char path[SL_PIN_PATH];
+    struct bpf_map_info info = {0};
+    __u32 len = sizeof(info);
+    sl_pin_path(path, g->dir, "maps", "", "sl_buckets");
+    SL_CLOSE int fd = bpf_obj_get(path);
+    if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0 || info.max_entries == g->table.n)
+        return 0;
+    return sl_guard_carry_buckets(g, fd);
 }
 
 static uint32_t _sl_usage_slots(void)
@@ -277,6 +284,7 @@ int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size)
     if (r < 0)
         return r;
     const bool ours = _sl_state_is_ours(g, &header) == 1;
+    const bool before = !ours && sl_before_state(g, &header);
     if (ours)
         r = _sl_each_map(g, _sl_reuse);
     if (r == 0)
@@ -284,7 +292,9 @@ int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size)
     if (r == 0)
         r = _sl_map_table(g, &header);
     if (r == 0 && ours)
-        r = _sl_carry_buckets(g);
+        r = _sl_carry_size(g);
+    if (r == 0 && before)
+        r = sl_before_copy(g, &header);
     return r < 0 ? r : _sl_write_header(g, &header);
 }
 

@@ -83,7 +83,7 @@ static int _sl_make_tree(const char *root, const char *dir)
     return r < 0 ? r : _sl_make_dir(sub);
 }
 
-static int _sl_lock(const char *dir)
+int sl_pins_lock(const char *dir)
 {
     const struct timespec pause = {.tv_nsec = 100000000};
     SL_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -108,7 +108,7 @@ int sl_pins_reopen(const char *dir, int *lock)
     if (r < 0)
         return r;
     sl_closep(lock);
-    *lock = _sl_lock(dir);
+    *lock = sl_pins_lock(dir);
     return *lock < 0 ? *lock : 0;
 }
 
@@ -122,7 +122,7 @@ int sl_pins_open(char dir[SL_PIN_PATH], int *lock)
         r = _sl_make_tree(root, dir);
     if (r < 0)
         return r;
-    *lock = _sl_lock(dir);
+    *lock = sl_pins_lock(dir);
     return *lock < 0 ? *lock : 0;
 }
 
@@ -168,25 +168,26 @@ int sl_pins_remove(const char *dir)
     return n;
 }
 
-/* Removes each schema's directory under ROOT, save one: how many links. */
-static int _sl_each_schema(const char *except, bool say)
+bool sl_pins_schema_of(const char *name, unsigned *schema)
+{
+    char end;
+    return sscanf(name, SL_SCHEMA_PREFIX "%9u%c", schema, &end) == 1;
+}
+
+/* Calls fn with each schema's directory under ROOT: the sum of what it returns, or -errno. */
+static int _sl_each_schema(int (*fn)(const char *dir))
 {
     const char *root = sl_pin_root();
+    unsigned schema;
     int n = 0;
     DIR *d = opendir(root);
     if (!d)
         return errno == ENOENT ? 0 : -errno;
     for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
         char dir[SL_PIN_PATH];
-        if (e->d_name[0] != SL_SCHEMA_PREFIX[0] ||
-            snprintf(dir, sizeof(dir), "%s/%s", root, e->d_name) >= SL_PIN_PATH)
-            continue;
-        if (except && strcmp(dir, except) == 0)
-            continue;
-        if (say)
-            sl_warn("kernel: %s is of another schema than %s: detached and discarded", dir,
-                    SL_ABI_SCHEMA_STR);
-        n += sl_pins_remove(dir);
+        if (sl_pins_schema_of(e->d_name, &schema) &&
+            snprintf(dir, sizeof(dir), "%s/%s", root, e->d_name) < SL_PIN_PATH)
+            n += fn(dir);
     }
     (void)closedir(d);
     return n;
@@ -237,22 +238,26 @@ size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, 
     return left;
 }
 
-void sl_pins_remove_orphans(void)
+/* 1: no living daemon holds it. */
+static int _sl_is_orphan(const char *dir)
 {
-    char dir[SL_PIN_PATH];
-    if (snprintf(dir, sizeof(dir), "%s/" SL_SCHEMA_PREFIX SL_ABI_SCHEMA_STR, sl_pin_root()) >=
-        SL_PIN_PATH - 64)
-        return;
     SL_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return;
+        return 0;
     sl_warn("kernel: mode off, and the guard of a former daemon is still pinned at %s: taken off", dir);
-    (void)sl_kernel_detach_all();
+    return 1;
 }
 
-void sl_pins_drop_other_schemas(const char *dir)
+static int _sl_is_held(const char *dir)
 {
-    (void)_sl_each_schema(dir, true);
+    SL_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
+void sl_pins_remove_orphans(void)
+{
+    if (_sl_each_schema(_sl_is_held) == 0 && _sl_each_schema(_sl_is_orphan) > 0)
+        (void)sl_kernel_detach_all();
 }
 
 int sl_kernel_detach_all(void)
@@ -260,7 +265,7 @@ int sl_kernel_detach_all(void)
     sl_libbpf_quiet();
     if (geteuid() != 0)
         return -EPERM;
-    const int n = _sl_each_schema(NULL, false);
+    const int n = _sl_each_schema(sl_pins_remove);
     if (n < 0)
         return n;
     return n + sl_clsact_detach(0);

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a schema before to this one. The older schema 0 is invented here: what a daemon of it would have left
+ * pinned is made out of what ours leaves, with smaller penalties and lists that know no deadline.
+ */
+#include "flood.h"
+
+#include "kernel/guard_priv.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#define DIR0 SL_PIN_ROOT "/v0"
+#define DIR  SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR
+
+#define PENALISED "198.51.100.9"
+#define DENIED    "198.51.100.77"
+#define BY_POLICY "203.0.113.5"
+#define WELCOME   "198.51.100.10"
+
+struct penalty_key0 {
+    __u8 addr[16];
+    __u8 family, zero[3];
+};
+struct penalty_value0 {
+    __u64 deadline_ns;
+    __u32 effect, zero;
+};
+struct list_value0 {
+    __u32 verdict, generation;
+};
+
+static int copy_penalty(const void *key, const void *value, void *new_key, void *new_value)
+{
+    const struct penalty_key0 *k = key;
+    const struct penalty_value0 *v = value;
+    struct sl_penalty_key *nk = new_key;
+    struct sl_penalty_value *nv = new_value;
+    memcpy(nk->addr.bytes, k->addr, sizeof(k->addr));
+    nk->family = k->family;
+    nk->scope = SL_PENALTY_SOURCE;
+    nv->deadline_ns = v->deadline_ns;
+    nv->effect = v->effect;
+    nv->level = 1;
+    return 1;
+}
+
+/* The policy's entries are written anew. */
+static int copy_list4(const void *key, const void *value, void *new_key, void *new_value)
+{
+    const struct list_value0 *v = value;
+    const struct sl_list_value now = {.verdict = v->verdict};
+    memcpy(new_key, key, sizeof(struct sl_lpm4_key));
+    memcpy(new_value, &now, sizeof(now));
+    return v->generation == 0;
+}
+
+const struct sl_schema *sl_schema_find(unsigned number)
+{
+    static const struct sl_schema_map maps[] = {
+        {"sl_old_penalties", "sl_penalties", sizeof(struct penalty_key0), sizeof(struct penalty_value0),
+         copy_penalty},
+        {"sl_lists4", "sl_lists4", sizeof(struct sl_lpm4_key), sizeof(struct list_value0), copy_list4},
+    };
+    static const struct sl_schema zero = {0, maps, SL_ARRAY_LEN(maps)};
+    return number == 0 ? &zero : NULL;
+}
+
+/* ---- a daemon of schema 0 that has ended */
+
+static struct th_policy policy;
+static struct sl_kernel_guard *guard;
+
+static int setup(void **state)
+{
+    (void)state;
+    th_veth();
+    th_policy(&policy, "192.0.2.1:443");
+    th_deny(&policy, "203.0.113.0/24");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sl_kernel_close(guard);
+    guard = NULL;
+    (void)sl_kernel_detach_all();
+    th_no_veth();
+    return 0;
+}
+
+static int pinned(const char *path)
+{
+    const int fd = bpf_obj_get(path);
+    if (fd < 0)
+        fail_msg("%s: %s", path, strerror(errno));
+    return fd;
+}
+
+static void pin(int fd, const char *path)
+{
+    if (bpf_obj_pin(fd, path) < 0)
+        fail_msg("%s: %s", path, strerror(errno));
+    close(fd);
+}
+
+static void penalties0(void)
+{
+    const struct penalty_key0 k = {.addr = {198, 51, 100, 9}, .family = SL_AF_INET};
+    const struct penalty_value0 v = {sl_now_ns() + 3600 * SL_NS_PER_SEC, SL_PENALTY_SOURCE, 0};
+    LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = BPF_F_NO_PREALLOC);
+    const int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "old", sizeof(k), sizeof(v), 64, &o);
+    assert_int_equal(bpf_map_update_elem(fd, &k, &v, 0), 0);
+    pin(fd, DIR0 "/maps/sl_old_penalties");
+}
+
+static void lists0(void)
+{
+    const struct sl_lpm4_key mine = {32, {198, 51, 100, 77}}, policys = {32, {198, 51, 100, 10}};
+    const struct list_value0 v = {SL_LIST_DENY, 0}, of_policy = {SL_LIST_DENY, 5};
+    LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = BPF_F_NO_PREALLOC);
+    const int fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "old", sizeof(mine), sizeof(v), 64, &o);
+    assert_int_equal(bpf_map_update_elem(fd, &mine, &v, 0), 0);
+    assert_int_equal(bpf_map_update_elem(fd, &policys, &of_policy, 0), 0); /* of a policy that is no more */
+    pin(fd, DIR0 "/maps/sl_lists4");
+}
+
+static void state0(int boot_differs)
+{
+    struct sl_state_header h;
+    const __u32 zero = 0;
+    const int was = pinned(DIR "/maps/sl_state");
+    assert_int_equal(bpf_map_lookup_elem(was, &zero, &h), 0);
+    close(was);
+    h.schema = 0;
+    h.boot_id[3] ^= (__u8)boot_differs;
+    const int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "old", sizeof(zero), sizeof(h), 1, NULL);
+    assert_int_equal(bpf_map_update_elem(fd, &zero, &h, 0), 0);
+    pin(fd, DIR0 "/maps/sl_state");
+}
+
+#define KEY(i) ((i)*0x9e3779b97f4a7c15ull)
+static uint64_t seed, ahead;
+
+/* Ours starts, is used, ends; its links and buckets stay, under schema 0, and its programs run on. */
+static void former_daemon(int boot_differs)
+{
+    const struct sl_cidr denied = th_cidr(DENIED "/32");
+    const struct sl_penalty_request r = {
+        .source = th_ip(PENALISED), .effect = SL_PENALTY_SOURCE, .duration_ns = 3600 * SL_NS_PER_SEC};
+    uint64_t deadline;
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_int_equal(sl_kernel_list_add(guard, &denied, SL_LIST_DENY, 0), 0);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    struct sl_bucket_table t = sl_kernel_buckets(guard);
+    seed = t.seed;
+    ahead = sl_now_ns() + 3600 * SL_NS_PER_SEC;
+    for (uint64_t i = 1; i <= 100; i++)
+        sl_bucket_get(&t, KEY(i), sl_now_ns())->tat = ahead + i;
+    sl_kernel_close(guard);
+    guard = NULL;
+    th_sh("mkdir -p " DIR0 "/maps " DIR0 "/links");
+    penalties0();
+    lists0();
+    state0(boot_differs);
+    pin(pinned(DIR "/maps/sl_buckets"), DIR0 "/maps/sl_buckets");
+    static const char *const links[] = {"xdp_sl0", "tcx_in_sl0", "tcx_out_sl0"};
+    for (size_t i = 0; i < SL_ARRAY_LEN(links); i++) {
+        char from[128], to[128];
+        (void)snprintf(from, sizeof(from), DIR "/links/%s", links[i]);
+        (void)snprintf(to, sizeof(to), DIR0 "/links/%s", links[i]);
+        if (access(from, F_OK) == 0) /* a kernel without TCX has no such links */
+            pin(pinned(from), to);
+    }
+    th_sh("rm -r " DIR);
+    assert_int_not_equal(th_xdp_on("sl0"), 0);
+}
+
+static uint32_t link_id(const char *path)
+{
+    struct bpf_link_info i = {0};
+    uint32_t len = sizeof(i);
+    const int fd = pinned(path);
+    assert_int_equal(bpf_obj_get_info_by_fd(fd, &i, &len), 0);
+    close(fd);
+    return i.id;
+}
+
+static void what_is_carried_over(void **state)
+{
+    (void)state;
+    former_daemon(0);
+    const uint32_t link = link_id(DIR0 "/links/xdp_sl0"), prog = th_xdp_on("sl0");
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link); /* the same link, */
+    assert_int_not_equal(th_xdp_on("sl0"), prog);          /* with our program */
+    assert_int_equal(th_prog_of_link(DIR "/links/xdp_sl0", NULL), (int)th_xdp_on("sl0"));
+    assert_int_not_equal(access(DIR0, F_OK), 0);
+    th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
+    th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
+    th_expect_on("sl0", BY_POLICY, "192.0.2.1", 443, XDP_DROP);
+    th_expect_on("sl0", WELCOME, "192.0.2.1", 443, XDP_PASS);
+    struct sl_bucket_table t = sl_kernel_buckets(guard);
+    assert_int_equal(t.seed, seed);
+    for (uint64_t i = 1; i <= 100; i++)
+        assert_int_equal(sl_bucket_get(&t, KEY(i), sl_now_ns())->tat, ahead + i);
+    const struct sl_cidr denied = th_cidr(DENIED "/32"), penalised = th_cidr(PENALISED "/32");
+    assert_int_equal(sl_kernel_list_remove(guard, &denied), 1); /* still the operator's to take back */
+    assert_int_equal(sl_kernel_penalty_remove(guard, &penalised), 1);
+    th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_PASS);
+    th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_PASS);
+    sl_kernel_close(guard); /* and it is an ordinary state from now on */
+    guard = NULL;
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
+    assert_int_equal(sl_kernel_buckets(guard).seed, seed);
+}
+
+static void no_packet_passes_meanwhile(void **state)
+{
+    (void)state;
+    struct th_flood f = {0};
+    former_daemon(0);
+    th_flood_from(&f, PENALISED);
+    th_flood_from(&f, DENIED);
+    th_flood_from(&f, BY_POLICY);
+    th_flood_start(&f);
+    th_flood_more(&f, 100);
+    const unsigned long before = f.sent;
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_true(f.sent > before + 10); /* they came all the while */
+    th_flood_more(&f, 100);
+    th_flood_stop(&f);
+    assert_int_equal(th_flood_passed(&f), 0);
+    struct th_flood open = {0};
+    th_flood_from(&open, WELCOME);
+    th_flood_start(&open);
+    th_flood_more(&open, 50);
+    th_flood_stop(&open);
+    assert_true(th_flood_passed(&open) > 0); /* what passes is seen */
+    close(open.in);
+    close(f.in);
+}
+
+static void of_another_boot_only_the_links_are_taken(void **state)
+{
+    (void)state;
+    former_daemon(1);
+    const uint32_t link = link_id(DIR0 "/links/xdp_sl0");
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
+    assert_int_not_equal(access(DIR0, F_OK), 0);
+    th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_PASS);
+    th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_PASS);
+    th_expect_on("sl0", BY_POLICY, "192.0.2.1", 443, XDP_DROP);
+    assert_int_not_equal(sl_kernel_buckets(guard).seed, seed);
+}
+
+/* ---- what is not taken over stays as it is */
+
+static void a_schema_that_is_not_known_is_refused(void **state)
+{
+    (void)state;
+    former_daemon(0);
+    const uint32_t prog = th_xdp_on("sl0");
+    th_sh("mv " DIR0 " " SL_PIN_ROOT "/v999 2>/dev/null || { mkdir " SL_PIN_ROOT "/v999; }");
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), -EPROTONOSUPPORT);
+    assert_null(guard);
+    assert_int_equal(access(SL_PIN_ROOT "/v999", F_OK), 0);
+    assert_int_not_equal(access(DIR, F_OK), 0); /* no half of ours beside it */
+    assert_int_equal(th_xdp_on("sl0"), prog);   /* guarded by the other one */
+    th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
+    assert_true(sl_kernel_detach_all() >= 1); /* the way out */
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+}
+
+static void a_living_daemon_of_another_schema_is_not_taken_over(void **state)
+{
+    (void)state;
+    former_daemon(0);
+    const uint32_t prog = th_xdp_on("sl0");
+    const int held = open(DIR0, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), -EBUSY);
+    assert_int_equal(th_xdp_on("sl0"), prog);
+    assert_int_equal(access(DIR0 "/links/xdp_sl0", F_OK), 0);
+    assert_int_not_equal(access(DIR, F_OK), 0);
+    policy.s.kernel.mode = SL_KERNEL_OFF; /* nor is its guard taken off */
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_int_equal(th_xdp_on("sl0"), prog);
+    sl_kernel_close(guard);
+    guard = NULL;
+    close(held);
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0); /* once it is dead */
+    assert_int_equal(th_xdp_on("sl0"), 0);
+}
+
+static void a_start_that_fails_leaves_the_former_guard_on(void **state)
+{
+    (void)state;
+    former_daemon(0);
+    const uint32_t link = link_id(DIR0 "/links/xdp_sl0");
+    policy.interfaces[1] = SL_S("nonesuch0");
+    policy.s.kernel.interfaces.n = 2;
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), -ENODEV); /* sl0 had been taken over by then */
+    th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
+    th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
+    policy.s.kernel.interfaces.n = 1;
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
+    assert_int_not_equal(access(DIR0, F_OK), 0);
+    th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
+    th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
+    struct sl_bucket_table t = sl_kernel_buckets(guard);
+    assert_int_equal(sl_bucket_get(&t, KEY(7), sl_now_ns())->tat, ahead + 7);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_carried_over),
+        TEST(no_packet_passes_meanwhile),
+        TEST(of_another_boot_only_the_links_are_taken),
+        TEST(a_schema_that_is_not_known_is_refused),
+        TEST(a_living_daemon_of_another_schema_is_not_taken_over),
+        TEST(a_start_that_fails_leaves_the_former_guard_on),
+    };
+    if (th_isolate() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -74,6 +74,8 @@ SL_INLINE enum sl_reason sl_step_ours(struct sl_guard *g, enum sl_parsed parsed)
     const struct sl_packet *p = &g->packet;
     if (parsed == SL_PARSED_UNKNOWN)
         return SL_PASS_UNPARSED;
+    if (parsed == SL_PARSED_VLANS)
+        return SL_PASS_VLANS;
     if (parsed == SL_PARSED_CONTROL)
         return SL_PASS_CONTROL;
     if (parsed == SL_PARSED_OTHER)
@@ -217,15 +219,22 @@ SL_INLINE int sl_consumer_admits(const struct sl_guard *g)
     return admitted;
 }
 
+SL_INLINE int sl_listener_admits(const struct sl_guard *g)
+{
+    const struct sl_limit *limit = &g->config->listener_connections;
+    __u64 *tat = limit->interval_ns ? bpf_map_lookup_elem(&sl_listener_rate, &g->listener) : 0;
+    return !tat || sl_admits(g, tat, limit, limit->interval_ns);
+}
+
 SL_INLINE enum sl_reason sl_step_connection(const struct sl_guard *g, struct sl_source *s)
 {
     const struct sl_limit *limit = &g->config->source_connections;
     if (s && limit->interval_ns && !sl_admits(g, &s->tat_connections, limit, limit->interval_ns))
         return SL_DROP_CONN_RATE;
-    /* The prefix levels (/32 to /24, /128 to /48) and the listener's own bucket have their place here. */
     if ((g->config->flags & SL_HAVE_CONSUMER_SOURCES) && !sl_consumer_admits(g))
         return SL_DROP_CONSUMER_RATE;
-    return SL_UNDECIDED;
+    /* Last, so that what a narrower limit refuses takes nothing from the listener's other clients. */
+    return sl_listener_admits(g) ? SL_UNDECIDED : SL_DROP_LISTENER_RATE;
 }
 
 SL_INLINE enum sl_reason sl_step_volume(const struct sl_guard *g, struct sl_source *s)
@@ -266,7 +275,8 @@ SL_INLINE enum sl_reason sl_judge(struct sl_guard *g, enum sl_parsed parsed)
     r = sl_step_penalties(g);
     if (r != SL_UNDECIDED)
         return r;
-    r = sl_packet_fault(&g->packet); /* 4. malformed headers and fragments */
+    /* 4. malformed headers and fragments */
+    r = sl_packet_fault(&g->packet, g->config->flags & SL_PASS_FRAGMENTS);
     if (r != SL_UNDECIDED)
         return r;
 

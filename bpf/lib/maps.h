@@ -59,6 +59,13 @@ struct { /* a plain hash, written by userspace only: an LRU can be flushed by sp
     __type(value, struct sl_penalty_value);
 } sl_penalties SEC(".maps");
 
+struct { /* each listener's bucket of new connections: a tat, by the policy's listener */
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SL_MAX_LISTENERS);
+    __type(key, __u32);
+    __type(value, __u64);
+} sl_listener_rate SEC(".maps");
+
 struct { /* userspace sets max_entries */
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, SL_MAX_SOURCES_DEFAULT);

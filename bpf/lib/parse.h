@@ -89,7 +89,8 @@ struct sl_wire_tcp_rest { /* behind the ports */
 } SL_WIRE;
 
 enum sl_parsed {
-    SL_PARSED_UNKNOWN,  /* an IP header that the stack refuses by itself, or more VLAN tags than we follow */
+    SL_PARSED_UNKNOWN,  /* an IP header that the stack refuses by itself */
+    SL_PARSED_VLANS,    /* more VLAN tags than we follow */
     SL_PARSED_OTHER,    /* no IP, or a protocol that no listener has */
     SL_PARSED_CONTROL,  /* ARP, ICMP, ICMPv6 */
     SL_PARSED_PORTS,    /* addresses, protocol and ports stand in the packet */
@@ -97,10 +98,11 @@ enum sl_parsed {
                          */
 };
 enum sl_packet_flags {
-    SL_PACKET_FRAGMENT = 1,  /* first or later */
-    SL_PACKET_CUT = 2,       /* ends within its headers */
-    SL_PACKET_LONG = 4,      /* more extension headers than we follow */
-    SL_PACKET_BAD_OFFSET = 8 /* TCP header shorter than 20 bytes, or longer than the datagram */
+    SL_PACKET_FRAGMENT = 1,   /* first or later */
+    SL_PACKET_CUT = 2,        /* ends within its headers */
+    SL_PACKET_LONG = 4,       /* more extension headers than we follow */
+    SL_PACKET_BAD_OFFSET = 8, /* TCP header shorter than 20 bytes, or longer than the datagram */
+    SL_PACKET_LATER = 16      /* a fragment but the first: ports and flags stand in another packet */
 };
 struct sl_packet {
     struct sl_addr src, dst;
@@ -184,7 +186,10 @@ SL_INLINE enum sl_parsed sl_parse_proto(struct sl_cursor *c, struct sl_packet *p
 {
     if (p->proto != SL_IP_TCP && p->proto != SL_IP_UDP)
         return SL_PARSED_OTHER;
-    return later_fragment ? SL_PARSED_NO_PORTS : sl_parse_ports(c, p);
+    if (!later_fragment)
+        return sl_parse_ports(c, p);
+    p->flags |= SL_PACKET_LATER;
+    return SL_PARSED_NO_PORTS;
 }
 
 SL_INLINE enum sl_parsed sl_parse_ip4(struct sl_cursor *c, struct sl_packet *p)
@@ -307,7 +312,7 @@ SL_INLINE enum sl_parsed sl_parse(const void *data, const void *end, struct sl_p
         return SL_PARSED_CONTROL;
     case SL_ETH_VLAN:
     case SL_ETH_QINQ:
-        return SL_PARSED_UNKNOWN;
+        return SL_PARSED_VLANS;
     default:
         return SL_PARSED_OTHER;
     }
@@ -338,16 +343,19 @@ SL_INLINE int sl_packet_opens(const struct sl_packet *p)
 
 /*
  * Of a packet for a listener, or one without ports for its address: why it is dropped whatever its source's
- * limits. SL_REASON_COUNT: nothing is wrong with it.
+ * limits. SL_REASON_COUNT: nothing is wrong with it. Where the policy lets fragments pass, a first one must
+ * still hold its whole TCP header (RFC 3128).
  */
-SL_INLINE enum sl_reason sl_packet_fault(const struct sl_packet *p)
+SL_INLINE enum sl_reason sl_packet_fault(const struct sl_packet *p, int pass_fragments)
 {
-    if (p->flags & SL_PACKET_FRAGMENT)
+    if ((p->flags & SL_PACKET_FRAGMENT) && !pass_fragments)
         return SL_DROP_FRAGMENT;
     if (p->flags & SL_PACKET_CUT)
         return SL_DROP_TRUNCATED;
     if (p->flags & SL_PACKET_LONG)
         return SL_DROP_HEADERS;
+    if (p->flags & SL_PACKET_LATER)
+        return SL_REASON_COUNT;
     if (p->proto == SL_IP_TCP && ((p->flags & SL_PACKET_BAD_OFFSET) || !sl_tcp_flags_valid(p->tcp_flags)))
         return SL_DROP_MALFORMED;
     return SL_REASON_COUNT;

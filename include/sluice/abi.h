@@ -14,8 +14,8 @@
 #include <linux/types.h>
 #endif
 
-#define SL_ABI_SCHEMA     1
-#define SL_ABI_SCHEMA_STR "1"
+#define SL_ABI_SCHEMA     2
+#define SL_ABI_SCHEMA_STR "2"
 
 /* Sizes; what a full table does is said at each map in bpf/lib/maps.h. */
 #define SL_MAX_LISTENERS       1024 /* bound (address, port, protocol) triples known to the kernel */
@@ -217,7 +217,9 @@ enum sl_verdict_kind {
     X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for its bucket: passed unlimited")    \
     X(TX_SYN_COOKIE, "syn_cookie_sent", 2, "SYN answered by the guard with a cookie")                 \
     X(SYN_COOKIE_FAILED, "syn_cookie_failed", 0,                                                      \
-      "SYN that could not be given its cookie: judged without, counted here as well")
+      "SYN that could not be given its cookie: judged without, counted here as well")                 \
+    X(DROP_LISTENER_RATE, "listener_connections", 1, "new connection past its listener's limit")      \
+    X(PASS_VLANS, "vlan_tags", 0, "more VLAN tags than are followed: passed")
 
 enum sl_reason {
 #define SL_X(e, name, drops, help) SL_##e,
@@ -255,8 +257,9 @@ struct sl_kernel_config {
     struct sl_limit source_connections; /* interval 0: no limit */
     struct sl_limit source_packets;
     struct sl_limit source_bytes;
-    __u32 shadow;      /* 1: count as would_drop and pass */
-    __u32 ipv6_prefix; /* bits that make one IPv6 source, 1..128 */
+    struct sl_limit listener_connections; /* of each of the policy's listeners by itself */
+    __u32 shadow;                         /* 1: count as would_drop and pass */
+    __u32 ipv6_prefix;                    /* bits that make one IPv6 source, 1..128 */
     __u32 generation;
     __u32 flags; /* enum sl_kernel_flags: steps that have nothing to do are skipped */
 };
@@ -266,6 +269,7 @@ enum sl_kernel_flags {
     SL_HAVE_PENALTIES = 4,
     SL_HAVE_CONSUMER_SOURCES = 8,
     SL_COOKIES_ALWAYS = 16, /* each SYN that nothing else drops is answered by the guard */
+    SL_PASS_FRAGMENTS = 32,
 };
 
 /* Header of the pinned state: says which boot the monotonic times belong to. */
@@ -295,7 +299,7 @@ SL_ASSERT_SIZE(sl_count, 16);
 SL_ASSERT_SIZE(sl_listener_stats, 48);
 SL_ASSERT_SIZE(sl_consumer_bytes, 32);
 SL_ASSERT_SIZE(sl_sock_consumer, 8);
-SL_ASSERT_SIZE(sl_kernel_config, 88);
+SL_ASSERT_SIZE(sl_kernel_config, 112);
 SL_ASSERT_SIZE(sl_state_header, 40);
 
 #endif

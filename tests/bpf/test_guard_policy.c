@@ -256,6 +256,25 @@ static void test_per_source_limits_from_the_policy(void **state)
     assert_int_equal(would[SL_DROP_CONN_RATE].packets, 10);
 }
 
+static void test_listener_limit_and_fragments_from_the_policy(void **state)
+{
+    (void)state;
+    struct th_packet later = th_tcp4("198.51.100.1", 40000, "192.0.2.1", 443, TH_ACK);
+    th_put16(later.b + later.ip + 6, 1);
+    policy.s.kernel.per_listener.new_connections =
+        (struct sl_rate){.count = 3, .per_ns = 3600 * SL_NS_PER_SEC};
+    policy.s.kernel.per_listener.burst = 3600;
+    start();
+    assert_int_equal(admitted_of("198.51.100.1", 2), 2);
+    assert_int_equal(admitted_of("198.51.100.2", 10), 1);
+    assert_int_equal(th_run_on("sl0", &later), 1);
+    policy.s.kernel.per_listener.new_connections.count = 0;
+    policy.s.kernel.fragments = SL_FRAGMENTS_PASS;
+    apply();
+    assert_int_equal(admitted_of("198.51.100.1", 10), 10);
+    assert_int_equal(th_run_on("sl0", &later), 2);
+}
+
 /* ---- penalties */
 
 static struct sl_penalty_request request(const char *src, enum sl_penalty_scope effect, uint64_t ns)
@@ -461,6 +480,7 @@ int main(void)
         TEST(test_what_two_consumers_claim_has_no_ceiling),
         TEST(test_the_kernels_bucket_is_nobody_elses),
         TEST(test_per_source_limits_from_the_policy),
+        TEST(test_listener_limit_and_fragments_from_the_policy),
         TEST(test_penalty_given_listed_taken_back),
         TEST(test_scopes_of_penalties),
         TEST(test_repeats_double_up_to_the_cap),

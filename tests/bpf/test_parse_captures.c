@@ -30,11 +30,13 @@ static enum sl_reason expected(enum sl_parsed parsed, const struct sl_packet *p,
 {
     if (parsed == SL_PARSED_UNKNOWN)
         return SL_PASS_UNPARSED;
+    if (parsed == SL_PARSED_VLANS)
+        return SL_PASS_VLANS;
     if (parsed == SL_PARSED_CONTROL)
         return SL_PASS_CONTROL;
     if (!ours || parsed == SL_PARSED_OTHER || (p->proto != IPPROTO_TCP && p->proto != 0))
         return SL_PASS_NOT_OURS;
-    const enum sl_reason fault = sl_packet_fault(p);
+    const enum sl_reason fault = sl_packet_fault(p, 0);
     return fault == SL_REASON_COUNT ? SL_PASS : fault;
 }
 

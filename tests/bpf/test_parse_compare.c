@@ -33,6 +33,8 @@ static enum sl_reason expected(const unsigned char *frame, size_t n)
     switch (sl_parse(frame, frame + n, &p)) {
     case SL_PARSED_UNKNOWN:
         return SL_PASS_UNPARSED;
+    case SL_PARSED_VLANS:
+        return SL_PASS_VLANS;
     case SL_PARSED_CONTROL:
         return SL_PASS_CONTROL;
     case SL_PARSED_OTHER:
@@ -42,7 +44,7 @@ static enum sl_reason expected(const unsigned char *frame, size_t n)
     }
     if (!is_listener(&p))
         return SL_PASS_NOT_OURS;
-    const enum sl_reason fault = sl_packet_fault(&p);
+    const enum sl_reason fault = sl_packet_fault(&p, 0);
     return fault == SL_REASON_COUNT ? SL_PASS : fault;
 }
 

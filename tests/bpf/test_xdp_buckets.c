@@ -56,6 +56,44 @@ static void test_connections_of_a_source(void **state)
     assert_int_equal(th_admitted(&guard, &syn, 30), 20);
 }
 
+static void test_connections_to_a_listener(void **state)
+{
+    (void)state;
+    const struct th_packet a = th_tcp4(CLIENT, 1, OURS, PORT, TH_SYN),
+                           b = th_tcp4("203.0.113.9", 1, OURS, PORT, TH_SYN),
+                           b6 = th_tcp6("2001:db8:c::2", 1, OURS6, PORT, TH_SYN),
+                           ack = th_tcp4(CLIENT, 1, OURS, PORT, TH_ACK),
+                           second = th_tcp4(CLIENT, 1, OURS, PORT + 1, TH_SYN);
+    th_listen(&guard, OURS, PORT + 1, 1);
+    guard.config.listener_connections = per_second(10, 20);
+    th_write_config(&guard);
+    /* one bucket for all its addresses and all sources */
+    assert_int_equal(th_admitted(&guard, &a, 8), 8);
+    assert_int_equal(th_admitted(&guard, &b, 8), 8);
+    assert_int_equal(th_admitted(&guard, &b6, 8), 4);
+    th_expect(&guard, &a, SL_DROP_LISTENER_RATE);
+    th_expect(&guard, &ack, SL_PASS);
+    assert_int_equal(th_admitted(&guard, &second, 30), 20); /* another listener has its own */
+    th_clock(&guard, TH_START + SL_NS_PER_SEC / 10 - 1);
+    th_expect(&guard, &b, SL_DROP_LISTENER_RATE);
+    th_clock(&guard, TH_START + SL_NS_PER_SEC / 10);
+    th_expect(&guard, &b, SL_PASS);
+    th_expect(&guard, &b6, SL_DROP_LISTENER_RATE);
+}
+
+static void test_what_a_source_limit_refuses_costs_its_neighbours_nothing(void **state)
+{
+    (void)state;
+    const struct th_packet a = th_tcp4(CLIENT, 1, OURS, PORT, TH_SYN),
+                           b = th_tcp4("203.0.113.9", 1, OURS, PORT, TH_SYN);
+    guard.config.source_connections = per_second(1, 4);
+    guard.config.listener_connections = per_second(1, 8);
+    th_write_config(&guard);
+    assert_int_equal(th_admitted(&guard, &a, 50), 4);
+    th_expect(&guard, &a, SL_DROP_CONN_RATE);
+    assert_int_equal(th_admitted(&guard, &b, 4), 4);
+}
+
 static void test_no_limit_keeps_no_source(void **state)
 {
     (void)state;
@@ -204,6 +242,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_connections_of_a_source),
+        TEST(test_connections_to_a_listener),
+        TEST(test_what_a_source_limit_refuses_costs_its_neighbours_nothing),
         TEST(test_no_limit_keeps_no_source),
         TEST(test_packets_of_a_source),
         TEST(test_bytes_of_a_source),

@@ -131,7 +131,7 @@ static void test_vlan_tags(void **state)
         th_ip4(&p, CLIENT, OURS, IPPROTO_TCP, 0);
         th_tcp(&p, 40000, PORT, TH_SYN);
         th_finish(&p);
-        th_expect(&guard, &p, tags <= 2 ? SL_DROP_DENIED : SL_PASS_UNPARSED);
+        th_expect(&guard, &p, tags <= 2 ? SL_DROP_DENIED : SL_PASS_VLANS);
     }
 }
 
@@ -465,6 +465,33 @@ static void test_ipv6_fragments(void **state)
     th_expect(&guard, &p, SL_DROP_FRAGMENT);
 }
 
+static void test_fragments_pass_where_the_policy_says_so(void **state)
+{
+    (void)state;
+    guard.config.flags |= SL_PASS_FRAGMENTS;
+    guard.config.source_connections =
+        (struct sl_limit){.interval_ns = 1000000000, .tolerance_ns = 1000000000};
+    th_write_config(&guard);
+    struct th_packet p = th_tcp4(CLIENT, 40000, OURS, PORT, TH_SYN);
+    th_put16(p.b + p.ip + 6, 0x2000); /* first: judged as a whole packet is */
+    th_expect(&guard, &p, SL_PASS);
+    th_expect(&guard, &p, SL_DROP_CONN_RATE);
+    p.b[p.l4 + 13] = 0;
+    th_expect(&guard, &p, SL_DROP_MALFORMED);
+    p.n = p.l4 + 8; /* RFC 3128: flags in the second fragment */
+    th_finish(&p);
+    th_expect(&guard, &p, SL_DROP_TRUNCATED);
+    p = th_tcp4(CLIENT, 40000, OURS, 22, 0); /* later: what looks like ports and flags is data */
+    th_put16(p.b + p.ip + 6, 1);
+    th_expect(&guard, &p, SL_PASS);
+    ip6_fragment(&p, 8, 22);
+    th_expect(&guard, &p, SL_PASS);
+    th_list(&guard, CLIENT, SL_LIST_DENY, 0);
+    p = th_tcp4(CLIENT, 40000, OURS, 22, 0);
+    th_put16(p.b + p.ip + 6, 1);
+    th_expect(&guard, &p, SL_DROP_DENIED);
+}
+
 /* ---- shadow */
 
 static void test_shadow_counts_and_passes(void **state)
@@ -583,6 +610,7 @@ int main(void)
         TEST(test_cut_extension_headers),
         TEST(test_ipv4_fragments),
         TEST(test_ipv6_fragments),
+        TEST(test_fragments_pass_where_the_policy_says_so),
         TEST(test_shadow_counts_and_passes),
         TEST(test_foreign_packets_always_pass),
     };

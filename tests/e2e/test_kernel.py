@@ -141,6 +141,15 @@ def test_per_source_limits_are_per_source(net, origin):
         close(a + b)
 
 
+def test_a_listener_has_one_bucket_for_all(net, origin):
+    with Gateway(policy(origin, {"per_listener": {"new_connections": "10/m", "burst": 60}}), net.gw) as g:
+        a = try_connect(net.client, 8)
+        until(lambda: len(established(a)) == 8, "the first 8")
+        b = try_connect(net.other, 8) + try_connect(net.other, 8, address="fd77::1")
+        until(lambda: len(established(b)) == 2 and dropped(g, "listener_connections") >= 14, "2 more of 16")
+        close(a + b)
+
+
 def test_packet_limit(net, origin):
     with Gateway(policy(origin, {"per_source": {"packets": "300/h", "burst": 3600}}), net.gw) as g:
         start = time.monotonic()

@@ -25,7 +25,9 @@ static void check(enum sl_parsed parsed, const struct sl_packet *p, size_t n)
     if (parsed == SL_PARSED_NO_PORTS) {
         must(p->sport_be == 0 && p->dport_be == 0 && p->tcp_flags == 0);
         must(p->flags != 0); /* why there are none */
-        must(sl_packet_fault(p) != SL_REASON_COUNT);
+        must(sl_packet_fault(p, 0) != SL_REASON_COUNT);
+        must((sl_packet_fault(p, 1) == SL_REASON_COUNT) ==
+             (p->flags == (SL_PACKET_FRAGMENT | SL_PACKET_LATER)));
         return;
     }
     must(p->proto == SL_IP_TCP || p->proto == SL_IP_UDP);
@@ -33,7 +35,7 @@ static void check(enum sl_parsed parsed, const struct sl_packet *p, size_t n)
     if (p->proto == SL_IP_TCP && !p->flags)
         must(p->headers >= 14 + 20 + 20);
     if (sl_packet_opens(p))
-        must(sl_packet_fault(p) != SL_REASON_COUNT || (p->tcp_flags & (SL_TCP_FIN | SL_TCP_RST)) == 0);
+        must(sl_packet_fault(p, 0) != SL_REASON_COUNT || (p->tcp_flags & (SL_TCP_FIN | SL_TCP_RST)) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -107,7 +107,7 @@ static void _sl_check_ceiling(struct sl_reader *r, const struct sl_ceiling *c, c
     if (!c->node || !_sl_under(c->rate, limit))
         return;
     sl_read_error(r, c->node,
-                  "a source may %s only %s in the kernel, but the proxy admits %llu requests per %s for "
+                  "%s only %s in the kernel, but the proxy admits %llu requests per %s for "
                   "%s \"%s\" (%s): raise this, or lower that",
                   c->what, sl_read_known(c->node, c->node->text.p),
                   (unsigned long long)limit->windows[0].limit, limit->windows[0].name, kind, name,
@@ -168,16 +168,21 @@ static void _sl_check_lists(struct sl_reader *r, const struct sl_node *kernel)
 
 void sl_check_kernel(struct sl_reader *r, const struct sl_node *root)
 {
-    const struct sl_node *kernel = sl_node_get(root, "kernel"), *per = sl_node_get(kernel, "per_source");
+    const struct sl_node *kernel = sl_node_get(root, "kernel");
     const struct sl_kernel *k = &r->s->kernel;
     if (!kernel || kernel->kind != SL_NODE_MAP)
         return;
     _sl_check_lists(r, kernel);
-    if (k->mode == SL_KERNEL_OFF || !per)
+    if (k->mode == SL_KERNEL_OFF)
         return;
+    const struct sl_node *source = sl_node_get(kernel, "per_source"),
+                         *listener = sl_node_get(kernel, "per_listener");
     struct sl_ceiling c[] = {
-        {&k->per_source.new_connections, sl_node_get(per, "new_connections"), "open new connections at"},
-        {&k->per_source.packets, sl_node_get(per, "packets"), "send packets at"},
+        {&k->per_source.new_connections, sl_node_get(source, "new_connections"),
+         "a source may open new connections at"},
+        {&k->per_source.packets, sl_node_get(source, "packets"), "a source may send packets at"},
+        {&k->per_listener.new_connections, sl_node_get(listener, "new_connections"),
+         "a listener takes new connections at"},
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(c); i++)
         _sl_check_ceilings(r, &c[i]);

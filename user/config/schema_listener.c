@@ -252,6 +252,21 @@ static const struct sl_field _sl_per_source_fields[] = {
 };
 static const struct sl_type _sl_per_source = {
     .kind = SL_T_OBJECT, .what = "a map of rates", .fields = _sl_per_source_fields};
+static const struct sl_field _sl_per_listener_fields[] = {
+    {"new_connections", &_sl_rate, REL(sl_kernel, per_listener, new_connections), NULL, 0,
+     "Connections that may be opened to one listener, over all its addresses."},
+    {"burst", &_sl_burst, REL(sl_kernel, per_listener, burst), "2", 0,
+     "How many seconds of the rate may come at once."},
+    SL_FIELDS_END,
+};
+static const struct sl_type _sl_per_listener = {
+    .kind = SL_T_OBJECT, .what = "a map of rates", .fields = _sl_per_listener_fields};
+static const struct sl_choice _sl_fragment_choices[] = {
+    {"drop", SL_FRAGMENTS_DROP, false}, {"pass", SL_FRAGMENTS_PASS, false}, {NULL, 0, false}};
+static const struct sl_type _sl_fragments = {.kind = SL_T_CHOICE,
+                                             .size = sizeof(enum sl_fragments),
+                                             .what = "one of drop, pass",
+                                             .choices = _sl_fragment_choices};
 static const struct sl_type _sl_table_size = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1024", .max = "16777216"};
 
@@ -266,7 +281,10 @@ static const struct sl_field _sl_kernel_fields[] = {
     {"deny", &sl_type_cidrs, AT(deny), NULL, 0, "Sources whose packets are dropped; the longer prefix wins."},
     {"per_source", &_sl_per_source, AT(per_source), NULL, 0, "What each source address may do."},
     {"per_prefix", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"per_listener", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"per_listener", &_sl_per_listener, AT(per_listener), NULL, 0, "What may be sent to each listener."},
+    {"fragments", &_sl_fragments, AT(fragments), "\"drop\"", 0,
+     "IP fragments to a listener's address and protocol. pass: unread, save that a first one is judged as a "
+     "whole packet is."},
     {"syn_cookies", &_sl_cookies, AT(syn_cookies), "\"auto\"", 0,
      "SYNs answered by the guard, nothing kept (needs net.ipv4.tcp_syncookies = 2). auto: past per_listener, "
      "where it "

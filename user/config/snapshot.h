@@ -228,6 +228,7 @@ struct sl_route {
 };
 
 /* ---- the kernel guard */
+enum sl_fragments { SL_FRAGMENTS_DROP, SL_FRAGMENTS_PASS };
 enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
 enum sl_syn_cookies { SL_SYN_COOKIES_AUTO, SL_SYN_COOKIES_ALWAYS, SL_SYN_COOKIES_OFF };
 struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
@@ -245,6 +246,11 @@ struct sl_kernel {
         uint32_t burst; /* seconds of the rate */
     } per_source;
     enum sl_syn_cookies syn_cookies;
+    struct {
+        struct sl_rate new_connections;
+        uint32_t burst;
+    } per_listener;
+    enum sl_fragments fragments;
     uint32_t table_size; /* buckets */
 };
 

@@ -260,9 +260,11 @@ int sl_plan_new(const struct sl_snapshot *s, const struct sl_addresses *host,
         .source_connections = sl_plan_rate(&k->per_source.new_connections, k->per_source.burst),
         .source_packets = sl_plan_rate(&k->per_source.packets, k->per_source.burst),
         .source_bytes = sl_plan_byte_rate(&k->per_source.bytes, k->per_source.burst),
+        .listener_connections = sl_plan_rate(&k->per_listener.new_connections, k->per_listener.burst),
         .shadow = k->shadow,
         .ipv6_prefix = SL_IPV6_SOURCE_BITS,
         .generation = generation,
+        .flags = k->fragments == SL_FRAGMENTS_PASS ? SL_PASS_FRAGMENTS : 0,
     };
     const int r = _sl_plan_fill(p, s, host, manuals, buckets);
     if (r < 0)

@@ -96,7 +96,9 @@ static void test_kernel(void **state)
         accepted(SL_OK "kernel:\n  interfaces: [eth0, veth-a]\n  shadow: true\n  mode: generic\n"
                        "  allow: [192.0.2.7]\n  deny: [203.0.113.0/24, \"2001:db8:bad::/48\"]\n"
                        "  per_source: {new_connections: 600/m, bytes: 100MiB/s}\n"
-                       "  syn_cookies: always\n  table_size: 1000000\n");
+                       "  per_listener: {new_connections: 50/s, burst: 3}\n"
+                       "  fragments: pass\n  syn_cookies: always\n"
+                       "  table_size: 1000000\n");
     const struct sl_kernel *k = &x.s->kernel;
     assert_int_equal(k->mode, SL_KERNEL_GENERIC);
     assert_int_equal(k->pos.line, 4);
@@ -111,6 +113,9 @@ static void test_kernel(void **state)
     assert_int_equal(k->per_source.bytes.count, 100 << 20);
     assert_int_equal(k->per_source.bytes.per_ns, S);
     assert_int_equal(k->per_source.burst, 2);
+    assert_int_equal(k->per_listener.new_connections.count, 50);
+    assert_int_equal(k->per_listener.burst, 3);
+    assert_int_equal(k->fragments, SL_FRAGMENTS_PASS);
     assert_int_equal(k->table_size, 1 << 20);
     assert_int_equal(k->syn_cookies, SL_SYN_COOKIES_ALWAYS);
     result_free(&x);
@@ -118,6 +123,8 @@ static void test_kernel(void **state)
     assert_int_equal(x.s->kernel.mode, SL_KERNEL_OFF);
     assert_int_equal(x.s->kernel.table_size, 262144);
     assert_int_equal(x.s->kernel.syn_cookies, SL_SYN_COOKIES_AUTO);
+    assert_int_equal(x.s->kernel.fragments, SL_FRAGMENTS_DROP);
+    assert_int_equal(x.s->kernel.per_listener.new_connections.count, 0);
     result_free(&x);
 }
 

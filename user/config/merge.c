@@ -37,18 +37,6 @@ static void _sl_twice(struct sl_merge *m, const struct sl_node *first, const str
                   SL_SARG(again->key), was.file, was.line, was.column);
 }
 
-static void _sl_append(struct sl_node *parent, struct sl_node *n)
-{
-    n->next = NULL;
-    n->parent = parent;
-    n->index = parent->n++;
-    if (parent->last)
-        parent->last->next = n;
-    else
-        parent->first = n;
-    parent->last = n;
-}
-
 static int _sl_index(struct sl_merge_section *s)
 {
     for (struct sl_node *c = s->node->first; !s->indexed && c; c = c->next)
@@ -65,7 +53,7 @@ static int _sl_join_maps(struct sl_merge *m, struct sl_merge_section *s, struct 
         next = c->next;
         r = sl_map_add(&s->names, c->key, c);
         if (r == 0)
-            _sl_append(s->node, c);
+            sl_node_append(s->node, c);
         else if (r == -EEXIST) {
             _sl_twice(m, sl_map_get(&s->names, c->key), c);
             r = 0;
@@ -108,7 +96,7 @@ static int _sl_add_section(struct sl_merge *m, struct sl_node *section)
     if (!s)
         return -ENOMEM;
     s->node = section;
-    _sl_append(m->tree->root, section);
+    sl_node_append(m->tree->root, section);
     return sl_map_add(&m->sections, section->key, s);
 }
 

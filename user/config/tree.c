@@ -84,8 +84,9 @@ int sl_builder_key(struct sl_builder *b, struct sl_slice key, unsigned line, uns
     return b->key.p ? 0 : -ENOMEM;
 }
 
-static void _sl_link(struct sl_node *parent, struct sl_node *n)
+void sl_node_append(struct sl_node *parent, struct sl_node *n)
 {
+    n->next = NULL;
     n->parent = parent;
     n->index = parent->n++;
     if (parent->last)
@@ -113,7 +114,7 @@ static int _sl_attach(struct sl_builder *b, struct sl_node *n)
         if (r < 0)
             return r;
     }
-    _sl_link(parent, n);
+    sl_node_append(parent, n);
     return 0;
 }
 

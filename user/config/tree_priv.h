@@ -57,6 +57,9 @@ struct sl_builder {
     struct sl_node *root;
 };
 
+/* n becomes the last of a list's or map's children, wherever it hung before. */
+void sl_node_append(struct sl_node *parent, struct sl_node *n);
+
 void sl_builder_init(struct sl_builder *b, struct sl_tree *tree, struct sl_diag *diag, uint16_t source);
 void sl_builder_free(struct sl_builder *b);
 /* An error at a place of the file being read. */

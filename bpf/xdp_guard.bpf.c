@@ -9,6 +9,7 @@
 
 #include "lib/cookie.h"
 #include "lib/count.h"
+#include "lib/lists.h"
 #include "lib/maps.h"
 #include "lib/parse.h"
 #include <bpf/bpf_helpers.h>
@@ -91,29 +92,12 @@ SL_INLINE enum sl_reason sl_step_ours(struct sl_guard *g, enum sl_parsed parsed)
 
 /* ---- 3. Lists and penalties */
 
-SL_INLINE const struct sl_list_value *sl_list_lookup(const struct sl_guard *g)
-{
-    const struct sl_packet *p = &g->packet;
-    if (p->family == SL_AF_INET6) {
-        struct sl_lpm6_key key = {.prefixlen = 128};
-        if (!(g->config->flags & SL_HAVE_LISTS6))
-            return 0;
-        __builtin_memcpy(key.addr, p->src.bytes, 16);
-        return bpf_map_lookup_elem(&sl_lists6, &key);
-    }
-    struct sl_lpm4_key key = {.prefixlen = 32};
-    if (!(g->config->flags & SL_HAVE_LISTS4))
-        return 0;
-    __builtin_memcpy(key.addr, p->src.bytes, 4);
-    return bpf_map_lookup_elem(&sl_lists4, &key);
-}
-
 SL_INLINE enum sl_reason sl_step_lists(const struct sl_guard *g)
 {
-    const struct sl_list_value *v = sl_list_lookup(g);
-    if (!v || (v->deadline_ns && v->deadline_ns <= g->now))
-        return SL_UNDECIDED;
-    return v->verdict == SL_LIST_ALLOW ? SL_PASS_ALLOWED : SL_DROP_DENIED;
+    const __u32 verdict = sl_lists_verdict(&g->packet, g->config->flags, g->now);
+    return verdict == SL_LIST_ALLOW  ? SL_PASS_ALLOWED
+           : verdict == SL_LIST_DENY ? SL_DROP_DENIED
+                                     : SL_UNDECIDED;
 }
 
 SL_INLINE struct sl_penalty_value *sl_penalty_of(const struct sl_guard *g, const struct sl_penalty_key *key)

@@ -62,7 +62,10 @@ struct sl_lpm6_key {
     __u8 addr[16];
 };
 
-/* allow and deny live in one trie per family, so that the longer prefix wins and one lookup decides. */
+/*
+ * allow and deny live in one trie per family, so that the longer prefix wins and one lookup decides. These
+ * are the ranges that stand in the policy itself and the operator's; they win over those of files, below.
+ */
 enum sl_list_verdict {
     SL_LIST_ALLOW = 1, /* skips all limits */
     SL_LIST_DENY = 2,
@@ -72,6 +75,39 @@ struct sl_list_value {
     __u32 generation;  /* of the policy load that wrote it; 0: put there by an operator, survives loads */
     __u64 deadline_ns; /* CLOCK_MONOTONIC; 0: for ever (`sluicectl deny --for` sets it) */
 };
+
+/*
+ * Lists from files, of up to millions of prefixes: a trie with 32 ways a node, built by userspace and read
+ * here, in one array of nodes that is swapped whole. An address's first 17 bits pick one of its family's
+ * roots (IPv4's come first, then IPv6's); each node then takes 5 bits: 17, 22, 27, 32. What a child is stands
+ * in two bits of `codes`; those with nodes of their own stand side by side from `base` on, so a child's
+ * number is base plus how many such children come before it (as in Poptrie, SIGCOMM 2015). The longest prefix
+ * has been painted over the shorter ones: the first code that is no SL_TRIE_NODE is the answer.
+ */
+#define SL_TRIE_ROOT_BITS 17
+#define SL_TRIE_STRIDE    5
+#define SL_TRIE_ROOTS     (1u << SL_TRIE_ROOT_BITS)
+#define SL_TRIE_DEPTH     23         /* nodes on the way of an IPv6 address: 17 + 23 * 5 >= 128 */
+#define SL_TRIE_MAX_NODES (1u << 24) /* 256 MiB; past it userspace refuses the policy */
+#define SL_TRIE_NODE      3u         /* beside 0: in no list, SL_LIST_ALLOW, SL_LIST_DENY */
+struct sl_trie_node {
+    __u64 codes;
+    __u32 base;
+    __u32 zero;
+};
+
+static inline __attribute__((always_inline)) __u32 sl_trie_code(const struct sl_trie_node *n, __u32 child)
+{
+    return n->codes >> 2 * (child & 31) & 3;
+}
+
+static inline __attribute__((always_inline)) __u32 sl_trie_child(const struct sl_trie_node *n, __u32 child)
+{
+    __u64 x = n->codes & n->codes >> 1 & 0x5555555555555555ull & ((1ull << 2 * (child & 31)) - 1);
+    x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0full;
+    return n->base + (__u32)(x * 0x0101010101010101ull >> 56);
+}
 
 /* Penalties: written by userspace only. */
 enum sl_penalty_scope {
@@ -270,6 +306,7 @@ enum sl_kernel_flags {
     SL_HAVE_CONSUMER_SOURCES = 8,
     SL_COOKIES_ALWAYS = 16, /* each SYN that nothing else drops is answered by the guard */
     SL_PASS_FRAGMENTS = 32,
+    SL_HAVE_LIST_FILES = 64,
 };
 
 /* Header of the pinned state: says which boot the monotonic times belong to. */
@@ -288,6 +325,7 @@ SL_ASSERT_SIZE(sl_listener_key, 20);
 SL_ASSERT_SIZE(sl_lpm4_key, 8);
 SL_ASSERT_SIZE(sl_lpm6_key, 20);
 SL_ASSERT_SIZE(sl_list_value, 16);
+SL_ASSERT_SIZE(sl_trie_node, 16);
 SL_ASSERT_SIZE(sl_penalty_key, 40);
 SL_ASSERT_SIZE(sl_penalty_value, 96);
 SL_ASSERT_SIZE(sl_bucket, 32);

@@ -55,7 +55,7 @@ def test_json_is_the_same_policy(shipped, tmp_path):
     yaml = pytest.importorskip("yaml")
     p = tmp_path / "full.json"
     tree = yaml.safe_load((shipped / "full.yaml").read_text())
-    for d in ("pki", "consumers.d"):
+    for d in ("pki", "consumers.d", "lists"):
         shutil.copytree(shipped / d, tmp_path / d)
     p.write_text(json.dumps(tree))
     rc, out, err = check(p, "--json")

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <sched.h>
 #include <stdio.h>
 
@@ -106,25 +107,38 @@ int sl_bundle_add_source(struct sl_bundle *b, const char *name, struct sl_slice 
     return 0;
 }
 
-const struct sl_bundle_file *sl_bundle_find(const struct sl_bundle *b, bool env, const char *name)
+static const struct sl_bundle_file *_sl_find(const struct sl_bundle *b, char kind, const char *name)
 {
     SL_FREE char *key = NULL;
-    if (asprintf(&key, "%c%s", env ? 'e' : 'f', name) < 0) {
+    if (asprintf(&key, "%c%s", kind, name) < 0) {
         key = NULL;
         return NULL;
     }
     return sl_map_get(&b->by_key, sl_slice_str(key));
 }
 
-int sl_bundle_add_file(struct sl_bundle *b, bool env, const char *name, int error, struct sl_slice data)
+const struct sl_bundle_file *sl_bundle_find(const struct sl_bundle *b, bool env, const char *name)
+{
+    return _sl_find(b, env ? 'e' : 'f', name);
+}
+
+const struct sl_bundle_file *sl_bundle_find_list(const struct sl_bundle *b, const char *name)
+{
+    return _sl_find(b, 'l', name);
+}
+
+/* from: what kind of file it is. */
+static int _sl_add_file(struct sl_bundle *b, const struct sl_bundle_file *from, const char *name,
+                        struct sl_slice data)
 {
     if (b->n_files == SL_FILES_MAX)
         return -EFBIG;
     int r = _sl_grow((void **)&b->files, b->n_files, sizeof(struct sl_bundle_file *));
     SL_FREE struct sl_bundle_file *f = calloc(1, sizeof(*f));
     SL_FREE char *key = NULL;
-    if (r < 0 || !f || asprintf(&key, "%c%s", env ? 'e' : 'f', name) < 0)
+    if (r < 0 || !f || asprintf(&key, "%c%s", from->list ? 'l' : from->env ? 'e' : 'f', name) < 0)
         return -ENOMEM;
+    *f = *from;
     if (sl_map_get(&b->by_key, sl_slice_str(key)))
         return -EEXIST;
     r = _sl_copy(b, data, &f->data);
@@ -134,11 +148,30 @@ int sl_bundle_add_file(struct sl_bundle *b, bool env, const char *name, int erro
         _sl_wipe(f->data);
         return r;
     }
-    f->env = env;
-    f->error = error;
     f->key = SL_TAKE_PTR(key);
     b->files[b->n_files++] = SL_TAKE_PTR(f);
     return 0;
+}
+
+int sl_bundle_add_file(struct sl_bundle *b, bool env, const char *name, int error, struct sl_slice data)
+{
+    return _sl_add_file(b, &(struct sl_bundle_file){.env = env, .error = error}, name, data);
+}
+
+int sl_bundle_add_list(struct sl_bundle *b, const char *name, int error, struct sl_slice data,
+                       const unsigned char *digest)
+{
+    struct sl_bundle_file f = {.list = true, .lean = digest != NULL, .error = error};
+    if (digest)
+        memcpy(f.digest, digest, sizeof(f.digest));
+    else if (EVP_Digest(data.p ? data.p : "", data.n, f.digest, NULL, EVP_sha256(), NULL) != 1)
+        return -ENOMEM;
+    return _sl_add_file(b, &f, name, data);
+}
+
+int sl_bundle_put_list(struct sl_bundle *b, const char *path, struct sl_slice data)
+{
+    return sl_bundle_add_list(b, path, 0, data, NULL);
 }
 
 int sl_bundle_put(struct sl_bundle *b, bool env, const char *path, struct sl_slice data)

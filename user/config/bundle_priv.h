@@ -11,7 +11,8 @@
 
 #define SL_SOURCE_MAX   (64u << 20) /* bytes of one policy file */
 #define SL_SOURCES_MAX  16384
-#define SL_FILE_MAX     (1u << 20) /* bytes of a file that the policy names */
+#define SL_FILE_MAX     (1u << 20)  /* bytes of a file that the policy names */
+#define SL_LIST_MAX     (64u << 20) /* bytes of a file of ranges */
 #define SL_FILES_MAX    262144
 #define SL_BUNDLE_MAX   (512ull << 20)
 #define SL_INCLUDE_DEEP 8
@@ -31,10 +32,13 @@ struct sl_policy_text {
 };
 
 struct sl_bundle_file {
-    char *key; /* 'f' or 'e' and the path or name: both kinds share one map */
+    char *key; /* 'f', 'e' or 'l' and the path or name: the kinds share one map */
     bool env;  /* a variable of the environment */
+    bool list; /* a file of ranges: digest is set */
+    bool lean; /* its bytes stayed in the memfd: data is empty */
     int error; /* errno of reading it, told where the policy names it; 0: data is there */
     struct sl_slice data;
+    unsigned char digest[SL_DIGEST];
 };
 
 struct sl_bundle {
@@ -58,8 +62,12 @@ int sl_bundle_add_source(struct sl_bundle *b, const char *name, struct sl_slice 
                          bool json) SL_MUST_CHECK;
 int sl_bundle_add_file(struct sl_bundle *b, bool env, const char *name, int error,
                        struct sl_slice data) SL_MUST_CHECK;
+/* digest: stands for bytes that are not given (data empty then); NULL: it is taken of data. */
+int sl_bundle_add_list(struct sl_bundle *b, const char *name, int error, struct sl_slice data,
+                       const unsigned char *digest) SL_MUST_CHECK;
 /* NULL where it was not read. */
 const struct sl_bundle_file *sl_bundle_find(const struct sl_bundle *b, bool env, const char *name);
+const struct sl_bundle_file *sl_bundle_find_list(const struct sl_bundle *b, const char *name);
 /* The sources of a bundle becoming one tree, one after the other, while sources may still be added. */
 struct sl_parse {
     const struct sl_bundle *bundle;

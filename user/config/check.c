@@ -153,11 +153,12 @@ static void _sl_check_lists(struct sl_reader *r, const struct sl_node *kernel)
     sl_arena_init(&a, 0);
     for (size_t i = 0; i < 2; i++) {
         const struct sl_node *list = sl_node_get(kernel, keys[i]);
-        if (!list || list->n != lists[i]->n)
-            continue;
         size_t k = 0;
-        for (const struct sl_node *c = list->first; c; c = c->next)
-            _sl_list_entry(r, &seen, &a, c, &lists[i]->v[k++]);
+        if (!list || list->kind != SL_NODE_LIST)
+            continue;
+        for (const struct sl_node *c = list->first; c && k < lists[i]->n; c = c->next)
+            if (!sl_is_range_file(c))
+                _sl_list_entry(r, &seen, &a, c, &lists[i]->v[k++]);
     }
     if (seen.len > SL_MAX_LIST_ENTRIES)
         sl_read_key_error(r, kernel, "allow and deny have %zu ranges: at most %d", seen.len,
@@ -173,6 +174,7 @@ void sl_check_kernel(struct sl_reader *r, const struct sl_node *root)
     if (!kernel || kernel->kind != SL_NODE_MAP)
         return;
     _sl_check_lists(r, kernel);
+    sl_check_range_files(r, kernel);
     if (k->mode == SL_KERNEL_OFF)
         return;
     const struct sl_node *source = sl_node_get(kernel, "per_source"),

@@ -44,6 +44,8 @@ int sl_bundle_from_text(const char *name, struct sl_slice text, struct sl_diag *
 /* The bytes of a file (path as the policy resolves it: relative to the directory of name) or, where env, of
  * an environment variable. Copied. 0, -EEXIST or -ENOMEM. */
 int sl_bundle_put(struct sl_bundle *b, bool env, const char *path, struct sl_slice data) SL_MUST_CHECK;
+/* The same for a file of ranges that kernel.allow or kernel.deny names. */
+int sl_bundle_put_list(struct sl_bundle *b, const char *path, struct sl_slice data) SL_MUST_CHECK;
 /* Assigns slots to all names of the snapshot and writes them into the bundle and the snapshot. 0 or -ENOMEM.
  */
 int sl_bundle_accept(struct sl_bundle *b, struct sl_snapshot *s, struct sl_slots *slots) SL_MUST_CHECK;
@@ -52,6 +54,9 @@ int sl_bundle_to_memfd(const struct sl_bundle *b) SL_MUST_CHECK;
 int sl_bundle_from_memfd(int fd, struct sl_bundle **out) SL_MUST_CHECK;
 /* The number under which an accepted policy comes into force once more. */
 void sl_bundle_renumber(struct sl_bundle *b, uint64_t version);
+/* The same without the bytes of lists, for processes that do not fill the kernel's maps: a snapshot of it has
+ * the lists' names and no ranges. */
+int sl_bundle_from_memfd_lean(int fd, struct sl_bundle **out) SL_MUST_CHECK;
 void sl_bundle_free(struct sl_bundle *b);
 /* Slot names as the bundle carries them, for readers that only merge counters. Owned by the bundle. */
 const struct sl_slots *sl_bundle_slots(const struct sl_bundle *b);

@@ -185,23 +185,25 @@ static int _sl_load_directory(struct sl_loader *l, const char *path)
 /* ---- what the tree names */
 
 /* The bytes of a file, or the errno that reading it gave: told by the checker, with its place. */
-static int _sl_read_named(const char *path, struct sl_buf *out)
+static int _sl_read_named(const char *path, size_t max, struct sl_buf *out)
 {
     struct stat st;
     if (stat(path, &st) < 0)
         return errno;
     if (!S_ISREG(st.st_mode))
         return ENOTSUP;
-    int r = sl_read_file(path, SL_FILE_MAX, out);
+    int r = sl_read_file(path, max, out);
     return r < 0 ? -r : 0;
 }
 
-static int _sl_add_file(struct sl_loader *l, const char *name, const char *path)
+static int _sl_add_file(struct sl_loader *l, bool list, const char *name, const char *path)
 {
     struct sl_buf data = {0};
-    int error = _sl_read_named(path, &data);
+    int error = _sl_read_named(path, list ? SL_LIST_MAX : SL_FILE_MAX, &data);
+    const struct sl_slice bytes = sl_slice(data.base, data.end);
     int r = error == ENOMEM ? -ENOMEM
-                            : sl_bundle_add_file(l->b, false, name, error, sl_slice(data.base, data.end));
+            : list          ? sl_bundle_add_list(l->b, name, error, bytes, NULL)
+                            : sl_bundle_add_file(l->b, false, name, error, bytes);
     if (data.base)
         OPENSSL_cleanse(data.base, data.cap);
     sl_buf_free(&data);
@@ -213,7 +215,7 @@ static int _sl_system_ca(struct sl_loader *l)
     const char *name = X509_get_default_cert_file(), *path = getenv(X509_get_default_cert_file_env());
     if (!sl_schema_system_ca(l->b->tree->root) || sl_bundle_find(l->b, false, name))
         return 0;
-    return _sl_add_file(l, name, path ? path : name);
+    return _sl_add_file(l, false, name, path ? path : name);
 }
 
 static int _sl_reference(void *ctx, const struct sl_reference *ref)
@@ -224,10 +226,12 @@ static int _sl_reference(void *ctx, const struct sl_reference *ref)
     if (!name)
         return -ENOMEM;
     const char *value = ref->env ? getenv(name) : NULL;
-    if (sl_bundle_find(l->b, ref->env, name) || (ref->env && !value))
+    if (ref->list && sl_bundle_find_list(l->b, name))
+        return 0;
+    if (!ref->list && (sl_bundle_find(l->b, ref->env, name) || (ref->env && !value)))
         return 0;
     return ref->env ? sl_bundle_add_file(l->b, true, name, 0, sl_slice_str(value))
-                    : _sl_add_file(l, name, name);
+                    : _sl_add_file(l, ref->list, name, name);
 }
 
 static int _sl_load(struct sl_loader *l, const char *path)

@@ -16,7 +16,7 @@ struct sl_memfd_head {
     uint64_t magic, version;
     uint32_t cpus, records;
 };
-enum sl_record_kind { SL_REC_JSON = 1, SL_REC_YAML, SL_REC_FILE, SL_REC_ENV, SL_REC_SLOT };
+enum sl_record_kind { SL_REC_JSON = 1, SL_REC_YAML, SL_REC_FILE, SL_REC_ENV, SL_REC_SLOT, SL_REC_LIST };
 struct sl_record {
     uint32_t kind; /* enum sl_record_kind */
     uint32_t slot; /* SL_REC_SLOT: enum sl_slot_kind */
@@ -30,6 +30,20 @@ static int _sl_put(struct sl_buf *out, uint32_t kind, uint32_t slot, const char 
     if (r == 0)
         r = sl_buf_append(out, name, rec.name_len);
     return r < 0 ? r : sl_buf_append_slice(out, data);
+}
+
+/* Of a list the digest comes first, so that who needs no ranges need not touch the rest. */
+static int _sl_put_file(struct sl_buf *out, const struct sl_bundle_file *f)
+{
+    struct sl_record rec = {SL_REC_LIST, 0, strlen(f->key + 1), sizeof(f->digest) + f->data.n};
+    if (!f->list)
+        return _sl_put(out, f->env ? SL_REC_ENV : SL_REC_FILE, 0, f->key + 1, f->data);
+    int r = sl_buf_append(out, &rec, sizeof(rec));
+    if (r == 0)
+        r = sl_buf_append(out, f->key + 1, rec.name_len);
+    if (r == 0)
+        r = sl_buf_append(out, f->digest, sizeof(f->digest));
+    return r < 0 ? r : sl_buf_append_slice(out, f->data);
 }
 
 static int _sl_put_slots(struct sl_buf *out, const struct sl_slots *slots, uint32_t *records)
@@ -49,8 +63,7 @@ static int _sl_put_all(struct sl_buf *out, const struct sl_bundle *b)
         r = _sl_put(out, b->sources[i].json ? SL_REC_JSON : SL_REC_YAML, 0, b->sources[i].name,
                     b->sources[i].text);
     for (size_t i = 0; r == 0 && i < b->n_files; i++)
-        r = _sl_put(out, b->files[i]->env ? SL_REC_ENV : SL_REC_FILE, 0, b->files[i]->key + 1,
-                    b->files[i]->data);
+        r = _sl_put_file(out, b->files[i]);
     if (r == 0)
         r = _sl_put_slots(out, b->slots, &head.records);
     if (r == 0)
@@ -90,7 +103,16 @@ static int _sl_take_slot(struct sl_bundle *b, uint32_t kind, const char *name)
     return b->slots ? sl_slots_add(b->slots, kind, name) : -ENOMEM;
 }
 
-static int _sl_take(struct sl_bundle *b, struct sl_slice *rest)
+static int _sl_take_list(struct sl_bundle *b, bool lean, const char *name, struct sl_slice data)
+{
+    struct sl_slice digest;
+    if (_sl_cut(&data, SL_DIGEST, &digest) < 0)
+        return -EBADMSG;
+    return lean ? sl_bundle_add_list(b, name, 0, SL_SLICE_NUL, (const unsigned char *)digest.p)
+                : sl_bundle_add_list(b, name, 0, data, NULL);
+}
+
+static int _sl_take(struct sl_bundle *b, bool lean, struct sl_slice *rest)
 {
     struct sl_record rec;
     struct sl_slice head, name_bytes, data;
@@ -111,6 +133,8 @@ static int _sl_take(struct sl_bundle *b, struct sl_slice *rest)
     case SL_REC_FILE:
     case SL_REC_ENV:
         return sl_bundle_add_file(b, rec.kind == SL_REC_ENV, name, 0, data);
+    case SL_REC_LIST:
+        return _sl_take_list(b, lean, name, data);
     case SL_REC_SLOT:
         return data.n ? -EBADMSG : _sl_take_slot(b, rec.slot, name);
     default:
@@ -118,7 +142,7 @@ static int _sl_take(struct sl_bundle *b, struct sl_slice *rest)
     }
 }
 
-static int _sl_take_all(struct sl_bundle *b, struct sl_slice rest)
+static int _sl_take_all(struct sl_bundle *b, bool lean, struct sl_slice rest)
 {
     struct sl_memfd_head head;
     struct sl_slice bytes;
@@ -131,18 +155,18 @@ static int _sl_take_all(struct sl_bundle *b, struct sl_slice rest)
     b->version = head.version;
     b->cpus = head.cpus;
     for (uint32_t i = 0; r == 0 && i < head.records; i++)
-        r = _sl_take(b, &rest);
+        r = _sl_take(b, lean, &rest);
     return r == 0 && rest.n ? -EBADMSG : r;
 }
 
-int sl_bundle_from_memfd(int fd, struct sl_bundle **out)
+static int _sl_from_memfd(int fd, bool lean, struct sl_bundle **out)
 {
     struct sl_slice bytes;
     int r = sl_memfd_map(fd, &bytes);
     if (r < 0)
         return r;
     struct sl_bundle *b = sl_bundle_new();
-    r = b ? _sl_take_all(b, bytes) : -ENOMEM;
+    r = b ? _sl_take_all(b, lean, bytes) : -ENOMEM;
     (void)munmap((void *)(uintptr_t)bytes.p, bytes.n);
     if (r < 0) {
         sl_bundle_free(b);
@@ -150,4 +174,14 @@ int sl_bundle_from_memfd(int fd, struct sl_bundle **out)
     }
     *out = b;
     return 0;
+}
+
+int sl_bundle_from_memfd(int fd, struct sl_bundle **out)
+{
+    return _sl_from_memfd(fd, false, out);
+}
+
+int sl_bundle_from_memfd_lean(int fd, struct sl_bundle **out)
+{
+    return _sl_from_memfd(fd, true, out);
 }

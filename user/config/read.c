@@ -293,7 +293,9 @@ static void _sl_pairs(struct sl_reader *r, const struct sl_type *type, const str
 void sl_read(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n, void *out)
 {
     bool list = type->kind == SL_T_LIST;
-    if (type->kind < SL_T_LIST) {
+    if (type->kind == SL_T_RANGES) {
+        sl_read_ranges(r, type, n, out);
+    } else if (type->kind < SL_T_LIST) {
         sl_read_scalar(r, type, n, out);
     } else if (n->kind != (list ? SL_NODE_LIST : SL_NODE_MAP)) {
         sl_read_mismatch(r, type, n);

@@ -56,6 +56,8 @@ void sl_read_scalar(struct sl_reader *r, const struct sl_type *type, const struc
 /* The text of a string or reference; false with the error told. *secret: it came by reference. */
 bool sl_read_text(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n,
                   struct sl_slice *text, bool *secret);
+/* The bytes of a file or variable that the policy names; NULL with the error told. */
+const struct sl_bundle_file *sl_read_fetch(struct sl_reader *r, const struct sl_reference *ref);
 /* How a value may be shown in an error: in quotes and cut short, or only what it is. */
 const char *sl_read_shown(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n);
 /* text, which was made of n's value, unless that came by reference. */
@@ -100,6 +102,14 @@ void sl_check_policy(struct sl_reader *r, const struct sl_node *root);
 void sl_check_listeners(struct sl_reader *r);
 void sl_check_kernel(struct sl_reader *r, const struct sl_node *root);
 void sl_check_consumers(struct sl_reader *r, const struct sl_node *root);
+
+/* ---- ranges.c */
+void sl_read_ranges(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n,
+                    struct sl_cidrs *out);
+/* {$file: PATH} where a range may stand. */
+bool sl_is_range_file(const struct sl_node *n);
+/* Reads the files of allow and deny into the snapshot. */
+void sl_check_range_files(struct sl_reader *r, const struct sl_node *kernel);
 
 /* ---- pem.c */
 /* The chain parses, the key is the leaf's, dates; fills c->names. */

@@ -82,15 +82,15 @@ static bool _sl_parse_cidr(struct sl_reader *r, const struct sl_node *n, struct 
         sl_read_error(r, n, "this range has bits set behind its prefix");
     return true;
 }
-static const struct sl_type _sl_cidr = {
-    .kind = SL_T_PARSED,
-    .size = sizeof(struct sl_cidr),
-    .what = "an address or range such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
-    .parse = _sl_parse_cidr};
+const struct sl_type sl_type_cidr = {.kind = SL_T_PARSED,
+                                     .size = sizeof(struct sl_cidr),
+                                     .what =
+                                         "an address or range such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
+                                     .parse = _sl_parse_cidr};
 const struct sl_type sl_type_cidrs = {.kind = SL_T_LIST,
                                       .size = sizeof(struct sl_cidrs),
                                       .what = "a list of addresses or ranges",
-                                      .item = &_sl_cidr};
+                                      .item = &sl_type_cidr};
 
 /* ---- the top */
 
@@ -229,6 +229,8 @@ static const struct sl_type *_sl_child_type(const struct sl_type *type, const st
 {
     if (!type)
         return NULL;
+    if (type->kind == SL_T_RANGES)
+        return type; /* its items may be files as well */
     if (type->kind == SL_T_OBJECT)
         return _sl_field_type(type->fields, child->key);
     if (type->kind != SL_T_VARIANT)
@@ -249,8 +251,10 @@ static int _sl_walk(const struct sl_walk *w, const struct sl_type *type, const s
     if (type && type->kind == SL_T_FILE && n->kind == SL_NODE_STRING &&
         !sl_slice_starts(n->text, SL_S("-----BEGIN ")))
         return w->found(w->ctx, &ref);
-    if (sl_node_reference(n, &ref, &broken))
+    if (sl_node_reference(n, &ref, &broken)) {
+        ref.list = type && type->kind == SL_T_RANGES && !ref.env;
         return w->found(w->ctx, &ref);
+    }
     int r = 0;
     for (const struct sl_node *c = n->first; r == 0 && c; c = c->next)
         r = _sl_walk(w, _sl_child_type(type, n, c), c);

@@ -277,8 +277,11 @@ static const struct sl_field _sl_kernel_fields[] = {
     {"mode", &_sl_mode, AT(mode), "\"auto\"", 0,
      "native: in the driver; generic: in the stack; auto: native where the driver can, else generic."},
     {"shadow", &sl_type_bool, AT(shadow), "false", 0, "Count what would be dropped, and pass it."},
-    {"allow", &sl_type_cidrs, AT(allow), NULL, 0, "Sources that no limit holds for."},
-    {"deny", &sl_type_cidrs, AT(deny), NULL, 0, "Sources whose packets are dropped; the longer prefix wins."},
+    {"allow", &sl_type_ranges, AT(allow), NULL, 0, "Sources that no limit holds for."},
+    {"deny", &sl_type_ranges, AT(deny), NULL, 0,
+     "Sources whose packets are dropped; the longer prefix wins, and what stands here wins over what stands "
+     "in "
+     "files."},
     {"per_source", &_sl_per_source, AT(per_source), NULL, 0, "What each source address may do."},
     {"per_prefix", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
     {"per_listener", &_sl_per_listener, AT(per_listener), NULL, 0, "What may be sent to each listener."},

@@ -25,6 +25,7 @@ enum sl_type_kind {
     SL_T_PARSED,    /* a string read by the type's parse() */
     SL_T_REF,       /* a pointer to a thing named elsewhere in the policy */
     SL_T_LIST,      /* pointer and size_t */
+    SL_T_RANGES,    /* struct sl_cidrs; {$file} is a file of them, read by the checks */
     SL_T_NAMED,     /* the same, of structs that begin with name and pos */
     SL_T_PAIRS,     /* struct sl_name_values */
     SL_T_OBJECT,    /* known keys */
@@ -90,6 +91,7 @@ struct sl_variant {
 extern const struct sl_type sl_type_policy;
 extern const struct sl_type sl_type_bool, sl_type_string, sl_type_strings, sl_type_name;
 extern const struct sl_type sl_type_duration, sl_type_duration_or_none;
+extern const struct sl_type sl_type_cidr, sl_type_ranges; /* ranges.c: the second */
 extern const struct sl_type sl_type_cidrs, sl_type_token, sl_type_header, sl_type_header_values;
 extern const struct sl_type sl_type_file, sl_type_secret;
 /* The sections, by the files that hold them. */
@@ -106,6 +108,7 @@ extern const char sl_ref_word[];
 struct sl_reference {
     const struct sl_node *node; /* of the name */
     bool env;
+    bool list; /* a file of ranges */
     struct sl_slice name;
 };
 typedef int (*sl_reference_fn)(void *ctx, const struct sl_reference *ref);

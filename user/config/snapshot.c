@@ -32,6 +32,7 @@ void sl_snapshot_unref(struct sl_snapshot *s)
     for (const struct sl_secret *i = own->secrets; i; i = i->next)
         if (i->bytes.n)
             OPENSSL_cleanse((char *)(uintptr_t)i->bytes.p, i->bytes.n);
+    sl_ranges_free(s->kernel.ranges);
     sl_map_free(&s->consumers_by_name);
     sl_arena_free(&s->arena);
     free(own);
@@ -54,7 +55,9 @@ static int _sl_hash(const struct sl_bundle *b, char out[65])
     for (size_t i = 0; ok && i < b->n_sources; i++)
         ok = _sl_digest(md, b->sources[i].name, b->sources[i].text);
     for (size_t i = 0; ok && i < b->n_files; i++)
-        ok = _sl_digest(md, b->files[i]->key, b->files[i]->data);
+        ok = _sl_digest(md, b->files[i]->key,
+                        b->files[i]->list ? sl_slice((const char *)b->files[i]->digest, SL_DIGEST)
+                                          : b->files[i]->data);
     ok = ok && EVP_DigestFinal_ex(md, sum, NULL) == 1;
     EVP_MD_CTX_free(md);
     for (size_t i = 0; ok && i < sizeof(sum); i++)

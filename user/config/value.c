@@ -50,7 +50,8 @@ static const char *_sl_hint(struct sl_reader *r, const struct sl_type *type, con
     else if (type->kind < SL_T_LIST && type->kind != SL_T_JSON && type->kind > SL_T_REAL && quotable &&
              !type->secret)
         text = sl_arena_printf(&r->scratch, ": write \"" SL_SFMT "\", in quotes", SL_SARG(n->text));
-    else if (type->kind == SL_T_LIST && n->kind == SL_NODE_STRING && !type->item->secret)
+    else if ((type->kind == SL_T_RANGES || (type->kind == SL_T_LIST && !type->item->secret)) &&
+             n->kind == SL_NODE_STRING)
         text =
             sl_arena_printf(&r->scratch, ": write [\"%.*s\"]", (int)SL_MIN(n->text.n, (size_t)80), n->text.p);
     return text ? text : "";
@@ -89,8 +90,7 @@ bool sl_node_reference(const struct sl_node *n, struct sl_reference *ref, bool *
     return false;
 }
 
-/* The bytes of a file or variable that the policy names; NULL with the error told. */
-static const struct sl_bundle_file *_sl_fetch(struct sl_reader *r, const struct sl_reference *ref)
+const struct sl_bundle_file *sl_read_fetch(struct sl_reader *r, const struct sl_reference *ref)
 {
     SL_FREE char *path = ref->env ? strndup(ref->name.p, ref->name.n)
                                   : sl_path_beside(r->tree->files[ref->node->source], ref->name);
@@ -98,13 +98,15 @@ static const struct sl_bundle_file *_sl_fetch(struct sl_reader *r, const struct 
         r->oom = true;
         return NULL;
     }
-    const struct sl_bundle_file *f = sl_bundle_find(r->bundle, ref->env, path);
+    const struct sl_bundle_file *f =
+        ref->list ? sl_bundle_find_list(r->bundle, path) : sl_bundle_find(r->bundle, ref->env, path);
     if (f && f->error == 0)
         return f;
     if (ref->env)
         sl_read_error(r, ref->node, "the environment variable \"%s\" is not set", path);
     else if (f && f->error == EFBIG)
-        sl_read_error(r, ref->node, "\"%s\" is larger than %u KiB", path, SL_FILE_MAX >> 10);
+        sl_read_error(r, ref->node, "\"%s\" is larger than %u KiB", path,
+                      (ref->list ? SL_LIST_MAX : SL_FILE_MAX) >> 10);
     else if (f && f->error == ENOTSUP)
         sl_read_error(r, ref->node, "\"%s\" is not a regular file", path);
     else
@@ -125,7 +127,7 @@ static struct sl_slice _sl_trim_newline(struct sl_slice s)
 
 static bool _sl_by_reference(struct sl_reader *r, const struct sl_reference *ref, struct sl_slice *text)
 {
-    const struct sl_bundle_file *f = _sl_fetch(r, ref);
+    const struct sl_bundle_file *f = sl_read_fetch(r, ref);
     if (!f)
         return false;
     *text = ref->env ? f->data : _sl_trim_newline(f->data);
@@ -309,7 +311,7 @@ static void _sl_rate(struct sl_reader *r, const struct sl_type *type, const stru
 static void _sl_blob_file(struct sl_reader *r, const struct sl_reference *ref, bool secret,
                           struct sl_blob *out)
 {
-    const struct sl_bundle_file *f = _sl_fetch(r, ref);
+    const struct sl_bundle_file *f = sl_read_fetch(r, ref);
     if (!f)
         return;
     out->data = sl_read_keep(r, secret ? _sl_trim_newline(f->data) : f->data, secret);

@@ -18,7 +18,7 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
     struct sl_bundle *bundle = NULL;
     struct sl_snapshot *snapshot = NULL;
     sl_diag_init(&diag);
-    int r = n ? sl_bundle_from_memfd(fds[0], &bundle) : -EPROTO;
+    int r = n ? sl_bundle_from_memfd_lean(fds[0], &bundle) : -EPROTO;
     if (r == 0)
         r = sl_snapshot_new(bundle, &diag, &snapshot);
     if (r == 0)

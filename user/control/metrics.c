@@ -315,6 +315,27 @@ static void _sl_syn_cookies(struct sl_page *p)
                           strcmp(states[i], state) == 0);
 }
 
+static void _sl_lists(struct sl_page *p)
+{
+    static const char *const sources[] = {"policy", "operator", "file"};
+    const json_t *kernel = json_object_get(p->c->state, "kernel");
+    size_t i;
+    json_t *list;
+    sl_metrics_family(&p->m, "kernel_list_entries", "gauge", "ranges that are allowed and denied");
+    json_array_foreach(json_object_get(kernel, "lists"), i, list)
+    {
+        for (unsigned k = 0; k < SL_ARRAY_LEN(sources); k++)
+            sl_metrics_sample(&p->m, "kernel_list_entries",
+                              (const char *const[]){"list", json_string_value(json_object_get(list, "list")),
+                                                    "family",
+                                                    json_string_value(json_object_get(list, "family")),
+                                                    "source", sources[k], NULL},
+                              json_number_value(json_object_get(list, sources[k])));
+    }
+    sl_metrics_one(&p->m, "kernel_list_bytes", "gauge", "what the ranges of files take in the kernel",
+                   json_number_value(json_object_get(kernel, "list_bytes")));
+}
+
 static int _sl_count_penalty(const struct sl_penalty_key *k, const struct sl_penalty_value *v, void *arg)
 {
     (void)k, (void)v;
@@ -330,6 +351,7 @@ static void _sl_kernel(struct sl_page *p)
     _sl_kernel_reasons(p);
     _sl_attachments(p);
     _sl_syn_cookies(p);
+    _sl_lists(p);
     (void)sl_maps_penalties(p->c->args->kernel.penalties, _sl_count_penalty, &penalties);
     sl_metrics_one(&p->m, "kernel_penalties", "gauge", "penalties that hold", (double)penalties);
     sl_metrics_one(

@@ -102,6 +102,37 @@ static int _sl_trial(const json_t *status, struct sl_buf *out)
                          sl_ctl_num(trial, "former"), sl_ctl_span(sl_ctl_num(trial, "left_ms") / 1000, left));
 }
 
+/* Ranges of allow and deny; nothing where there are none. */
+static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"list", "family", ">policy", ">operator", ">file"};
+    const json_t *lists = json_object_get(json_object_get(status, "kernel"), "lists");
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *item;
+    int r = 0;
+    bool any = false;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(lists, i, item)
+    {
+        const double n[] = {sl_ctl_num(item, "policy"), sl_ctl_num(item, "operator"),
+                            sl_ctl_num(item, "file")};
+        if (r < 0 || n[0] + n[1] + n[2] < 1)
+            continue;
+        any = true;
+        r = sl_ctl_table_row(&t, (const char *const[]){sl_ctl_str(item, "list"), sl_ctl_str(item, "family"),
+                                                       sl_arena_printf(a, "%.0f", n[0]),
+                                                       sl_arena_printf(a, "%.0f", n[1]),
+                                                       sl_arena_printf(a, "%.0f", n[2])});
+    }
+    if (r == 0 && any)
+        r = sl_buf_printf(out, "\n");
+    if (r == 0 && any)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
 static int _sl_status_text(const json_t *status, struct sl_buf *out)
 {
     struct sl_arena arena;
@@ -124,6 +155,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = _sl_processes(status, &arena, out);
     if (r == 0)
         r = _sl_interfaces(status, &arena, out);
+    if (r == 0)
+        r = _sl_lists(status, &arena, out);
     sl_arena_free(&arena);
     return r;
 }

@@ -22,7 +22,7 @@
 static int _sl_read_bundle(int fd, struct sl_snapshot **out)
 {
     struct sl_bundle *bundle = NULL;
-    int r = sl_bundle_from_memfd(fd, &bundle);
+    int r = sl_bundle_from_memfd_lean(fd, &bundle);
     if (r < 0)
         return sl_error_r(r, "the bundle from the supervisor cannot be read");
     struct sl_diag diag;

@@ -39,6 +39,14 @@ struct sl_before {
 };
 #define SL_MAX_BEFORE 4
 
+/* The ranges of a policy's files, as they stand in the kernel. */
+struct sl_range_files {
+    int fd; /* array of struct sl_trie_node; -1: the policy names none */
+    unsigned char digest[SL_DIGEST];
+    struct sl_range_counts n[2]; /* IPv4, IPv6 */
+    uint64_t bytes;
+};
+
 struct sl_kernel_guard {
     bool off;                               /* no BPF at all: only the bucket table */
     char dir[SL_PIN_PATH];                  /* ROOT/v<schema> */
@@ -51,6 +59,7 @@ struct sl_kernel_guard {
     struct sl_bucket_table table;
     struct sl_plan *plan;
     struct sl_manuals manuals;
+    struct sl_range_files files;
     struct sl_attachment *attachments;
     size_t n_attachments;
     int netlink;
@@ -116,6 +125,7 @@ void sl_guard_unload(struct sl_kernel_guard *g);
 /* -1 with the guard off. */
 int sl_guard_map(const struct sl_kernel_guard *g, enum sl_plan_map m);
 int sl_guard_penalties(const struct sl_kernel_guard *g);
+int sl_guard_list_files(const struct sl_kernel_guard *g);
 /* Writes the plan's settings, with SL_HAVE_PENALTIES as it stands. */
 int sl_guard_write_config(struct sl_kernel_guard *g) SL_MUST_CHECK;
 /* Quiet: libbpf speaks at debug level only, since every failure is reported by us. */
@@ -152,6 +162,17 @@ int sl_cookies_plan(const struct sl_kernel_guard *g, const struct sl_snapshot *s
                     struct sl_plan *p) SL_MUST_CHECK;
 /* The same for the plan that stands; says what changed. */
 void sl_cookies_watch(struct sl_kernel_guard *g);
+
+/* ---- range_files.c */
+/* Compiles the snapshot's, without touching what stands; unless they are the same. 0 or -errno (logged). */
+int sl_range_files_new(const struct sl_kernel_guard *g, const struct sl_snapshot *s,
+                       struct sl_range_files *out) SL_MUST_CHECK;
+/* Puts them in place of the guard's, which come back in *with. The settings are to be written next: they say
+ * whether the program looks there. 0 or -errno (logged, nothing changed). */
+int sl_range_files_swap(struct sl_kernel_guard *g, struct sl_range_files *with) SL_MUST_CHECK;
+/* Once the settings are written: gives memory back where no list is left. */
+void sl_range_files_settle(struct sl_kernel_guard *g);
+void sl_range_files_free(struct sl_range_files *f);
 
 /* ---- lists.c */
 int sl_manuals_put(struct sl_manuals *m, const struct sl_cidr *c,

@@ -151,15 +151,19 @@ static int _sl_new_plan(struct sl_kernel_guard *g, const struct sl_snapshot *s, 
     return r < 0 ? r : sl_cookies_plan(g, s, *out);
 }
 
-/* The new plan's maps, then its interfaces; where either fails the old plan's maps come back. */
-static int _sl_switch(struct sl_kernel_guard *g, struct sl_plan *p, struct sl_attachment *v, size_t n,
-                      enum sl_kernel_mode mode)
+/* The new plan's maps, then its interfaces; where either fails the old plan's maps come back. In *files the
+ * old ones come back in each case. */
+static int _sl_switch(struct sl_kernel_guard *g, struct sl_plan *p, struct sl_range_files *files,
+                      struct sl_attachment *v, size_t n, enum sl_kernel_mode mode)
 {
     struct sl_plan *old = g->plan;
     const enum sl_kernel_mode old_mode = g->mode;
     g->plan = p;
     g->mode = mode;
-    int r = _sl_sync_maps(g, p);
+    const int swapped = sl_range_files_swap(g, files);
+    int r = swapped;
+    if (r == 0)
+        r = _sl_sync_maps(g, p);
     if (r == 0)
         r = _sl_attach_all(g, v, n);
     if (r == 0)
@@ -167,8 +171,12 @@ static int _sl_switch(struct sl_kernel_guard *g, struct sl_plan *p, struct sl_at
     _sl_write_back(g, v, n);
     g->plan = old;
     g->mode = old_mode;
+    if (swapped == 0 && sl_range_files_swap(g, files) < 0)
+        sl_error("kernel: the former policy's lists could not be brought back");
     if (old && _sl_sync_maps(g, old) < 0)
         sl_error("kernel: the former policy's maps could not be brought back whole");
+    else
+        sl_range_files_settle(g);
     return r;
 }
 
@@ -176,8 +184,11 @@ static int _sl_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
 {
     SL_CLEANUP(sl_plan_freep) struct sl_plan *p = NULL;
     SL_FREE struct sl_attachment *v = NULL;
+    SL_CLEANUP(sl_range_files_free) struct sl_range_files files = {.fd = -1};
     size_t n = 0;
     int r = _sl_new_plan(g, s, &p);
+    if (r == 0)
+        r = sl_range_files_new(g, s, &files);
     if (r == 0)
         r = _sl_wanted(g, s, &v, &n);
     if (r == 0)
@@ -186,9 +197,10 @@ static int _sl_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
         r = sl_guard_pin_maps(g);
     struct sl_plan *old = g->plan;
     if (r == 0)
-        r = _sl_switch(g, p, v, n, s->kernel.mode);
+        r = _sl_switch(g, p, &files, v, n, s->kernel.mode);
     if (r < 0)
         return r;
+    sl_range_files_settle(g);
     _sl_detach_unwanted(g, v, n);
     free(g->attachments);
     g->attachments = SL_TAKE_PTR(v);
@@ -261,7 +273,7 @@ int sl_kernel_start(const struct sl_snapshot *s, struct sl_kernel_guard **out)
     SL_CLEANUP(_sl_closep) struct sl_kernel_guard *g = calloc(1, sizeof(*g));
     if (!g)
         return -ENOMEM;
-    g->lock = g->memfd = g->netlink = -1;
+    g->lock = g->memfd = g->netlink = g->files.fd = -1;
     g->mode = s->kernel.mode;
     sl_libbpf_quiet();
     int r;
@@ -352,6 +364,7 @@ void sl_kernel_close(struct sl_kernel_guard *g)
     free(g->attachments);
     sl_plan_free(g->plan);
     sl_manuals_free(&g->manuals);
+    sl_range_files_free(&g->files);
     sl_guard_unload(g);
     sl_closep(&g->memfd);
     sl_closep(&g->netlink);

@@ -93,6 +93,13 @@ int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c)
 int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict v,
                        uint64_t for_ns);
 int sl_kernel_list_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
+/* How many ranges hold, by where they come from; [0] allow, [1] deny, each IPv4 and IPv6. */
+struct sl_kernel_list_counts {
+    size_t policy, operators, files;
+};
+void sl_kernel_list_counts(const struct sl_kernel_guard *g, struct sl_kernel_list_counts out[2][2]);
+/* What those of files take in the kernel. */
+uint64_t sl_kernel_list_bytes(const struct sl_kernel_guard *g);
 /* Removes entries past their deadline, and looks whether SYN cookies can (still) be had; call every few
  * seconds. */
 void sl_kernel_sweep(struct sl_kernel_guard *g);

@@ -327,11 +327,17 @@ int sl_guard_penalties(const struct sl_kernel_guard *g)
     return g->xdp ? bpf_map__fd(g->xdp->maps.sl_penalties) : -1;
 }
 
+int sl_guard_list_files(const struct sl_kernel_guard *g)
+{
+    return g->xdp ? bpf_map__fd(g->xdp->maps.sl_list_files) : -1;
+}
+
 int sl_guard_write_config(struct sl_kernel_guard *g)
 {
     const __u32 zero = 0;
     struct sl_kernel_config c = g->plan->config;
     c.flags |= g->have_penalties ? SL_HAVE_PENALTIES : 0u;
+    c.flags |= g->files.fd >= 0 ? SL_HAVE_LIST_FILES : 0u;
     if (bpf_map_update_elem(bpf_map__fd(g->xdp->maps.sl_config), &zero, &c, BPF_ANY) < 0)
         return sl_error_r(-errno, "kernel: cannot write the settings");
     return 0;

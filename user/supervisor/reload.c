@@ -138,6 +138,7 @@ static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, bool former)
     struct sl_snapshot *old = s->snapshot;
     _sl_keep_former(s, n->snapshot, former);
     s->snapshot = SL_TAKE_PTR(n->snapshot);
+    sl_snapshot_drop_ranges(s->snapshot); /* the kernel has them; a rollback reads its bundle again */
     sl_snapshot_unref(old);
     sl_closep(&s->bundle_fd);
     s->bundle_fd = SL_TAKE_FD(n->bundle_fd);

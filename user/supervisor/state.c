@@ -85,6 +85,22 @@ static json_t *_sl_process_json(const struct sl_child *c)
                      (json_int_t)c->started_ns);
 }
 
+static json_t *_sl_lists_json(const struct sl_supervisor *s)
+{
+    static const char *const lists[] = {"allow", "deny"}, *const families[] = {"ipv4", "ipv6"};
+    struct sl_kernel_list_counts n[2][2];
+    json_t *all = json_array();
+    sl_kernel_list_counts(s->guard, n);
+    for (unsigned i = 0; i < 4; i++) {
+        const struct sl_kernel_list_counts *c = &n[i / 2][i % 2];
+        (void)json_array_append_new(all,
+                                    json_pack("{s:s, s:s, s:I, s:I, s:I}", "list", lists[i / 2], "family",
+                                              families[i % 2], "policy", (json_int_t)c->policy, "operator",
+                                              (json_int_t)c->operators, "file", (json_int_t)c->files));
+    }
+    return all;
+}
+
 static json_t *_sl_kernel_json(const struct sl_supervisor *s)
 {
     static const char *const modes[] = {"none", "native", "generic"};
@@ -96,10 +112,11 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
                                     json_pack("{s:s, s:s, s:s}", "interface", at[i].interface, "xdp",
                                               modes[at[i].xdp], "tc", at[i].tc ? at[i].tc : "none"));
     const struct sl_cookies_status cookies = sl_kernel_syn_cookies(s->guard);
-    return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I}", "interfaces", interfaces, "shadow",
+    return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I, s:o, s:I}", "interfaces", interfaces, "shadow",
                      s->snapshot->kernel.shadow, "syn_cookies", "policy", cookies.policy, "state",
                      cookies.state, "why", cookies.why, "penalties_refused",
-                     (json_int_t)sl_kernel_penalties_refused(s->guard));
+                     (json_int_t)sl_kernel_penalties_refused(s->guard), "lists", _sl_lists_json(s),
+                     "list_bytes", (json_int_t)sl_kernel_list_bytes(s->guard));
 }
 
 /* Instants, not spans: the controller answers long after it was told. */

@@ -64,6 +64,8 @@ static void test_full(void **state)
     copy_policy(&d, "full.yaml");
     dir_mkdir(&d, "consumers.d");
     copy_policy(&d, "consumers.d/globex.yaml");
+    dir_mkdir(&d, "lists");
+    copy_policy(&d, "lists/blocked.txt");
     write_pki(&d);
     assert_int_equal(
         setenv("ACME_KEY_SHA256", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 1), 0);
@@ -71,6 +73,7 @@ static void test_full(void **state)
     assert_string_equal(result_said(&x), "");
     assert_int_equal(x.s->n_consumers, 2);
     assert_int_equal(x.s->n_routes, 3);
+    assert_int_equal(x.s->kernel.ranges->n4 + x.s->kernel.ranges->n6, 2);
     assert_int_equal(x.s->listeners[0].tls.certificates[0].names.n, 2);
     result_free(&x);
     assert_int_equal(unsetenv("ACME_KEY_SHA256"), 0);

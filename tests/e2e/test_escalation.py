@@ -178,7 +178,6 @@ def test_a_consumers_sources_get_a_kernel_ceiling_from_its_limit(net, origin):
             s.close()
 
 
-@pytest.mark.slow
 def noisy_neighbour(net, origin):
     """p99 of the good consumer at 500 rps undisturbed, and beside a flood from when the penalty holds; no error in either."""
     quiet_s, flood_s, after_s = 8, 10, 8
@@ -200,6 +199,7 @@ def noisy_neighbour(net, origin):
         return before, during
 
 
+@pytest.mark.slow
 def test_a_noisy_neighbour_is_not_heard(net, origin):
     """A flood over the limit, 64 connections, 10 s; another consumer at 500 rps: no error, p99 at most 1.5 x, once the penalty holds."""
     for _ in range(3):

@@ -274,6 +274,72 @@ static void test_an_interface_that_comes_back_is_guarded_again(void **state)
     assert_int_not_equal(th_xdp_on("sl0"), 0);
 }
 
+static uint32_t link_of(const char *pin)
+{
+    struct bpf_link_info i = {0};
+    uint32_t len = sizeof(i);
+    const int fd = bpf_obj_get(pin);
+    if (fd < 0)
+        fail_msg("%s: %s", pin, strerror(errno));
+    assert_int_equal(bpf_obj_get_info_by_fd(fd, &i, &len), 0);
+    close(fd);
+    return i.id;
+}
+
+static void test_a_renamed_interface_stays_guarded(void **state)
+{
+    (void)state;
+    struct sl_attach_state st[2], before[1];
+    start();
+    const uint32_t link = link_of(DIR "/links/xdp_sl0"), prog = th_xdp_on("sl0");
+    assert_int_equal(sl_kernel_attach_states(guard, before, 1), 1);
+    const uint32_t tc = strcmp(before[0].tc, "tcx") == 0 ? link_of(DIR "/links/tcx_in_sl0") : 0;
+    th_sh("ip link set sl0 down && ip link set sl0 name sl9 && ip link set sl9 up");
+    assert_int_equal(sl_kernel_refresh(guard), 0);
+    assert_int_equal(th_xdp_on("sl9"), prog);
+    policy.interfaces[0] = SL_S("sl9"); /* the policy learns the new name */
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    assert_int_equal(link_of(DIR "/links/xdp_sl9"), link);
+    assert_int_not_equal(access(DIR "/links/xdp_sl0", F_OK), 0);
+    assert_int_equal(sl_kernel_attach_states(guard, st, 2), 1);
+    assert_string_equal(st[0].interface, "sl9");
+    assert_int_equal(st[0].xdp, SL_ATTACH_NATIVE);
+    sl_kernel_close(guard); /* renamed while no daemon runs */
+    guard = NULL;
+    th_sh("ip link set sl9 down && ip link set sl9 name sl0 && ip link set sl0 up");
+    policy.interfaces[0] = SL_S("sl0");
+    start();
+    assert_int_equal(link_of(DIR "/links/xdp_sl0"), link);
+    assert_int_not_equal(access(DIR "/links/xdp_sl9", F_OK), 0);
+    if (strcmp(before[0].tc, "tcx") == 0)
+        assert_int_equal(link_of(DIR "/links/tcx_in_sl0"), tc);
+}
+
+static void test_a_renamed_interface_that_is_no_longer_wanted(void **state)
+{
+    (void)state;
+    start();
+    th_sh("ip link set sl0 down && ip link set sl0 name sl9 && ip link set sl9 up");
+    assert_int_equal(sl_kernel_refresh(guard), 0);
+    policy.interfaces[0] = SL_S("sl1");
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    assert_int_equal(th_xdp_on("sl9"), 0);
+    assert_int_not_equal(th_xdp_on("sl1"), 0);
+    th_sh("ip link set sl9 down && ip link set sl9 name sl0");
+}
+
+static void test_another_interface_takes_the_name(void **state)
+{
+    (void)state;
+    start();
+    th_sh("ip link set sl0 down && ip link set sl0 name sl9 && ip link set sl9 up");
+    assert_int_equal(sl_kernel_refresh(guard), 0);
+    th_sh("ip link set sl1 down && ip link set sl1 name sl0 && ip link set sl0 up");
+    assert_int_equal(sl_kernel_refresh(guard), 0);
+    assert_int_not_equal(th_xdp_on("sl0"), 0);
+    assert_int_equal(th_xdp_on("sl9"), 0); /* the policy says sl0 */
+}
+
 static void test_generic_mode(void **state)
 {
     (void)state;
@@ -384,6 +450,9 @@ int main(void)
         TEST(test_a_failed_apply_changes_nothing),
         TEST(test_interfaces_come_and_go_with_the_policy),
         TEST(test_an_interface_that_comes_back_is_guarded_again),
+        TEST(test_a_renamed_interface_stays_guarded),
+        TEST(test_a_renamed_interface_that_is_no_longer_wanted),
+        TEST(test_another_interface_takes_the_name),
         TEST(test_generic_mode),
         TEST(test_auto_falls_back_native_refuses),
         TEST(test_a_dot_in_an_interface_name),

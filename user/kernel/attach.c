@@ -255,6 +255,20 @@ bool sl_attachment_pinned(const struct sl_kernel_guard *g, const struct sl_attac
     return access(path, F_OK) == 0;
 }
 
+/* What runs there is ours, pinned under the name that the interface had before. */
+static void _sl_find_renamed(const struct sl_kernel_guard *g, const struct sl_attachment *a)
+{
+    struct bpf_xdp_query_opts q;
+    if (_sl_xdp_query(a->ifindex, &q) < 0)
+        return;
+    const __u32 id = q.prog_id ? q.prog_id : q.drv_prog_id ? q.drv_prog_id : q.skb_prog_id;
+    if (!id)
+        return;
+    sl_pins_rename(g->dir, a->ifindex, id, a->name);
+    for (size_t i = 0; i < g->n_before; i++)
+        sl_pins_rename(g->before[i].dir, a->ifindex, id, a->name);
+}
+
 static bool _sl_had_pin(const struct sl_kernel_guard *g, const struct sl_attachment *a)
 {
     char path[SL_PIN_PATH];
@@ -268,10 +282,11 @@ static bool _sl_had_pin(const struct sl_kernel_guard *g, const struct sl_attachm
 
 int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a)
 {
-    const bool had = _sl_had_pin(g, a);
     a->ifindex = if_nametoindex(a->name);
     if (a->ifindex == 0)
         return sl_error_r(-ENODEV, "kernel: there is no interface %s in this network namespace", a->name);
+    _sl_find_renamed(g, a);
+    const bool had = _sl_had_pin(g, a);
     sl_attachment_close(a);
     int r = _sl_attach_xdp(g, a);
     if (r == 0)
@@ -283,7 +298,7 @@ int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a)
             sl_detach(g, a);
         return r;
     }
-    a->released = false;
+    a->released = a->renamed = false;
     a->fresh = !had;
     sl_info("kernel: interface %s guarded at XDP (%s), metered at TC (%s)", a->name,
             a->mode == SL_ATTACH_NATIVE ? "native" : "generic",

@@ -28,6 +28,7 @@ struct sl_attachment {
     int tcx[2]; /* links, in and out; -1 with clsact */
     bool clsact;
     bool fresh;    /* put on by the apply under way */
+    bool renamed;  /* said that it goes by another name now */
     bool released; /* its pin is gone: an operator has detached it; left alone until the next apply */
 };
 
@@ -84,6 +85,8 @@ int sl_pins_lock(const char *dir) SL_MUST_CHECK;
 /* The number of a schema's directory by its name ("v1"). */
 bool sl_pins_schema_of(const char *name, unsigned *schema);
 const char *sl_pin_root(void);
+/* The interface whose XDP link runs prog_id, and is pinned under another name: its pins get the new one. */
+void sl_pins_rename(const char *dir, unsigned ifindex, uint32_t prog_id, const char *interface);
 /* Drops the links of interfaces that keep() does not want: how many are left. */
 size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, void *arg), void *arg);
 /* With the guard off: takes off what a dead daemon left on, unless a living one holds it. */

@@ -111,13 +111,27 @@ static void _sl_write_back(struct sl_kernel_guard *g, const struct sl_attachment
     }
 }
 
-static void _sl_detach_unwanted(struct sl_kernel_guard *g, const struct sl_attachment *v, size_t n)
+static bool _sl_on_index(const struct sl_attachment *v, size_t n, unsigned ifindex)
 {
-    for (size_t i = 0; i < g->n_attachments; i++)
-        if (!_sl_attachment_of((struct sl_attachment *)v, n, g->attachments[i].name)) {
-            sl_info("kernel: interface %s is no longer guarded", g->attachments[i].name);
-            sl_detach(g, &g->attachments[i]);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].ifindex == ifindex)
+            return true;
+    return false;
+}
+
+static void _sl_detach_unwanted(struct sl_kernel_guard *g, struct sl_attachment *v, size_t n)
+{
+    for (size_t i = 0; i < g->n_attachments; i++) {
+        struct sl_attachment *a = &g->attachments[i];
+        if (_sl_attachment_of(v, n, a->name))
+            continue;
+        if (a->ifindex && _sl_on_index(v, n, a->ifindex)) { /* the same, by its new name */
+            sl_attachment_close(a);
+            continue;
         }
+        sl_info("kernel: interface %s is no longer guarded", a->name);
+        sl_detach(g, a);
+    }
 }
 
 /* ---- maps */
@@ -302,6 +316,16 @@ int sl_kernel_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
 static void _sl_refresh_attachment(struct sl_kernel_guard *g, struct sl_attachment *a)
 {
     const unsigned ifindex = if_nametoindex(a->name);
+    char now[IF_NAMESIZE];
+    if (ifindex == 0 && a->xdp >= 0 && if_indextoname(a->ifindex, now)) {
+        if (!a->renamed)
+            sl_warn("kernel: interface %s is called %s now: it stays guarded; write the new name into "
+                    "kernel.interfaces and apply",
+                    a->name, now);
+        a->renamed = true;
+        return;
+    }
+    a->renamed = false;
     if (ifindex == 0) {
         if (a->ifindex)
             sl_warn("kernel: interface %s is gone; it is guarded again when it comes back", a->name);

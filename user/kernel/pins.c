@@ -210,6 +210,48 @@ static const char *_sl_interface_of(const char *pin, char out[16])
     return NULL;
 }
 
+static bool _sl_link_is(const char *path, unsigned ifindex, uint32_t prog_id)
+{
+    struct bpf_link_info info = {0};
+    __u32 len = sizeof(info);
+    SL_CLOSE int fd = bpf_obj_get(path);
+    return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && info.xdp.ifindex == ifindex &&
+           info.prog_id == prog_id; /* an ifindex alone may be another namespace's */
+}
+
+/* The name under which that link is pinned, in out; "" where it is none of ours. */
+static void _sl_pinned_as(const char *dir, unsigned ifindex, uint32_t prog_id, char out[16])
+{
+    char path[SL_PIN_PATH];
+    sl_pin_path(path, dir, "links", "", "");
+    DIR *d = opendir(path);
+    out[0] = '\0';
+    for (const struct dirent *e = d ? readdir(d) : NULL; e && !out[0]; e = readdir(d)) {
+        sl_pin_path(path, dir, "links", "", e->d_name);
+        if (strncmp(e->d_name, "xdp_", 4) == 0 && _sl_link_is(path, ifindex, prog_id))
+            (void)_sl_interface_of(e->d_name, out);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
+void sl_pins_rename(const char *dir, unsigned ifindex, uint32_t prog_id, const char *interface)
+{
+    static const char *const prefixes[] = {"xdp_", "tcx_in_", "tcx_out_"};
+    char was[16], from[SL_PIN_PATH], to[SL_PIN_PATH];
+    _sl_pinned_as(dir, ifindex, prog_id, was);
+    if (!was[0] || strcmp(was, interface) == 0)
+        return;
+    sl_info("kernel: interface %s was called %s: its guard is taken over", interface, was);
+    for (size_t i = 0; i < SL_ARRAY_LEN(prefixes); i++) {
+        sl_pin_path(from, dir, "links", prefixes[i], was);
+        sl_pin_path(to, dir, "links", prefixes[i], interface);
+        (void)unlink(to); /* of a former interface of that name, which is gone */
+        if (rename(from, to) < 0 && errno != ENOENT)
+            sl_warn("kernel: cannot rename %s: %s", from, strerror(errno));
+    }
+}
+
 size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, void *arg), void *arg)
 {
     char path[SL_PIN_PATH], interface[16];

@@ -6,8 +6,8 @@
 #ifndef SL_BPF_LISTS_H
 #define SL_BPF_LISTS_H
 
-#include "maps.h"
-#include "parse.h"
+#include "lib/maps.h"
+#include "lib/parse.h"
 #include <bpf/bpf_endian.h>
 
 /*

@@ -12,6 +12,7 @@
 #include "lib/lists.h"
 #include "lib/maps.h"
 #include "lib/parse.h"
+#include "lib/sample.h"
 #include <bpf/bpf_helpers.h>
 
 char _license[] SEC("license") = "GPL";
@@ -295,8 +296,11 @@ int sl_xdp_guard(struct xdp_md *ctx)
     const enum sl_parsed parsed = sl_guard_parse(ctx, &g.packet);
     if (parsed >= SL_PARSED_PORTS)
         g.now = sl_now();
+    const __u32 shadow = g.config->shadow != 0;
     enum sl_reason r = sl_judge(&g, parsed);
     if (r == SL_PASS)
         r = sl_step_cookie(ctx, &g);
-    return sl_count_verdict(r, g.listener, g.bytes, g.config->shadow != 0);
+    if ((g.config->flags & SL_SAMPLE_DROPS) && sl_reason_is_drop(r))
+        (void)sl_guard_sample(ctx, &g.packet, r | (shadow ? SL_SAMPLE_PASSED : 0), g.listener, g.now);
+    return sl_count_verdict(r, g.listener, g.bytes, (int)shadow);
 }

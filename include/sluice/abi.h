@@ -307,6 +307,40 @@ enum sl_kernel_flags {
     SL_COOKIES_ALWAYS = 16, /* each SYN that nothing else drops is answered by the guard */
     SL_PASS_FRAGMENTS = 32,
     SL_HAVE_LIST_FILES = 64,
+    SL_SAMPLE_DROPS = 65536, /* bpf/lib/sample.h */
+};
+
+/*
+ * Samples of dropped packets, put into a ring by the guard and read by the controller. Addresses, ports and
+ * protocol stand there as the guard has read them, so that nobody parses the frame again.
+ */
+#define SL_SAMPLE_BYTES 128        /* of each frame, from its Ethernet header */
+#define SL_SAMPLE_RING  (1u << 18) /* bytes of ring: some 1,300 samples */
+struct sl_sample {
+    __u64 time_ns; /* CLOCK_MONOTONIC */
+    __u32 ifindex;
+    __u32 length;   /* of the whole frame */
+    __u32 listener; /* SL_NO_LISTENER where its ports could not be read */
+    __u16 reason;   /* enum sl_reason */
+    __u8 passed;    /* 1: shadow mode, it was not dropped */
+    __u8 captured;  /* bytes of data */
+    struct sl_addr src, dst;
+    __u16 sport_be, dport_be;
+    __u8 family, proto, tcp_flags, zero;
+    __u8 data[SL_SAMPLE_BYTES];
+};
+
+/* How often a sample is taken, one entry; the bucket is shared by all CPUs. */
+struct sl_sampling {
+    __u64 interval_ns; /* 0: none are taken */
+    __u64 tolerance_ns;
+    __u64 tat;
+};
+/* What became of the drops, per CPU: taken + lost + skipped is all of them while sampling is on. */
+struct sl_sample_counts {
+    __u64 taken;
+    __u64 lost;    /* the ring was full */
+    __u64 skipped; /* over the rate */
 };
 
 /* Header of the pinned state: says which boot the monotonic times belong to. */
@@ -339,5 +373,8 @@ SL_ASSERT_SIZE(sl_consumer_bytes, 32);
 SL_ASSERT_SIZE(sl_sock_consumer, 8);
 SL_ASSERT_SIZE(sl_kernel_config, 112);
 SL_ASSERT_SIZE(sl_state_header, 40);
+SL_ASSERT_SIZE(sl_sample, 192);
+SL_ASSERT_SIZE(sl_sampling, 24);
+SL_ASSERT_SIZE(sl_sample_counts, 24);
 
 #endif

@@ -269,6 +269,8 @@ static const struct sl_type _sl_fragments = {.kind = SL_T_CHOICE,
                                              .choices = _sl_fragment_choices};
 static const struct sl_type _sl_table_size = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1024", .max = "16777216"};
+static const struct sl_type _sl_samples = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number of packets", .min = "0", .max = "10000"};
 
 #define AT(m) offsetof(struct sl_kernel, m)
 static const struct sl_field _sl_kernel_fields[] = {
@@ -292,6 +294,8 @@ static const struct sl_field _sl_kernel_fields[] = {
      "SYNs answered by the guard, nothing kept (needs net.ipv4.tcp_syncookies = 2). auto: past per_listener, "
      "where it "
      "can be had; always: each one, refused where it cannot."},
+    {"samples_per_second", &_sl_samples, AT(samples), "100", 0,
+     "Dropped packets whose first bytes are kept for `sluicectl capture`, at most; 0: none."},
     {"table_size", &_sl_table_size, AT(table_size), "262144", 0,
      "Buckets in the table that kernel and proxy share; rounded up to a power of two."},
     SL_FIELDS_END,

@@ -285,6 +285,7 @@ struct sl_kernel {
     } per_listener;
     enum sl_fragments fragments;
     uint32_t table_size; /* buckets */
+    uint32_t samples;    /* of dropped packets, a second; 0: none */
 };
 
 struct sl_admin {

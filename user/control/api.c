@@ -51,6 +51,25 @@ static void _sl_get_top(struct sl_admin_client *a)
         sl_admin_error(a, 503, "no policy is in force yet");
 }
 
+/* ?after=N, or ?after=now; without it, all that are kept */
+static void _sl_get_samples(struct sl_admin_client *a)
+{
+    const struct sl_slice q = a->req.query, key = SL_S("after=");
+    uint64_t after = 0;
+    if (!a->control->bundle) {
+        sl_admin_error(a, 503, "no policy is in force yet");
+        return;
+    }
+    if (q.n && sl_slice_eq(q, SL_S("after=now")))
+        after = UINT64_MAX;
+    else if (q.n && (!sl_slice_starts(q, key) ||
+                     sl_slice_u64(sl_slice(q.p + key.n, q.n - key.n), &after) < 0 || after > INT64_MAX)) {
+        sl_admin_error(a, 400, "wanted: /v1/samples?after=NUMBER, or after=now");
+        return;
+    }
+    sl_admin_json(a, 200, sl_samples_json(a->control, after));
+}
+
 /* ---- changing: asked of the supervisor */
 
 static void _sl_ask(struct sl_admin_client *a, union sl_ipc *m,
@@ -200,6 +219,7 @@ static const struct sl_api_path {
     {"/v1/status", SL_METHOD_GET, false, _sl_get_status},
     {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
     {"/v1/top", SL_METHOD_GET, false, _sl_get_top},
+    {"/v1/samples", SL_METHOD_GET, false, _sl_get_samples},
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
     {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},
     {"/v1/rollback", SL_METHOD_POST, false, _sl_post_rollback},

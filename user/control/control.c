@@ -151,7 +151,9 @@ int sl_control_run(const struct sl_control_args *args)
     ev_io_init(&c.ipc, _sl_on_ipc, args->ipc_fd, EV_READ);
     c.ipc.data = &c;
     ev_io_start(c.loop, &c.ipc);
+    sl_control_samples_start(&c);
     ev_run(c.loop, 0);
+    sl_control_samples_stop(&c);
     sl_admin_close(&c);
     sl_bundle_free(c.bundle);
     sl_snapshot_unref(c.snapshot);

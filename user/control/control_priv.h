@@ -21,6 +21,7 @@
 #define SL_ADMIN_ASKED    20.0 /* s that a request may wait for the supervisor */
 
 struct sl_control;
+struct sl_samples;
 
 /* A listening admin socket. */
 struct sl_admin_bind {
@@ -58,7 +59,8 @@ struct sl_control {
     size_t n_binds;
     struct sl_bundle *bundle; /* of the policy in force: the slots' names */
     struct sl_snapshot *snapshot;
-    json_t *state; /* what the supervisor says; NULL: nothing yet */
+    json_t *state;              /* what the supervisor says; NULL: nothing yet */
+    struct sl_samples *samples; /* NULL: the guard is off, or its ring cannot be read */
     uint64_t version, next_id;
     uint64_t started_ns;
     int exit_code;
@@ -88,6 +90,12 @@ struct sl_totals {
 void sl_totals_add(void *sum, const void *part, size_t bytes);
 void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out);
 void sl_totals_route(const struct sl_counters *c, uint32_t slot, struct sl_route_counters *out);
+
+/* samples.c: sampled drops */
+void sl_control_samples_start(struct sl_control *c);
+void sl_control_samples_stop(struct sl_control *c);
+/* Those after that number, oldest first; 0: all that are kept, UINT64_MAX: none, only where they stand. */
+json_t *sl_samples_json(const struct sl_control *c, uint64_t after);
 
 /* top.c, metrics.c, status.c */
 json_t *sl_top_json(const struct sl_control *c);

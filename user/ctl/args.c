@@ -32,6 +32,12 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "Per listener, route and tier, with rates. q quits. Without a terminal, or with --once, it\n"
      "prints the rates over one interval; with --json one object a line, until stopped.\n",
      sl_ctl_top},
+    {"capture", "[--reason R]... [--write FILE]", "dropped packets as they come, sampled",
+     "[--reason R]... [--count N] [--for 10s] [--write FILE | -]: one line each, with --json one\n"
+     "object each, with --write a pcapng that tshark and tcpdump read (- is standard output), with\n"
+     "the reason as each packet's comment. At most kernel.samples_per_second are taken; packets\n"
+     "that shadow mode lets pass are marked \"would drop\". Goes on until stopped.\n",
+     sl_ctl_capture},
     {"deny", "CIDR [--for 10m]", "drop a source in the kernel",
      "Beside the policy's lists; survives reloads. Without --for it holds until `forget`.\n", sl_ctl_deny},
     {"allow", "CIDR [--for 10m]", "let a source pass without kernel limits",

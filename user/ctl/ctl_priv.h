@@ -138,6 +138,11 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * "bytes"}, "dropped": {…}, "would_drop": {…}}}}, "routes": {NAME: {"codes": {"2xx": N, …}, "reasons":
  * {REASON: N}, "seconds": {"buckets": [N, …]}}}, "histogram_bounds_seconds": [S, …], "tiers": {NAME:
  * {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
+ * /v1/samples?after=N|now  {"sampling": are drops sampled, "next": N to ask for next, "more": there are more
+ *                 already, "missed": gone before they were asked for, "counts": {"taken", "lost",
+ *                 "skipped"}, "samples": [{"number", "time_ns", "interface", "listener", "reason", "passed",
+ *                 "source", "source_port", "destination", "destination_port", "protocol", "tcp_flags",
+ *                 "length", "data": hexadecimal}]}
  */
 int sl_ctl_check(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_schema(const struct sl_ctl *ctl, int argc, char **argv);
@@ -150,6 +155,7 @@ int sl_ctl_deny(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_forget(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_penalties(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_metrics(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_capture(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_detach(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_version(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_help(const struct sl_ctl *ctl, int argc, char **argv);

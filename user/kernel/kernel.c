@@ -373,6 +373,7 @@ size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach
     for (; n < g->n_attachments && n < max; n++) {
         const struct sl_attachment *a = &g->attachments[n];
         out[n].xdp = a->mode;
+        out[n].ifindex = a->ifindex;
         out[n].tc = a->tcx[0] >= 0 ? "tcx" : a->clsact ? "clsact" : "none";
         memcpy(out[n].interface, a->name, sizeof(a->name));
     }

@@ -18,6 +18,7 @@ struct sl_kernel_guard; /* loaded programs, maps, links */
 enum sl_attach_mode { SL_ATTACH_NONE, SL_ATTACH_NATIVE, SL_ATTACH_GENERIC };
 struct sl_attach_state {
     char interface[16];
+    unsigned ifindex; /* 0: the interface is gone */
     enum sl_attach_mode xdp;
     const char *tc; /* "tcx", "clsact", "none" */
 };
@@ -31,7 +32,13 @@ struct sl_kernel_fds {
     int consumer_bytes;
     int penalties;
     int lists4, lists6;
+    int samples; /* ring of struct sl_sample (kernel/samples.h) */
+    int sampled; /* per-CPU struct sl_sample_counts */
 };
+#define SL_KERNEL_NO_FDS                       \
+    {                                          \
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 \
+    }
 
 /*
  * Loads or takes over the pinned state (schema and boot id agree), attaches to the snapshot's interfaces,

@@ -336,6 +336,8 @@ int sl_guard_write_config(struct sl_kernel_guard *g)
 {
     const __u32 zero = 0;
     struct sl_kernel_config c = g->plan->config;
+    if (bpf_map_update_elem(bpf_map__fd(g->xdp->maps.sl_sampling), &zero, &g->plan->sampling, BPF_ANY) < 0)
+        return sl_error_r(-errno, "kernel: cannot write how often drops are sampled");
     c.flags |= g->have_penalties ? SL_HAVE_PENALTIES : 0u;
     c.flags |= g->files.fd >= 0 ? SL_HAVE_LIST_FILES : 0u;
     if (bpf_map_update_elem(bpf_map__fd(g->xdp->maps.sl_config), &zero, &c, BPF_ANY) < 0)
@@ -345,7 +347,8 @@ int sl_guard_write_config(struct sl_kernel_guard *g)
 
 struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g)
 {
-    struct sl_kernel_fds f = {g->memfd, -1, -1, -1, -1, -1, -1, -1};
+    struct sl_kernel_fds f = SL_KERNEL_NO_FDS;
+    f.buckets = g->memfd;
     if (!g->xdp)
         return f;
     f.buckets = bpf_map__fd(g->xdp->maps.sl_buckets);
@@ -354,6 +357,8 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g)
     f.penalties = sl_guard_penalties(g);
     f.lists4 = sl_guard_map(g, SL_PLAN_LISTS4);
     f.lists6 = sl_guard_map(g, SL_PLAN_LISTS6);
+    f.samples = bpf_map__fd(g->xdp->maps.sl_samples);
+    f.sampled = bpf_map__fd(g->xdp->maps.sl_sampled);
     if (g->meter) {
         f.socket_storage = bpf_map__fd(g->meter->maps.sl_sockets);
         f.consumer_bytes = bpf_map__fd(g->meter->maps.sl_usage);

@@ -38,8 +38,8 @@ bool sl_reason_answers(enum sl_reason r)
     return (unsigned)r < SL_REASON_COUNT && _sl_reasons[r].kind == SL_ANSWERS;
 }
 
-/* Sums `words` counters of an entry over all CPUs. The kernel writes each CPU's value 8-byte aligned. */
-static int _sl_sum(int fd, uint32_t key, uint64_t *out, size_t words)
+/* The kernel writes each CPU's value 8-byte aligned. */
+int sl_maps_sum(int fd, uint32_t key, uint64_t *out, size_t words)
 {
     const int cpus = libbpf_num_possible_cpus();
     if (fd < 0)
@@ -64,7 +64,7 @@ int sl_maps_reasons(int fd, struct sl_count out[SL_REASON_COUNT], struct sl_coun
         struct sl_count *to = i < SL_REASON_COUNT ? &out[i] : would ? &would[i - SL_REASON_COUNT] : NULL;
         if (!to)
             break;
-        const int r = _sl_sum(fd, i, v, SL_ARRAY_LEN(v));
+        const int r = sl_maps_sum(fd, i, v, SL_ARRAY_LEN(v));
         if (r < 0)
             return r;
         *to = (struct sl_count){.packets = v[0], .bytes = v[1]};
@@ -75,7 +75,7 @@ int sl_maps_reasons(int fd, struct sl_count out[SL_REASON_COUNT], struct sl_coun
 int sl_maps_listener(int fd, uint32_t slot, struct sl_listener_stats *out)
 {
     uint64_t v[6];
-    const int r = _sl_sum(fd, slot, v, SL_ARRAY_LEN(v));
+    const int r = sl_maps_sum(fd, slot, v, SL_ARRAY_LEN(v));
     if (r == 0)
         *out = (struct sl_listener_stats){{v[0], v[1]}, {v[2], v[3]}, {v[4], v[5]}};
     return r;
@@ -84,7 +84,7 @@ int sl_maps_listener(int fd, uint32_t slot, struct sl_listener_stats *out)
 int sl_maps_consumer_bytes(int fd, uint32_t slot, struct sl_consumer_bytes *out)
 {
     uint64_t v[4];
-    const int r = _sl_sum(fd, slot, v, SL_ARRAY_LEN(v));
+    const int r = sl_maps_sum(fd, slot, v, SL_ARRAY_LEN(v));
     if (r == 0)
         *out = (struct sl_consumer_bytes){{v[0], v[1]}, {v[2], v[3]}};
     return r;

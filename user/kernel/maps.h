@@ -14,6 +14,8 @@ bool sl_reason_drops(enum sl_reason r);
 /* Sent back by the guard: neither passed nor dropped. */
 bool sl_reason_answers(enum sl_reason r);
 
+/* Sums `words` counters (u64) of an entry over all CPUs. 0 or -errno. */
+int sl_maps_sum(int fd, uint32_t key, uint64_t *out, size_t words);
 /* Sums over the CPUs. 0 or -errno. would may be NULL. */
 int sl_maps_reasons(int fd, struct sl_count out[SL_REASON_COUNT], struct sl_count would[SL_REASON_COUNT]);
 int sl_maps_listener(int fd, uint32_t slot, struct sl_listener_stats *out);

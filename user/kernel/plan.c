@@ -264,8 +264,13 @@ int sl_plan_new(const struct sl_snapshot *s, const struct sl_addresses *host,
         .shadow = k->shadow,
         .ipv6_prefix = SL_IPV6_SOURCE_BITS,
         .generation = generation,
-        .flags = k->fragments == SL_FRAGMENTS_PASS ? SL_PASS_FRAGMENTS : 0,
+        .flags = (k->fragments == SL_FRAGMENTS_PASS ? SL_PASS_FRAGMENTS : 0u) |
+                 (k->samples ? SL_SAMPLE_DROPS : 0u),
     };
+    if (k->samples) /* a tenth of a second's worth at once, so that a burst is not all of the second */
+        p->sampling =
+            (struct sl_sampling){.interval_ns = SL_NS_PER_SEC / k->samples,
+                                 .tolerance_ns = SL_MAX(SL_NS_PER_SEC / 10, SL_NS_PER_SEC / k->samples)};
     const int r = _sl_plan_fill(p, s, host, manuals, buckets);
     if (r < 0)
         return r == -ENOMEM ? sl_error_r(r, "kernel: the policy's maps") : r;

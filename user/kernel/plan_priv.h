@@ -57,6 +57,7 @@ struct sl_plan {
     struct sl_table maps[SL_PLAN_MAPS];
     struct sl_kernel_config config; /* flags but SL_HAVE_PENALTIES */
     struct sl_cookies cookies;
+    struct sl_sampling sampling;
     struct sl_plan_bind *binds;
     size_t n_binds;
     struct sl_cidrs allow, deny; /* copies: the lists are rebuilt when an operator's entry goes */

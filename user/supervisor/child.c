@@ -48,7 +48,7 @@ static void _sl_limits(void)
  */
 static struct sl_kernel_fds _sl_guard_fds(const struct sl_child *c)
 {
-    struct sl_kernel_fds all = sl_kernel_fds(c->s->guard), none = {-1, -1, -1, -1, -1, -1, -1, -1};
+    struct sl_kernel_fds all = sl_kernel_fds(c->s->guard), none = SL_KERNEL_NO_FDS;
     if (c->index >= 0) {
         none.socket_storage = all.socket_storage;
         return none;
@@ -105,9 +105,9 @@ static void _sl_default_signals(void)
 static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, const char *name)
 {
     const struct sl_supervisor *s = c->s;
-    const int keep[] = {c->ipc,      s->counters.fd,    k->socket_storage,
-                        k->reasons,  k->listener_stats, k->consumer_bytes,
-                        k->penalties};
+    const int keep[] = {c->ipc,       s->counters.fd,    k->socket_storage,
+                        k->reasons,   k->listener_stats, k->consumer_bytes,
+                        k->penalties, k->samples,        k->sampled};
     (void)prctl(PR_SET_NAME, name);
     sl_log_setup(name, s->options->log_level);
     _sl_default_signals();

@@ -109,8 +109,9 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
     json_t *interfaces = json_array();
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(interfaces,
-                                    json_pack("{s:s, s:s, s:s}", "interface", at[i].interface, "xdp",
-                                              modes[at[i].xdp], "tc", at[i].tc ? at[i].tc : "none"));
+                                    json_pack("{s:s, s:i, s:s, s:s}", "interface", at[i].interface, "ifindex",
+                                              (int)at[i].ifindex, "xdp", modes[at[i].xdp], "tc",
+                                              at[i].tc ? at[i].tc : "none"));
     const struct sl_cookies_status cookies = sl_kernel_syn_cookies(s->guard);
     return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I, s:o, s:I}", "interfaces", interfaces, "shadow",
                      s->snapshot->kernel.shadow, "syn_cookies", "policy", cookies.policy, "state",

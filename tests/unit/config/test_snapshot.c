@@ -125,6 +125,7 @@ static void test_kernel(void **state)
     assert_int_equal(x.s->kernel.syn_cookies, SL_SYN_COOKIES_AUTO);
     assert_int_equal(x.s->kernel.fragments, SL_FRAGMENTS_DROP);
     assert_int_equal(x.s->kernel.per_listener.new_connections.count, 0);
+    assert_int_equal(x.s->kernel.samples, 100);
     result_free(&x);
 }
 

@@ -76,7 +76,7 @@ static SL_UNUSED int daemon_new(void **state)
     (void)snprintf(d->dir, sizeof(d->dir), "/tmp/sl-control-XXXXXX");
     if (!mkdtemp(d->dir) || chmod(d->dir, 0755) < 0 || sl_counters_new(WORKERS, &d->args.counters) < 0)
         return -1;
-    d->args.kernel = (struct sl_kernel_fds){-1, -1, -1, -1, -1, -1, -1, -1};
+    d->args.kernel = (struct sl_kernel_fds)SL_KERNEL_NO_FDS;
     d->args.owner = getuid();
     d->ipc = d->args.ipc_fd = d->listeners[0] = d->listeners[1] = -1;
     d->slots = sl_slots_new();

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is dropped, seen: samples in lines, in JSON and as a file that tcpdump reads."""
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from harness.gateway import SLUICECTL, Gateway
+from harness.ns import Net
+from harness.origin import Origin
+from harness.policy import merge, serving
+from harness.wait import until
+
+pytestmark = pytest.mark.root
+P = 8080
+
+
+@pytest.fixture
+def net(bpffs):
+    with Net("gw", "client", "other") as n:
+        yield n
+
+
+@pytest.fixture
+def origin(net):
+    with Origin(net.gw, address="127.0.0.1") as o:
+        yield o
+
+
+def policy(origin, **kernel):
+    base = serving(origin, P, address="10.77.0.1", kernel={"interfaces": ["eth0"], "mode": "native"})
+    return merge(base, {"kernel": kernel})
+
+
+def knock(host, n=1):
+    """n SYNs, from ports that are told."""
+    socks = [host.socket() for _ in range(n)]
+    for s in socks:
+        s.setblocking(False)
+        s.connect_ex(("10.77.0.1", P))
+    ports = [s.getsockname()[1] for s in socks]
+    for s in socks:
+        s.close()
+    return ports
+
+
+def samples(g, after=0):
+    return g.admin(f"/v1/samples?after={after}").json()
+
+
+def capture(g, drop, *args):
+    """sluicectl capture with --count, while drop() goes on until it has enough: its output and what it said."""
+    p = g.host.popen([SLUICECTL, "--socket", g.socket, "capture", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: drop() is not None and p.poll() is not None, "the capture to have all that it wants", 30)
+    out, said = p.communicate()
+    assert p.returncode == 0, said
+    return out, said.decode()
+
+
+def tcpdump(path):
+    r = subprocess.run(["tcpdump", "-nn", "-tt", "--nano", "-r", path], capture_output=True, text=True, timeout=30)
+    assert r.returncode == 0, r.stderr
+    return r.stdout.splitlines(), r.stderr
+
+
+def test_capture_writes_what_tcpdump_reads(net, origin, tmp):
+    with Gateway(policy(origin, deny=[f"{net.client.address}/32"]), net.gw) as g:
+        ports = []
+        start = time.time_ns()
+        _, said = capture(g, lambda: ports.extend(knock(net.client)) or 1, "--count", "3", "--reason", "deny_list", "--reason", "malformed", "--write", f"{tmp}/drops.pcapng")
+        assert "3 samples, 0 missed" in said
+        lines, what = tcpdump(f"{tmp}/drops.pcapng")
+        assert "link-type EN10MB" in what and len(lines) == 3
+        for line in lines:
+            m = re.fullmatch(r"(\d+)\.(\d{9}) IP (\S+)\.(\d+) > 10\.77\.0\.1\.8080: Flags \[S\].*, length 0", line)
+            assert m, line
+            assert m[3] == net.client.address and int(m[4]) in ports
+            assert start - 10**9 < int(m[1]) * 10**9 + int(m[2]) < time.time_ns() + 10**9
+        with open(f"{tmp}/drops.pcapng", "rb") as f:
+            raw = f.read()
+        assert raw.count(b"deny_list listener=main") == 3 and raw.count(b"\x02\x00\x04\x00eth0") == 1
+
+
+def test_capture_in_lines_in_json_and_through_a_pipe(net, origin, tmp):
+    with Gateway(policy(origin, deny=[f"{net.client.address}/32"]), net.gw) as g:
+        out, _ = capture(g, lambda: knock(net.client), "--count", "2")
+        for line in out.decode().splitlines():
+            assert re.fullmatch(rf"\S+Z deny_list eth0 {re.escape(net.client.address)}:\d+ > 10\.77\.0\.1:8080 tcp S(EC)? \d+ B", line), line
+        out, _ = capture(g, lambda: knock(net.client), "--count", "2", "--json")
+        for line in out.decode().splitlines():
+            s = json.loads(line)
+            assert (s["reason"], s["source"], s["destination_port"], s["listener"], s["passed"]) == ("deny_list", net.client.address, P, "main", False)
+            assert len(s["data"]) == 2 * min(s["length"], 128)
+        out, _ = capture(g, lambda: knock(net.client), "--count", "1", "--write", "-")
+        with open(f"{tmp}/piped", "wb") as f:
+            f.write(out)
+        assert len(tcpdump(f"{tmp}/piped")[0]) == 1
+
+
+def test_a_capture_of_another_reason_sees_nothing(net, origin):
+    with Gateway(policy(origin, deny=[f"{net.client.address}/32"]), net.gw) as g:
+        p = g.host.popen([SLUICECTL, "--socket", g.socket, "capture", "--reason", "malformed", "--for", "1s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        until(lambda: knock(net.client) and p.poll() is not None, "the end of the capture", 20)
+        assert p.returncode == 0 and p.communicate()[0] == b""
+        assert samples(g)["counts"]["taken"] > 0
+        code, said = g.ctl("capture", "--reason", "denylist")
+        assert code == 2 and "deny_list" in said
+
+
+def test_what_shadow_mode_lets_pass_is_marked(net, origin):
+    with Gateway(policy(origin, shadow=True, deny=[f"{net.client.address}/32"]), net.gw) as g:
+        out, _ = capture(g, lambda: knock(net.client), "--count", "1")
+        assert b"Z would drop: deny_list " in out
+
+
+def test_samples_are_held_to_their_rate_and_all_drops_accounted_for(net, origin):
+    """2,000 denied SYNs, and one sample a second at most."""
+    with Gateway(policy(origin, deny=[f"{net.client.address}/32"], samples_per_second=1), net.gw) as g:
+        start = time.monotonic()
+        for _ in range(100):
+            knock(net.client, 20)
+        j = samples(g)
+        n, spent = j["counts"], time.monotonic() - start
+        drops = g.top()["kernel"]["deny_list"]["packets"]
+        assert 1 <= n["taken"] <= spent + 2 and n["lost"] == 0
+        assert n["taken"] + n["skipped"] <= drops and drops >= 2000
+        until(lambda: sum(samples(g)["counts"].values()) == g.top()["kernel"]["deny_list"]["packets"], "all drops accounted for")
+
+
+def test_off_says_so_and_a_reload_turns_it_on(net, origin):
+    off = policy(origin, deny=[f"{net.client.address}/32"], samples_per_second=0)
+    with Gateway(off, net.gw) as g:
+        knock(net.client)
+        until(lambda: g.top()["kernel"]["deny_list"]["packets"] > 0, "a drop")
+        assert sum(samples(g)["counts"].values()) == 0
+        code, said = g.ctl("capture", "--count", "1")
+        assert code == 1 and "samples_per_second" in said
+        assert g.apply(policy(origin, deny=[f"{net.client.address}/32"], samples_per_second=50))[0] == 0
+        out, _ = capture(g, lambda: knock(net.client), "--count", "1")
+        assert b"deny_list" in out
+
+
+def test_samples_outlive_the_controller(net, origin):
+    """Another one reads the same ring, and numbers go on."""
+    with Gateway(policy(origin, deny=[f"{net.client.address}/32"]), net.gw) as g:
+        knock(net.client)
+        before = until(lambda: samples(g)["samples"], "a sample")[-1]["number"]
+        old = g.pids()["controller"]
+        os.kill(old, signal.SIGKILL)
+        until(lambda: g.pids()["controller"] != old and g.status()["ready"], "another controller")
+        knock(net.client)
+        after = until(lambda: samples(g, before)["samples"], "a sample of now")
+        assert after[0]["number"] > before

@@ -24,20 +24,21 @@ __noinline int look_up_one(__u64 x)
     const __u64 hi = bpf_cpu_to_be64((x & and_with) | or_with), lo = family == SL_AF_INET6 ? x : 0;
     __builtin_memcpy(p.src.bytes, &hi, 8);
     __builtin_memcpy(p.src.bytes + 8, &lo, 8);
-    return (int)sl_lists_verdict(&p, flags, 0);
+    if (sl_lists_verdict(&p, flags, 0) == SL_LIST_DENY)
+        denied++; /* in memory: a known sum would make each turn another state for the verifier */
+    return 0;
 }
 
 SEC("xdp")
 int look_up(struct xdp_md *ctx)
 {
-    __u64 x = seed, denied_now = 0;
+    __u64 x = seed;
     for (int i = 0; i < SL_LOOKUPS; i++) {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        denied_now += look_up_one(x) == SL_LIST_DENY;
+        (void)look_up_one(x);
     }
     seed = x;
-    denied += denied_now;
     return 2;
 }

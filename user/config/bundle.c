@@ -70,7 +70,7 @@ static int _sl_copy(struct sl_bundle *b, struct sl_slice from, struct sl_slice *
     char *p = malloc(from.n + 1);
     if (!p)
         return -ENOMEM;
-    if (from.n)
+    if (from.p && from.n)
         memcpy(p, from.p, from.n);
     p[from.n] = '\0';
     *to = sl_slice(p, from.n);

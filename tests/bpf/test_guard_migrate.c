@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a schema before to this one. The older schema 0 is invented here: what a daemon of it would have left
- * pinned is made out of what ours leaves, with smaller penalties and lists that know no deadline.
+ * From a schema before to this one: what a daemon of it would have left pinned is made out of what ours
+ * leaves. Schema 0 is invented here, with smaller penalties and lists that know no deadline; schema 1 is the
+ * one that was released.
  */
 #include "flood.h"
 
@@ -11,6 +12,7 @@
 #include <sys/file.h>
 
 #define DIR0 SL_PIN_ROOT "/v0"
+#define DIR1 SL_PIN_ROOT "/v1"
 #define DIR  SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR
 
 #define PENALISED "198.51.100.9"
@@ -63,7 +65,7 @@ const struct sl_schema *sl_schema_find(unsigned number)
         {"sl_lists4", "sl_lists4", sizeof(struct sl_lpm4_key), sizeof(struct list_value0), copy_list4},
     };
     static const struct sl_schema zero = {0, maps, SL_ARRAY_LEN(maps)};
-    return number == 0 ? &zero : NULL;
+    return number == 0 ? &zero : sl_schema_released(number);
 }
 
 /* ---- a daemon of schema 0 that has ended */
@@ -98,78 +100,141 @@ static int pinned(const char *path)
     return fd;
 }
 
-static void pin(int fd, const char *path)
+/* Under the directory of the former schema. */
+static const char *former;
+
+static void pin(int fd, const char *name)
 {
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/%s", former, name);
     if (bpf_obj_pin(fd, path) < 0)
         fail_msg("%s: %s", path, strerror(errno));
     close(fd);
 }
 
-static void penalties0(void)
+static int map_of(enum bpf_map_type type, size_t key, size_t value)
+{
+    LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = BPF_F_NO_PREALLOC);
+    const int fd = bpf_map_create(type, "old", (uint32_t)key, (uint32_t)value, 64, &o);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void put(int fd, const void *key, const void *value)
+{
+    assert_int_equal(bpf_map_update_elem(fd, key, value, 0), 0);
+}
+
+#define AN_HOUR (3600 * SL_NS_PER_SEC)
+
+static void maps0(void)
 {
     const struct penalty_key0 k = {.addr = {198, 51, 100, 9}, .family = SL_AF_INET};
-    const struct penalty_value0 v = {sl_now_ns() + 3600 * SL_NS_PER_SEC, SL_PENALTY_SOURCE, 0};
-    LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = BPF_F_NO_PREALLOC);
-    const int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "old", sizeof(k), sizeof(v), 64, &o);
-    assert_int_equal(bpf_map_update_elem(fd, &k, &v, 0), 0);
-    pin(fd, DIR0 "/maps/sl_old_penalties");
-}
-
-static void lists0(void)
-{
+    const struct penalty_value0 v = {sl_now_ns() + AN_HOUR, SL_PENALTY_SOURCE, 0};
     const struct sl_lpm4_key mine = {32, {198, 51, 100, 77}}, policys = {32, {198, 51, 100, 10}};
-    const struct list_value0 v = {SL_LIST_DENY, 0}, of_policy = {SL_LIST_DENY, 5};
-    LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = BPF_F_NO_PREALLOC);
-    const int fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "old", sizeof(mine), sizeof(v), 64, &o);
-    assert_int_equal(bpf_map_update_elem(fd, &mine, &v, 0), 0);
-    assert_int_equal(bpf_map_update_elem(fd, &policys, &of_policy, 0), 0); /* of a policy that is no more */
-    pin(fd, DIR0 "/maps/sl_lists4");
+    const struct list_value0 manual = {SL_LIST_DENY, 0}, of_policy = {SL_LIST_DENY, 5};
+    const int penalties = map_of(BPF_MAP_TYPE_HASH, sizeof(k), sizeof(v)),
+              lists = map_of(BPF_MAP_TYPE_LPM_TRIE, sizeof(mine), sizeof(manual));
+    put(penalties, &k, &v);
+    put(lists, &mine, &manual);
+    put(lists, &policys, &of_policy); /* of a policy that is no more */
+    pin(penalties, "maps/sl_old_penalties");
+    pin(lists, "maps/sl_lists4");
 }
 
-static void state0(int boot_differs)
+/* As version 0.1.0 had them. */
+struct penalty_key1 {
+    __u8 addr[16], daddr[16];
+    __u16 sport_be, dport_be;
+    __u8 family, scope;
+    __u16 zero;
+};
+struct penalty_value1 {
+    __u64 deadline_ns, since_ns;
+    __u32 effect, level, rejections, manual;
+    char consumer[32], rule[32];
+};
+struct list_value1 {
+    __u32 verdict, generation;
+    __u64 deadline_ns;
+};
+
+static void maps1(void)
+{
+    const struct penalty_key1 k = {
+        .addr = {198, 51, 100, 9}, .family = SL_AF_INET, .scope = SL_PENALTY_SOURCE};
+    const struct penalty_value1 v = {.deadline_ns = sl_now_ns() + AN_HOUR,
+                                     .effect = SL_PENALTY_SOURCE,
+                                     .level = 3,
+                                     .rejections = 7,
+                                     .consumer = "bulk",
+                                     .rule = "hour"};
+    const struct sl_lpm4_key mine = {32, {198, 51, 100, 77}}, policys = {32, {198, 51, 100, 10}};
+    const struct sl_lpm6_key six = {64, {0x20, 0x01, 0x0d, 0xb8, 0, 7}};
+    const struct list_value1 manual = {SL_LIST_DENY, 0, sl_now_ns() + AN_HOUR},
+                             of_policy = {SL_LIST_DENY, 5, 0};
+    const int penalties = map_of(BPF_MAP_TYPE_HASH, sizeof(k), sizeof(v)),
+              lists4 = map_of(BPF_MAP_TYPE_LPM_TRIE, sizeof(mine), sizeof(manual)),
+              lists6 = map_of(BPF_MAP_TYPE_LPM_TRIE, sizeof(six), sizeof(manual));
+    put(penalties, &k, &v);
+    put(lists4, &mine, &manual);
+    put(lists4, &policys, &of_policy);
+    put(lists6, &six, &manual);
+    pin(penalties, "maps/sl_penalties");
+    pin(lists4, "maps/sl_lists4");
+    pin(lists6, "maps/sl_lists6");
+}
+
+static void header_of(unsigned number, int boot_differs)
 {
     struct sl_state_header h;
     const __u32 zero = 0;
     const int was = pinned(DIR "/maps/sl_state");
     assert_int_equal(bpf_map_lookup_elem(was, &zero, &h), 0);
     close(was);
-    h.schema = 0;
+    h.schema = number;
     h.boot_id[3] ^= (__u8)boot_differs;
     const int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "old", sizeof(zero), sizeof(h), 1, NULL);
-    assert_int_equal(bpf_map_update_elem(fd, &zero, &h, 0), 0);
-    pin(fd, DIR0 "/maps/sl_state");
+    put(fd, &zero, &h);
+    pin(fd, "maps/sl_state");
 }
 
 #define KEY(i) ((i)*0x9e3779b97f4a7c15ull)
 static uint64_t seed, ahead;
 
-/* Ours starts, is used, ends; its links and buckets stay, under schema 0, and its programs run on. */
-static void former_daemon(int boot_differs)
+/* Ours starts, is used, ends. */
+static void use_and_end(void)
 {
     const struct sl_cidr denied = th_cidr(DENIED "/32");
     const struct sl_penalty_request r = {
-        .source = th_ip(PENALISED), .effect = SL_PENALTY_SOURCE, .duration_ns = 3600 * SL_NS_PER_SEC};
+        .source = th_ip(PENALISED), .effect = SL_PENALTY_SOURCE, .duration_ns = AN_HOUR};
     uint64_t deadline;
     assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
     assert_int_equal(sl_kernel_list_add(guard, &denied, SL_LIST_DENY, 0), 0);
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
     struct sl_bucket_table t = sl_kernel_buckets(guard);
     seed = t.seed;
-    ahead = sl_now_ns() + 3600 * SL_NS_PER_SEC;
+    ahead = sl_now_ns() + AN_HOUR;
     for (uint64_t i = 1; i <= 100; i++)
         sl_bucket_get(&t, KEY(i), sl_now_ns())->tat = ahead + i;
     sl_kernel_close(guard);
     guard = NULL;
-    th_sh("mkdir -p " DIR0 "/maps " DIR0 "/links");
-    penalties0();
-    lists0();
-    state0(boot_differs);
-    pin(pinned(DIR "/maps/sl_buckets"), DIR0 "/maps/sl_buckets");
+}
+
+/* Its links and buckets stay, under another schema, and its programs run on. */
+static void former_daemon(unsigned number, int boot_differs)
+{
     static const char *const links[] = {"xdp_sl0", "tcx_in_sl0", "tcx_out_sl0"};
+    use_and_end();
+    former = number ? DIR1 : DIR0;
+    th_sh("mkdir -p %s/maps %s/links", former, former);
+    number ? maps1() : maps0();
+    header_of(number, boot_differs);
+    pin(pinned(DIR "/maps/sl_buckets"), "maps/sl_buckets");
     for (size_t i = 0; i < SL_ARRAY_LEN(links); i++) {
-        char from[128], to[128];
+        char from[128], to[64];
         (void)snprintf(from, sizeof(from), DIR "/links/%s", links[i]);
-        (void)snprintf(to, sizeof(to), DIR0 "/links/%s", links[i]);
+        (void)snprintf(to, sizeof(to), "links/%s", links[i]);
         if (access(from, F_OK) == 0) /* a kernel without TCX has no such links */
             pin(pinned(from), to);
     }
@@ -187,16 +252,17 @@ static uint32_t link_id(const char *path)
     return i.id;
 }
 
-static void what_is_carried_over(void **state)
+static void carried_over(unsigned number)
 {
-    (void)state;
-    former_daemon(0);
-    const uint32_t link = link_id(DIR0 "/links/xdp_sl0"), prog = th_xdp_on("sl0");
+    char was[128];
+    former_daemon(number, 0);
+    (void)snprintf(was, sizeof(was), "%s/links/xdp_sl0", former);
+    const uint32_t link = link_id(was), prog = th_xdp_on("sl0");
     assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
     assert_int_equal(link_id(DIR "/links/xdp_sl0"), link); /* the same link, */
     assert_int_not_equal(th_xdp_on("sl0"), prog);          /* with our program */
     assert_int_equal(th_prog_of_link(DIR "/links/xdp_sl0", NULL), (int)th_xdp_on("sl0"));
-    assert_int_not_equal(access(DIR0, F_OK), 0);
+    assert_int_not_equal(access(former, F_OK), 0);
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", BY_POLICY, "192.0.2.1", 443, XDP_DROP);
@@ -205,23 +271,71 @@ static void what_is_carried_over(void **state)
     assert_int_equal(t.seed, seed);
     for (uint64_t i = 1; i <= 100; i++)
         assert_int_equal(sl_bucket_get(&t, KEY(i), sl_now_ns())->tat, ahead + i);
+}
+
+/* What was carried is still the operator's to take back, and an ordinary state from now on. */
+static void goes_on(void)
+{
     const struct sl_cidr denied = th_cidr(DENIED "/32"), penalised = th_cidr(PENALISED "/32");
-    assert_int_equal(sl_kernel_list_remove(guard, &denied), 1); /* still the operator's to take back */
+    const uint32_t link = link_id(DIR "/links/xdp_sl0");
+    assert_int_equal(sl_kernel_list_remove(guard, &denied), 1);
     assert_int_equal(sl_kernel_penalty_remove(guard, &penalised), 1);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_PASS);
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_PASS);
-    sl_kernel_close(guard); /* and it is an ordinary state from now on */
+    sl_kernel_close(guard);
     guard = NULL;
     assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
     assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
     assert_int_equal(sl_kernel_buckets(guard).seed, seed);
 }
 
+static void an_invented_schema_is_carried_over(void **state)
+{
+    (void)state;
+    carried_over(0);
+    goes_on();
+}
+
+static int keep_penalty(const struct sl_penalty_key *k, const struct sl_penalty_value *v, void *arg)
+{
+    (void)k;
+    *(struct sl_penalty_value *)arg = *v;
+    return 1;
+}
+
+static void schema_1_is_carried_over(void **state)
+{
+    (void)state;
+    struct sl_penalty_value v = {0};
+    th_bind(&policy, 0, "[2001:db8::1]:443");
+    carried_over(1);
+    th_expect_on("sl0", "2001:db8:7::5", "2001:db8::1", 443, XDP_DROP);
+    th_expect_on("sl0", "2001:db8:8::5", "2001:db8::1", 443, XDP_PASS);
+    (void)sl_maps_penalties(sl_kernel_fds(guard).penalties, keep_penalty, &v);
+    assert_int_equal(v.level, 3); /* its cause is told on */
+    assert_int_equal(v.rejections, 7);
+    assert_string_equal(v.consumer, "bulk");
+    assert_string_equal(v.rule, "hour");
+    goes_on();
+}
+
+static void schema_1_of_another_shape_is_refused(void **state)
+{
+    (void)state;
+    former_daemon(1, 0);
+    const uint32_t prog = th_xdp_on("sl0");
+    th_sh("rm " DIR1 "/maps/sl_penalties");
+    pin(map_of(BPF_MAP_TYPE_HASH, 40, 88), "maps/sl_penalties");
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), -EINVAL);
+    assert_int_equal(th_xdp_on("sl0"), prog);
+    assert_int_not_equal(access(DIR, F_OK), 0);
+}
+
 static void no_packet_passes_meanwhile(void **state)
 {
     (void)state;
     struct th_flood f = {0};
-    former_daemon(0);
+    former_daemon(0, 0);
     th_flood_from(&f, PENALISED);
     th_flood_from(&f, DENIED);
     th_flood_from(&f, BY_POLICY);
@@ -246,7 +360,7 @@ static void no_packet_passes_meanwhile(void **state)
 static void of_another_boot_only_the_links_are_taken(void **state)
 {
     (void)state;
-    former_daemon(1);
+    former_daemon(0, 1);
     const uint32_t link = link_id(DIR0 "/links/xdp_sl0");
     assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
     assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
@@ -262,7 +376,7 @@ static void of_another_boot_only_the_links_are_taken(void **state)
 static void a_schema_that_is_not_known_is_refused(void **state)
 {
     (void)state;
-    former_daemon(0);
+    former_daemon(0, 0);
     const uint32_t prog = th_xdp_on("sl0");
     th_sh("mv " DIR0 " " SL_PIN_ROOT "/v999 2>/dev/null || { mkdir " SL_PIN_ROOT "/v999; }");
     assert_int_equal(sl_kernel_start(&policy.s, &guard), -EPROTONOSUPPORT);
@@ -278,7 +392,7 @@ static void a_schema_that_is_not_known_is_refused(void **state)
 static void a_living_daemon_of_another_schema_is_not_taken_over(void **state)
 {
     (void)state;
-    former_daemon(0);
+    former_daemon(0, 0);
     const uint32_t prog = th_xdp_on("sl0");
     const int held = open(DIR0, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(flock(held, LOCK_EX), 0);
@@ -299,7 +413,7 @@ static void a_living_daemon_of_another_schema_is_not_taken_over(void **state)
 static void a_start_that_fails_leaves_the_former_guard_on(void **state)
 {
     (void)state;
-    former_daemon(0);
+    former_daemon(0, 0);
     const uint32_t link = link_id(DIR0 "/links/xdp_sl0");
     policy.interfaces[1] = SL_S("nonesuch0");
     policy.s.kernel.interfaces.n = 2;
@@ -321,7 +435,9 @@ static void a_start_that_fails_leaves_the_former_guard_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_carried_over),
+        TEST(an_invented_schema_is_carried_over),
+        TEST(schema_1_is_carried_over),
+        TEST(schema_1_of_another_shape_is_refused),
         TEST(no_packet_passes_meanwhile),
         TEST(of_another_boot_only_the_links_are_taken),
         TEST(a_schema_that_is_not_known_is_refused),

@@ -105,7 +105,9 @@ struct sl_schema {
     const struct sl_schema_map *maps;
     size_t n_maps;
 };
-/* A schema that this version can take over from; NULL: unknown. Weak: tests put their own in its place. */
+/* A released schema that this version can take over from; NULL: unknown. */
+const struct sl_schema *sl_schema_released(unsigned number);
+/* The same. Weak: tests add schemas of their own. */
 const struct sl_schema *sl_schema_find(unsigned number);
 /* Finds and locks what other schemas left pinned. -EPROTONOSUPPORT where it is of one that is not known. */
 int sl_before_open(struct sl_kernel_guard *g) SL_MUST_CHECK;

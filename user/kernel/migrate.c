@@ -24,11 +24,66 @@
 
 #define SL_ENTRY_MAX 256 /* bytes of a key or a value, of any schema */
 
-/* Schemas that were released, oldest first; see HACKING.md, "a shared map". */
+/* ---- schemas that were released; see HACKING.md, "a shared map" */
+
+/*
+ * Schema 1: penalties and list entries are as they are now. A source's own buckets are not carried: they are
+ * full again within kernel.per_source.burst seconds, and which source was proven schema 1 did not know.
+ */
+#define SL_PENALTY_KEY_1   40
+#define SL_PENALTY_VALUE_1 96
+#define SL_LIST_VALUE_1    16
+_Static_assert(sizeof(struct sl_penalty_key) == SL_PENALTY_KEY_1 &&
+                   sizeof(struct sl_penalty_value) == SL_PENALTY_VALUE_1 &&
+                   sizeof(struct sl_list_value) == SL_LIST_VALUE_1,
+               "a shape changed: give schema 1 structs and copy functions of its own");
+
+static int _sl_penalty_1(const void *key, const void *value, void *new_key, void *new_value)
+{
+    memcpy(new_key, key, SL_PENALTY_KEY_1);
+    memcpy(new_value, value, SL_PENALTY_VALUE_1);
+    return 1;
+}
+
+/* The operator's: the policy's are written anew. */
+static int _sl_list_1(const void *value, void *new_value)
+{
+    struct sl_list_value v;
+    memcpy(&v, value, sizeof(v));
+    memcpy(new_value, &v, sizeof(v));
+    return v.generation == 0;
+}
+
+static int _sl_list4_1(const void *key, const void *value, void *new_key, void *new_value)
+{
+    memcpy(new_key, key, sizeof(struct sl_lpm4_key));
+    return _sl_list_1(value, new_value);
+}
+
+static int _sl_list6_1(const void *key, const void *value, void *new_key, void *new_value)
+{
+    memcpy(new_key, key, sizeof(struct sl_lpm6_key));
+    return _sl_list_1(value, new_value);
+}
+
+static const struct sl_schema_map _sl_maps_1[] = {
+    {"sl_penalties", "sl_penalties", SL_PENALTY_KEY_1, SL_PENALTY_VALUE_1, _sl_penalty_1},
+    {"sl_lists4", "sl_lists4", sizeof(struct sl_lpm4_key), SL_LIST_VALUE_1, _sl_list4_1},
+    {"sl_lists6", "sl_lists6", sizeof(struct sl_lpm6_key), SL_LIST_VALUE_1, _sl_list6_1},
+};
+static const struct sl_schema _sl_schemas[] = {{1, _sl_maps_1, SL_ARRAY_LEN(_sl_maps_1)}};
+
+const struct sl_schema *sl_schema_released(unsigned number)
+{
+    for (size_t i = 0; i < SL_ARRAY_LEN(_sl_schemas); i++)
+        if (_sl_schemas[i].number == number)
+            return &_sl_schemas[i];
+    return NULL;
+}
+
 __attribute__((weak)) const struct sl_schema *sl_schema_find(unsigned number)
 {
-    (void)number;
-    return NULL; /* none before the first */
+    return sl_schema_released(number);
 }
 
 /* ---- what is there */
@@ -151,8 +206,10 @@ static int _sl_copy_map(const struct sl_kernel_guard *g, const struct sl_before 
         return sl_error_r(-errno, "kernel: cannot look at %s of %s", m->from, b->dir);
     if (info.key_size != m->key_size || info.value_size != m->value_size ||
         SL_MAX(mine.key_size, mine.value_size) > SL_ENTRY_MAX)
-        return sl_error_r(-EINVAL, "kernel: %s of %s is not of the shape that schema %u had", m->from, b->dir,
-                          b->schema->number);
+        return sl_error_r(
+            -EINVAL,
+            "kernel: %s of %s is not of the shape that schema %u had: `sluicectl detach` gives it up",
+            m->from, b->dir, b->schema->number);
     const int r = _sl_copy_entries(m, from, to, &copied);
     if (r < 0)
         return sl_error_r(r, "kernel: cannot carry %s of %s over", m->from, b->dir);

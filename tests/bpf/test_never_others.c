@@ -63,6 +63,10 @@ static void random_policy(void)
     policy.s.kernel.per_source.new_connections = random_rate();
     policy.s.kernel.per_source.packets = random_rate();
     policy.s.kernel.per_source.bytes = random_rate();
+    policy.s.kernel.per_listener.new_connections = random_rate();
+    policy.s.kernel.per_listener.burst = 1;
+    policy.s.kernel.fragments = one_of(2) ? SL_FRAGMENTS_DROP : SL_FRAGMENTS_PASS;
+    policy.s.kernel.syn_cookies = one_of(2) ? SL_SYN_COOKIES_ALWAYS : SL_SYN_COOKIES_OFF;
 }
 
 static void penalise(const char *source)
@@ -140,6 +144,7 @@ static void test_no_policy_drops_what_is_not_for_a_listener(void **state)
     unsigned others = 0, dropped = 0;
     seed = th_seed();
     th_veth();
+    th_sh("echo 2 >/proc/sys/net/ipv4/tcp_syncookies");
     for (unsigned i = 0; i < POLICIES; i++) {
         random_policy();
         assert_int_equal(guard ? sl_kernel_apply(guard, &policy.s) : sl_kernel_start(&policy.s, &guard), 0);

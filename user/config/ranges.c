@@ -296,7 +296,11 @@ static void _sl_file(struct sl_range_files *f, const struct sl_node *n, bool all
         EVP_DigestUpdate(f->md, file->digest, sizeof(file->digest)) != 1)
         r->oom = true;
     struct sl_list_line line = {.file = file->key + 1, .pointer = sl_node_pointer(n, r->arena)};
+    const size_t before = f->ranges->n4 + f->ranges->n6;
+    const unsigned errors = r->diag->errors;
     const int rc = file->lean ? 0 : _sl_lines(r, f->ranges, &line, file->data, allow);
+    if (rc == 0 && !file->lean && f->ranges->n4 + f->ranges->n6 == before && r->diag->errors == errors)
+        sl_read_warn(r, n, "\"%s\" holds no range: was it cut short?", file->key + 1);
     if (rc == -E2BIG)
         sl_read_error(r, n, "the files have more than %u ranges of one family", SL_RANGES_MAX);
     else if (rc < 0)

@@ -41,11 +41,13 @@ static void expect(struct sl_slice file, size_t n4, size_t n6, const char *said)
     result_free(&x);
 }
 
+#define SL_EMPTY "p.yaml:4:38: warning: /kernel/deny: \"b.txt\" holds no range: was it cut short?\n"
+
 static void test_lines(void **state)
 {
     (void)state;
-    expect(SL_S(""), 0, 0, "");
-    expect(SL_S("\n\n \t\n# nothing\n   # here\n"), 0, 0, "");
+    expect(SL_S(""), 0, 0, SL_EMPTY);
+    expect(SL_S("\n\n \t\n# nothing\n   # here\n"), 0, 0, SL_EMPTY);
     expect(SL_S("192.0.2.0/24"), 1, 0, ""); /* no newline at the end */
     expect(SL_S("192.0.2.0/24\r\n2001:db8::/32\r\n\r\n# c\r\n192.0.2.7\r\n"), 2, 1,
            "p.yaml:4:1: warning: /kernel: of the ranges in files 0 stand twice, and 1 lie in a shorter one "
@@ -110,7 +112,7 @@ static void test_long_lines(void **state)
     memcpy(text + n - 12, "192.0.2.0/24", 12);
     expect(sl_slice(text, n), 1, 0, "");
     text[0] = '#';
-    expect(sl_slice(text, n), 0, 0, "");
+    expect(sl_slice(text, n), 0, 0, SL_EMPTY);
     free(text);
 }
 

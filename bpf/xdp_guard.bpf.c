@@ -218,8 +218,7 @@ SL_INLINE enum sl_reason sl_step_connection(const struct sl_guard *g, struct sl_
         return SL_DROP_CONN_RATE;
     if ((g->config->flags & SL_HAVE_CONSUMER_SOURCES) && !sl_consumer_admits(g))
         return SL_DROP_CONSUMER_RATE;
-    /* Last, so that what a narrower limit refuses takes nothing from the listener's other clients. */
-    return sl_listener_admits(g) ? SL_UNDECIDED : SL_DROP_LISTENER_RATE;
+    return SL_UNDECIDED;
 }
 
 SL_INLINE enum sl_reason sl_step_volume(const struct sl_guard *g, struct sl_source *s)
@@ -233,18 +232,21 @@ SL_INLINE enum sl_reason sl_step_volume(const struct sl_guard *g, struct sl_sour
     return SL_UNDECIDED;
 }
 
-/* ---- 7. SYN cookies: last, so that a source over its limits gets none */
+/* ---- 7. SYN cookies: last, so that a source over its limits gets none. What r is without, where none is
+ * given */
 
-SL_INLINE enum sl_reason sl_step_cookie(struct xdp_md *ctx, const struct sl_guard *g)
+SL_INLINE enum sl_reason sl_step_cookie(struct xdp_md *ctx, const struct sl_guard *g, enum sl_reason r)
 {
-    if (!(g->config->flags & SL_COOKIES_ALWAYS) || !sl_packet_opens(&g->packet))
-        return SL_PASS;
-    const int r = sl_guard_cookie(ctx, (__u32)g->bytes, g->config->shadow != 0);
-    if (r == SL_COOKIE_SENT)
+    const __u32 wants = r == SL_PASS ? SL_COOKIES_ALWAYS : SL_COOKIES_ALWAYS | SL_COOKIES_AUTO;
+    if (!(g->config->flags & wants) || !sl_packet_opens(&g->packet))
+        return r;
+    const int answer = sl_guard_cookie(ctx, (__u32)g->bytes, g->config->shadow != 0);
+    if (answer == SL_COOKIE_SENT)
         return SL_TX_SYN_COOKIE;
-    if (r == SL_COOKIE_NONE)
-        sl_count_reason(SL_SYN_COOKIE_FAILED, g->bytes);
-    return SL_PASS;
+    if (answer == SL_COOKIE_STACK)
+        return SL_PASS;
+    sl_count_reason(SL_SYN_COOKIE_FAILED, g->bytes);
+    return r;
 }
 
 /* ---- The pipeline */
@@ -281,7 +283,8 @@ SL_INLINE enum sl_reason sl_judge(struct sl_guard *g, enum sl_parsed parsed)
         if (r != SL_UNDECIDED)
             return r;
     }
-    return SL_PASS;
+    /* Last, so that what a narrower limit refuses takes nothing from the listener's other clients. */
+    return opens && !sl_listener_admits(g) ? SL_DROP_LISTENER_RATE : SL_PASS;
 }
 
 SEC("xdp.frags")
@@ -298,8 +301,8 @@ int sl_xdp_guard(struct xdp_md *ctx)
         g.now = sl_now();
     const __u32 shadow = g.config->shadow != 0;
     enum sl_reason r = sl_judge(&g, parsed);
-    if (r == SL_PASS)
-        r = sl_step_cookie(ctx, &g);
+    if (r == SL_PASS || r == SL_DROP_LISTENER_RATE)
+        r = sl_step_cookie(ctx, &g, r);
     if ((g.config->flags & SL_SAMPLE_DROPS) && sl_reason_is_drop(r))
         (void)sl_guard_sample(ctx, &g.packet, r | (shadow ? SL_SAMPLE_PASSED : 0), g.listener, g.now);
     return sl_count_verdict(r, g.listener, g.bytes, (int)shadow);

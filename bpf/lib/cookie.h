@@ -6,10 +6,10 @@
  *
  * Invariant: either the frame is rewritten whole, or it is as it came.
  *
- * Answered: Ethernet with up to SL_MAX_VLANS tags, IPv4 without options, IPv6 without extension headers, TCP
- * with any options and any payload. Of the options the MSS alone is heard and answered: a cookie has room for
- * nothing else (RFC 4987, 3.6), so the connection goes without window scale, SACK and timestamps. A payload
- * (TCP Fast Open) is not acknowledged; the client sends it again (RFC 7413, 3).
+ * Answered: Ethernet with up to SL_MAX_VLANS tags, IPv4 whole and without options, IPv6 without extension
+ * headers, TCP with any options and any payload. Of the options the MSS alone is heard and answered: a cookie
+ * has room for nothing else (RFC 4987, 3.6), so the connection goes without window scale, SACK and
+ * timestamps. A payload (TCP Fast Open) is not acknowledged; the client sends it again (RFC 7413, 3).
  */
 #ifndef SL_BPF_COOKIE_H
 #define SL_BPF_COOKIE_H
@@ -70,12 +70,13 @@ SL_INLINE int sl_cookie_read_tcp(struct sl_cursor *c, struct sl_syn *s)
     return words >= 5;
 }
 
-/* The IP header at the cursor, and its length; 0 where it has options or extension headers. */
+/* The IP header at the cursor, and its length; 0 where it is a fragment's, or has options or extension
+ * headers. */
 SL_INLINE const void *sl_cookie_read_ip(struct sl_cursor *c, struct sl_syn *s, __u16 type)
 {
     if (type == SL_ETH_IP4) {
         const struct sl_wire_ip4 *ip = sl_take(c, sizeof(*ip));
-        if (!ip || ip->version_ihl != 0x45 || ip->proto != SL_IP_TCP)
+        if (!ip || ip->version_ihl != 0x45 || ip->proto != SL_IP_TCP || (SL_BE16(ip->fragment_be) & 0x3fff))
             return 0;
         s->family = SL_AF_INET;
         __builtin_memcpy(s->addr, (const char *)ip + 12, 8);

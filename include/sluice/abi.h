@@ -307,6 +307,7 @@ enum sl_kernel_flags {
     SL_COOKIES_ALWAYS = 16, /* each SYN that nothing else drops is answered by the guard */
     SL_PASS_FRAGMENTS = 32,
     SL_HAVE_LIST_FILES = 64,
+    SL_COOKIES_AUTO = 128,   /* each SYN past its listener's limit is answered instead of dropped */
     SL_SAMPLE_DROPS = 65536, /* bpf/lib/sample.h */
 };
 

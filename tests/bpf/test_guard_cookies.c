@@ -101,6 +101,27 @@ static void test_auto_without_a_bucket_asks_for_nothing(void **state)
     assert_int_equal(asked(), 0);
 }
 
+/* One connection in an hour, so that the second SYN is past the limit. */
+static void test_auto_goes_without_and_says_so(void **state)
+{
+    (void)state;
+    policy.s.kernel.per_listener.new_connections =
+        (struct sl_rate){.count = 1, .per_ns = 3600 * SL_NS_PER_SEC};
+    policy.s.kernel.per_listener.burst = 1;
+    sysctl("1");
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    stands("missing", "net.ipv4.tcp_syncookies is 1 and must be 2");
+    assert_int_equal(asked(), 0);
+    th_expect_on("sl0", "198.51.100.7", "192.0.2.1", 443, XDP_DROP);
+    sysctl("2");
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    stands("on", "");
+    struct sl_count is[SL_REASON_COUNT];
+    th_expect_on("sl0", "198.51.100.7", "192.0.2.1", 443, XDP_DROP); /* nobody listens */
+    assert_int_equal(sl_maps_reasons(sl_kernel_fds(guard).reasons, is, NULL), 0);
+    assert_int_equal(is[SL_SYN_COOKIE_FAILED].packets, 1);
+}
+
 /* Somebody turns the sysctl under a running daemon. */
 static void test_what_is_lost_is_said_and_comes_back(void **state)
 {
@@ -125,6 +146,7 @@ int main(void)
         TEST(test_always_is_refused_where_they_are_missing),
         TEST(test_a_reload_is_refused_and_the_old_policy_stands),
         TEST(test_auto_without_a_bucket_asks_for_nothing),
+        TEST(test_auto_goes_without_and_says_so),
         TEST(test_what_is_lost_is_said_and_comes_back),
     };
     if (th_isolate() < 0)

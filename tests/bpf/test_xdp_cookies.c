@@ -335,6 +335,11 @@ static void test_what_no_cookie_is_made_for(void **state)
     th_ext(&extension, 60, 0);
     th_tcp(&extension, 40000, PORT, TH_SYN);
     th_finish(&extension);
+    struct th_packet fragment = syn(SL_AF_INET, PLAIN);
+    fragment.b[fragment.ip + 6] = 0x20; /* more follow */
+    guard.config.flags |= SL_PASS_FRAGMENTS;
+    th_write_config(&guard);
+    left(&fragment, 1);
     left(&options, 1);
     left(&extension, 1);
     left(&silent, 1);
@@ -396,6 +401,54 @@ static void test_only_syns_for_a_listener(void **state)
     th_expect(&guard, &first, SL_PASS_ALLOWED);
 }
 
+/* auto: nobody is answered but past the listener's limit; who cannot be is dropped there. */
+static void test_auto_answers_past_the_listeners_limit(void **state)
+{
+    (void)state;
+    struct th_packet options;
+    const struct th_packet s = syn(SL_AF_INET, PLAIN), other = th_tcp4("198.51.100.8", 1, OURS, PORT, TH_SYN),
+                           ack = th_tcp4(CLIENT, 40000, OURS, PORT, TH_ACK);
+    th_eth(&options, 0x0800);
+    th_ip4(&options, CLIENT, OURS, IPPROTO_TCP, 4);
+    th_tcp(&options, 40000, PORT, TH_SYN);
+    th_finish(&options);
+    guard.config.flags = SL_COOKIES_AUTO;
+    guard.config.listener_connections =
+        (struct sl_limit){.interval_ns = 1000000000, .tolerance_ns = 3000000000};
+    th_write_config(&guard);
+    left(&s, 0);
+    left(&options, 0);
+    left(&s, 0);
+    (void)answered(&s, PLAIN, 1460);
+    th_expect(&guard, &other, SL_TX_SYN_COOKIE);
+    th_expect(&guard, &ack, SL_PASS);
+    const uint64_t failed = counted(SL_SYN_COOKIE_FAILED);
+    th_expect(&guard, &options, SL_DROP_LISTENER_RATE);
+    assert_int_equal(counted(SL_SYN_COOKIE_FAILED), failed + 1);
+    sysctl("1");
+    th_expect(&guard, &s, SL_DROP_LISTENER_RATE);
+    sysctl("2");
+    th_clock(&guard, TH_START + 1000000000);
+    left(&s, 0);
+    (void)answered(&s, PLAIN, 1460);
+    guard.config.flags = 0;
+    th_write_config(&guard);
+    th_expect(&guard, &s, SL_DROP_LISTENER_RATE);
+}
+
+static void test_always_answers_past_the_listeners_limit_too(void **state)
+{
+    (void)state;
+    const struct th_packet s = syn(SL_AF_INET, PLAIN);
+    guard.config.listener_connections =
+        (struct sl_limit){.interval_ns = 1000000000, .tolerance_ns = 1000000000};
+    th_write_config(&guard);
+    for (int i = 0; i < 5; i++)
+        (void)answered(&s, PLAIN, 1460);
+    sysctl("1");
+    th_expect(&guard, &s, SL_DROP_LISTENER_RATE);
+}
+
 /* A cookie is no way round a limit. */
 static void test_limits_come_first(void **state)
 {
@@ -407,6 +460,14 @@ static void test_limits_come_first(void **state)
     for (int i = 0; i < 3; i++)
         th_expect(&guard, &s, SL_TX_SYN_COOKIE);
     th_expect(&guard, &s, SL_DROP_CONN_RATE);
+    guard.config.flags = SL_COOKIES_AUTO;
+    guard.config.source_connections.interval_ns = 0;
+    guard.config.source_packets = guard.config.listener_connections =
+        (struct sl_limit){.interval_ns = 1000000000, .tolerance_ns = 2000000000};
+    th_write_config(&guard);
+    th_expect(&guard, &s, SL_PASS);
+    th_expect(&guard, &s, SL_PASS);
+    th_expect(&guard, &s, SL_DROP_PACKET_RATE);
 }
 
 static void test_shadow_passes_and_counts(void **state)
@@ -441,6 +502,8 @@ int main(void)
         TEST(test_without_the_sysctl_the_stack_gives_none),
         TEST(test_a_full_accept_queue_gives_none),
         TEST(test_only_syns_for_a_listener),
+        TEST(test_auto_answers_past_the_listeners_limit),
+        TEST(test_always_answers_past_the_listeners_limit_too),
         TEST(test_limits_come_first),
         TEST(test_shadow_passes_and_counts),
     };

@@ -47,7 +47,7 @@ static int _sl_syn_cookies(const json_t *cookies, struct sl_buf *out)
     static const struct {
         const char *state, *text;
     } texts[] = {{"on", "on"},
-                 {"idle", "idle: no listener's new connections are limited (kernel.per_listener)"},
+                 {"idle", "idle: kernel.per_listener limits no new connections"},
                  {"missing", "MISSING: "}};
     const char *state = sl_ctl_str(cookies, "state");
     for (size_t i = 0; i < SL_ARRAY_LEN(texts); i++) {

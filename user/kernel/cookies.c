@@ -65,14 +65,15 @@ static void _sl_decide(const struct sl_kernel_guard *g, struct sl_plan *p)
     c->state = _sl_state(c);
     if (c->state != SL_COOKIES_MISSING)
         c->why[0] = '\0';
-    p->config.flags &= ~(uint32_t)SL_COOKIES_ALWAYS;
-    if (c->state == SL_COOKIES_ON && c->policy == SL_SYN_COOKIES_ALWAYS)
-        p->config.flags |= SL_COOKIES_ALWAYS;
+    p->config.flags &= ~(uint32_t)(SL_COOKIES_ALWAYS | SL_COOKIES_AUTO);
+    if (c->state == SL_COOKIES_ON)
+        p->config.flags |= c->policy == SL_SYN_COOKIES_ALWAYS ? SL_COOKIES_ALWAYS : SL_COOKIES_AUTO;
 }
 
 int sl_cookies_plan(const struct sl_kernel_guard *g, const struct sl_snapshot *s, struct sl_plan *p)
 {
-    p->cookies = (struct sl_cookies){.policy = s->kernel.syn_cookies};
+    p->cookies = (struct sl_cookies){.policy = s->kernel.syn_cookies,
+                                     .bucket = s->kernel.per_listener.new_connections.count != 0};
     _sl_decide(g, p);
     if (p->cookies.state != SL_COOKIES_MISSING)
         return 0;
@@ -83,7 +84,7 @@ int sl_cookies_plan(const struct sl_kernel_guard *g, const struct sl_snapshot *s
             p->cookies.why);
         return -EOPNOTSUPP;
     }
-    sl_warn("kernel: no SYN cookies past a listener's bucket: %s", p->cookies.why);
+    sl_warn("kernel: no SYN cookies: what comes past per_listener is dropped: %s", p->cookies.why);
     return 0;
 }
 

@@ -2,9 +2,9 @@
 /*
  * The guard's maps. Userspace sets the sizes marked so, pins them all, and hands them on over restarts.
  *
- * What a full table does: listeners, lists, consumers - userspace refuses the policy; penalties - the penalty
- * is not given, and counted; sources - the one seen longest ago is forgotten, which gives it a full bucket;
- * an insert that fails lets the packet pass, and is counted.
+ * What a full table does: listeners, lists, consumers - userspace refuses the policy; penalties - the one
+ * that ends first gives way, and is counted (user/kernel/penalty.c); sources - the one seen longest ago is
+ * forgotten, which gives it a full bucket; an insert that fails lets the packet pass, and is counted.
  */
 #ifndef SL_BPF_MAPS_H
 #define SL_BPF_MAPS_H

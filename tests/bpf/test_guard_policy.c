@@ -444,20 +444,75 @@ static void test_bad_requests_are_refused(void **state)
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -EINVAL);
 }
 
-static void test_a_full_penalty_table_refuses_and_counts(void **state)
+/* Fills the table: the i-th entry ends i seconds after the first. */
+static void fill(uint64_t first_ns, uint32_t manual)
 {
-    (void)state;
-    const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 3600 * SL_NS_PER_SEC);
-    const struct sl_cidr all = th_cidr("0.0.0.0/0");
-    uint64_t deadline;
-    start();
-    const struct sl_penalty_value v = {.deadline_ns = UINT64_MAX, .effect = SL_PENALTY_SOURCE};
     for (uint32_t i = 0; i < SL_MAX_PENALTIES; i++) {
         struct sl_penalty_key k = {.family = SL_AF_INET, .scope = SL_PENALTY_SOURCE};
-        const uint32_t be = htonl(0x0a000000u + i);
+        const struct sl_penalty_value v = {
+            .deadline_ns = first_ns + i * SL_NS_PER_SEC, .effect = SL_PENALTY_SOURCE, .manual = manual};
+        /* 10.x.x.x, in an order that is not that of the deadlines */
+        const uint32_t be = htonl(0x0a000000u + (i * 40503u) % SL_MAX_PENALTIES);
         memcpy(k.addr.bytes, &be, 4);
         assert_int_equal(bpf_map_update_elem(sl_kernel_fds(guard).penalties, &k, &v, 0), 0);
     }
+}
+
+static const char *nth(uint32_t i, char out[SL_IP_STRLEN])
+{
+    const uint32_t be = htonl(0x0a000000u + (i * 40503u) % SL_MAX_PENALTIES);
+    struct sl_ip ip = {.family = SL_AF_INET};
+    memcpy(ip.addr.bytes, &be, 4);
+    (void)sl_ip_text(&ip, out);
+    return out;
+}
+
+static void test_in_a_full_penalty_table_the_nearest_end_gives_way(void **state)
+{
+    (void)state;
+    const uint64_t hour = 3600 * SL_NS_PER_SEC, first = sl_now_ns() + hour;
+    const struct sl_cidr all = th_cidr("0.0.0.0/0");
+    char name[SL_IP_STRLEN];
+    uint64_t deadline;
+    start();
+    fill(first, 0);
+    /* nearer than all: it is the one that has no room */
+    struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, hour / 2);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -ENOSPC);
+    assert_int_equal(sl_kernel_penalties_refused(guard), 1);
+    assert_int_equal(sl_kernel_penalties_evicted(guard), 0);
+    /* later than some: they go, one for each, nearest first */
+    for (uint32_t i = 0; i < 3; i++) {
+        char source[SL_IP_STRLEN];
+        (void)snprintf(source, sizeof(source), "198.51.100.%u", 9 + i);
+        r = request(source, SL_PENALTY_SOURCE, 24 * hour);
+        assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+        assert_int_equal(sl_kernel_penalties_evicted(guard), i + 1);
+        expect(source, "192.0.2.1", 443, XDP_DROP);
+        expect(nth(i, name), "192.0.2.1", 443, XDP_PASS);
+        expect(nth(i + 1, name), "192.0.2.1", 443, XDP_DROP);
+    }
+    /* one that was made longer is not taken by its old end */
+    r = request(nth(3, name), SL_PENALTY_SOURCE, 24 * hour);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    r = request("198.51.100.77", SL_PENALTY_SOURCE, 24 * hour);
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    expect(nth(3, name), "192.0.2.1", 443, XDP_DROP);
+    expect(nth(4, name), "192.0.2.1", 443, XDP_PASS);
+    assert_int_equal(sl_kernel_penalties_evicted(guard), 4);
+    assert_int_equal(sl_kernel_penalties_refused(guard), 1);
+    assert_int_equal(sl_kernel_penalty_remove(guard, &all), SL_MAX_PENALTIES);
+}
+
+static void test_an_operators_penalty_gives_way_to_none(void **state)
+{
+    (void)state;
+    const uint64_t hour = 3600 * SL_NS_PER_SEC;
+    const struct sl_cidr all = th_cidr("0.0.0.0/0");
+    uint64_t deadline;
+    start();
+    fill(sl_now_ns() + hour, 1);
+    const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 24 * hour);
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -ENOSPC);
     assert_int_equal(sl_kernel_penalties_refused(guard), 1);
     expect("198.51.100.9", "192.0.2.1", 443, XDP_PASS);
@@ -487,7 +542,8 @@ int main(void)
         TEST(test_sweep_forgets_old_penalties),
         TEST(test_ipv6_penalties_hold_the_64),
         TEST(test_bad_requests_are_refused),
-        TEST(test_a_full_penalty_table_refuses_and_counts),
+        TEST(test_in_a_full_penalty_table_the_nearest_end_gives_way),
+        TEST(test_an_operators_penalty_gives_way_to_none),
     };
     if (th_isolate() < 0)
         return 1;

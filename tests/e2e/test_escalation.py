@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One number, two enforcers: who keeps asking over the limit meets the kernel, and nobody else does."""
 import hashlib
+import os
+import signal
 import time
 
 import pytest
@@ -157,6 +159,43 @@ def test_an_operator_can_forgive(net, origin):
         assert not penalties(g)
         with Client(net.bad.connect(("10.77.0.1", P))) as c:
             assert c.request("GET", "/", [("apikey", KEYS["second"])]).status == 200
+
+
+@pytest.mark.parametrize("who", ["supervisor", "controller", "worker"])
+def test_penalties_and_operators_entries_outlive_each_process(net, origin, who):
+    """A penalty of the ladder, a timed deny and a timed allow: cause, deadline and effect stand after a kill -9."""
+    with Gateway(policy(origin, {**ESCALATE, "penalty": "600s", "max_penalty": "1h"}), net.gw) as g:
+        flood(net.bad, "abuser", seconds=2, connections=16).result()
+        before = {(p["source"], p["effect"]): p for p in penalties(g)}
+        assert before and all(p["consumer"] == "abuser" and p["rule"] == "tier:partner" and p["rejections"] >= 20 for p in before.values()), before
+        assert g.ctl("deny", "203.0.113.0/24", "--for", "10m")[0] == 0
+        assert g.ctl("deny", net.good.address, "--for", "10m")[0] == 0
+        assert g.ctl("allow", "203.0.113.7", "--for", "10m")[0] == 0
+        pids = g.pids()
+        if who == "supervisor":
+            g.proc.kill()
+            g.proc.wait()
+            g.start()
+        else:
+            os.kill(pids[who] if who == "controller" else pids["workers"][0], signal.SIGKILL)
+
+            def back():
+                now = g.pids()
+                return now["controller"] not in (0, None) and len([w for w in now["workers"] if w]) == 2 and now != pids
+            until(back, f"the {who} to be back", timeout=20)
+        after = {(p["source"], p["effect"]): p for p in penalties(g)}
+        assert after.keys() == before.keys()
+        for k, p in after.items():
+            assert {x: p[x] for x in ("consumer", "rule", "rejections", "level")} == {x: before[k][x] for x in ("consumer", "rule", "rejections", "level")}
+            assert 0 < p["left_ms"] <= before[k]["left_ms"]
+        denied = g.metric("sluice_kernel_packets_total", reason="deny_list")
+        with net.good.socket() as s:
+            s.setblocking(False)
+            s.connect_ex(("10.77.0.1", P))
+            until(lambda: g.metric("sluice_kernel_packets_total", reason="deny_list") > denied, "the denied host's SYN dropped")
+        assert g.ctl("forget", net.good.address)[0] == 0
+        with Client(net.good.connect(("10.77.0.1", P))) as c:
+            assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
 
 
 def test_a_consumers_sources_get_a_kernel_ceiling_from_its_limit(net, origin):

@@ -354,9 +354,13 @@ static void _sl_kernel(struct sl_page *p)
     _sl_lists(p);
     (void)sl_maps_penalties(p->c->args->kernel.penalties, _sl_count_penalty, &penalties);
     sl_metrics_one(&p->m, "kernel_penalties", "gauge", "penalties that hold", (double)penalties);
-    sl_metrics_one(
-        &p->m, "kernel_penalties_refused_total", "counter", "penalties that the full table had no room for",
-        json_number_value(json_object_get(json_object_get(p->c->state, "kernel"), "penalties_refused")));
+    const json_t *kernel = json_object_get(p->c->state, "kernel");
+    sl_metrics_one(&p->m, "kernel_penalties_evicted_total", "counter",
+                   "penalties that ended early: the table was full and theirs was the nearest end",
+                   json_number_value(json_object_get(kernel, "penalties_evicted")));
+    sl_metrics_one(&p->m, "kernel_penalties_refused_total", "counter",
+                   "penalties that the full table had no room for",
+                   json_number_value(json_object_get(kernel, "penalties_refused")));
 }
 
 /* ---- the daemon itself */

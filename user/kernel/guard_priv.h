@@ -12,6 +12,7 @@
 #define SL_KERNEL_GUARD_PRIV_H
 
 #include "kernel/kernel.h"
+#include "kernel/penalty_heap_priv.h"
 #include "kernel/plan_priv.h"
 #include <limits.h>
 
@@ -67,8 +68,10 @@ struct sl_kernel_guard {
     enum sl_kernel_mode mode;
     uint32_t generation;
     bool have_penalties;
-    bool have_cookies; /* the kernel has the helper */
-    uint64_t penalties_refused;
+    bool have_cookies;   /* the kernel has the helper */
+    bool penalties_full; /* said in the log */
+    uint64_t penalties_refused, penalties_evicted;
+    struct sl_penalty_heap penalty_heap;
 };
 
 /* ---- pins.c */

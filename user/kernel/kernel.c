@@ -389,6 +389,7 @@ void sl_kernel_close(struct sl_kernel_guard *g)
     free(g->attachments);
     sl_plan_free(g->plan);
     sl_manuals_free(&g->manuals);
+    sl_penalty_heap_free(&g->penalty_heap);
     sl_range_files_free(&g->files);
     sl_guard_unload(g);
     sl_closep(&g->memfd);

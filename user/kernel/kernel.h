@@ -88,11 +88,13 @@ struct sl_penalty_request {
     bool manual;
     char consumer[SL_NAME_LEN], rule[SL_NAME_LEN];
 };
-/* 0 with *deadline set; -ENOSPC when full (counted); -ENODEV with the guard off. An escalation never weakens
- * a stronger entry that is still alive. */
+/* 0 with *deadline set; -ENODEV with the guard off. In a full table the entry that ends first gives way
+ * (counted), never an operator's; -ENOSPC where all there are end later (counted). An escalation never
+ * weakens a stronger entry that is still alive. */
 int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
                           uint64_t *deadline_ns);
-/* Penalties that the full table had no room for. */
+/* Penalties that the full table took out before their end, and those that it had no room for. */
+uint64_t sl_kernel_penalties_evicted(const struct sl_kernel_guard *g);
 uint64_t sl_kernel_penalties_refused(const struct sl_kernel_guard *g);
 /* Removes every penalty and timed deny of addresses in the prefix; how many, or -errno. */
 int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);

@@ -64,6 +64,89 @@ static struct sl_penalty_value _sl_value(const struct sl_penalty_request *r,
     return v;
 }
 
+/* ---- a full table */
+
+/* An operator's entry never gives way to an escalation. */
+static int _sl_note(struct sl_penalty_heap *h, const struct sl_penalty_key *k,
+                    const struct sl_penalty_value *v)
+{
+    return v->manual ? 0 : sl_penalty_heap_push(h, k, v->deadline_ns);
+}
+
+static int _sl_heap_build(struct sl_kernel_guard *g)
+{
+    SL_CLEANUP(sl_table_free)
+    struct sl_table t = {.key_size = sizeof(struct sl_penalty_key),
+                         .value_size = sizeof(struct sl_penalty_value),
+                         .max = SL_MAX_PENALTIES};
+    sl_penalty_heap_free(&g->penalty_heap);
+    int r = sl_table_read(&t, sl_guard_penalties(g));
+    for (size_t i = 0; r == 0 && i < t.n; i++) {
+        struct sl_penalty_key k;
+        struct sl_penalty_value v;
+        memcpy(&k, sl_table_key(&t, i), sizeof(k));
+        memcpy(&v, sl_table_value(&t, i), sizeof(v));
+        r = _sl_note(&g->penalty_heap, &k, &v);
+    }
+    g->penalty_heap.built = r == 0;
+    return r;
+}
+
+/* Once the heap is there, it knows each change; where it has no room left it is built anew when next needed.
+ */
+static void _sl_heap_note(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
+                          const struct sl_penalty_value *v)
+{
+    if (g->penalty_heap.built && _sl_note(&g->penalty_heap, k, v) < 0)
+        sl_penalty_heap_free(&g->penalty_heap);
+}
+
+/*
+ * Takes the entry out whose deadline is nearest, unless the new one's is nearer still: 0, or -ENOSPC. Notes
+ * that no longer hold go on the way; each was paid for when it was made.
+ */
+static int _sl_give_way(struct sl_kernel_guard *g, uint64_t deadline_ns)
+{
+    struct sl_penalty_heap *h = &g->penalty_heap;
+    const struct sl_penalty_note *first;
+    const int r = h->built ? 0 : _sl_heap_build(g);
+    if (r < 0)
+        return r;
+    while ((first = sl_penalty_heap_first(h)) && first->deadline_ns <= deadline_ns) {
+        const struct sl_penalty_note note = *first;
+        struct sl_penalty_value v;
+        sl_penalty_heap_pop(h);
+        /* the program may have ended it since: an earlier deadline than the note's is nearest all the more */
+        if (bpf_map_lookup_elem(sl_guard_penalties(g), &note.key, &v) < 0 || v.manual ||
+            v.deadline_ns > note.deadline_ns)
+            continue;
+        if (bpf_map_delete_elem(sl_guard_penalties(g), &note.key) == 0) {
+            g->penalties_evicted += v.deadline_ns > sl_now_ns();
+            return 0;
+        }
+    }
+    return -ENOSPC;
+}
+
+static int _sl_write(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
+                     const struct sl_penalty_value *v)
+{
+    int r = bpf_map_update_elem(sl_guard_penalties(g), k, v, BPF_ANY) < 0 ? -errno : 0;
+    if (r == -E2BIG) {
+        if (!g->penalties_full)
+            sl_warn("kernel: the penalty table is full (%u): whoever's ends first gives way",
+                    SL_MAX_PENALTIES);
+        g->penalties_full = true;
+        r = _sl_give_way(g, v->deadline_ns);
+        if (r == 0)
+            r = bpf_map_update_elem(sl_guard_penalties(g), k, v, BPF_ANY) < 0 ? -errno : 0;
+        g->penalties_refused += r < 0;
+    }
+    if (r == 0)
+        _sl_heap_note(g, k, v);
+    return r;
+}
+
 int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
                           uint64_t *deadline_ns)
 {
@@ -76,18 +159,19 @@ int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_req
     struct sl_penalty_value was;
     const bool had = bpf_map_lookup_elem(sl_guard_penalties(g), &key, &was) == 0;
     const struct sl_penalty_value v = _sl_value(r, had ? &was : NULL, sl_now_ns());
-    if (bpf_map_update_elem(sl_guard_penalties(g), &key, &v, BPF_ANY) < 0) {
-        if (errno != E2BIG)
-            return sl_error_r(-errno, "kernel: cannot write a penalty");
-        if (g->penalties_refused++ == 0)
-            sl_warn("kernel: the penalty table is full (%u): more are refused and counted", SL_MAX_PENALTIES);
-        return -ENOSPC;
-    }
+    const int e = _sl_write(g, &key, &v);
+    if (e < 0)
+        return e == -ENOSPC ? e : sl_error_r(e, "kernel: cannot write a penalty");
     *deadline_ns = v.deadline_ns;
     if (g->have_penalties)
         return 0;
     g->have_penalties = true;
     return sl_guard_write_config(g);
+}
+
+uint64_t sl_kernel_penalties_evicted(const struct sl_kernel_guard *g)
+{
+    return g->penalties_evicted;
 }
 
 uint64_t sl_kernel_penalties_refused(const struct sl_kernel_guard *g)
@@ -138,6 +222,9 @@ static int _sl_delete_where(struct sl_kernel_guard *g, const struct sl_cidr *c, 
 
 static int _sl_note_left(struct sl_kernel_guard *g, size_t left)
 {
+    g->penalties_full = left >= SL_MAX_PENALTIES;
+    if (left == 0)
+        sl_penalty_heap_free(&g->penalty_heap); /* its memory, until it is needed again */
     if (g->have_penalties == (left > 0))
         return 0;
     g->have_penalties = left > 0;

@@ -113,9 +113,10 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
                                               (int)at[i].ifindex, "xdp", modes[at[i].xdp], "tc",
                                               at[i].tc ? at[i].tc : "none"));
     const struct sl_cookies_status cookies = sl_kernel_syn_cookies(s->guard);
-    return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I, s:o, s:I}", "interfaces", interfaces, "shadow",
+    return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I, s:I, s:o, s:I}", "interfaces", interfaces, "shadow",
                      s->snapshot->kernel.shadow, "syn_cookies", "policy", cookies.policy, "state",
-                     cookies.state, "why", cookies.why, "penalties_refused",
+                     cookies.state, "why", cookies.why, "penalties_evicted",
+                     (json_int_t)sl_kernel_penalties_evicted(s->guard), "penalties_refused",
                      (json_int_t)sl_kernel_penalties_refused(s->guard), "lists", _sl_lists_json(s),
                      "list_bytes", (json_int_t)sl_kernel_list_bytes(s->guard));
 }

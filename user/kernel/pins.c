@@ -170,8 +170,13 @@ int sl_pins_remove(const char *dir)
 
 bool sl_pins_schema_of(const char *name, unsigned *schema)
 {
-    char end;
-    return sscanf(name, SL_SCHEMA_PREFIX "%9u%c", schema, &end) == 1;
+    const size_t prefix = sizeof(SL_SCHEMA_PREFIX) - 1;
+    uint64_t n;
+    if (strncmp(name, SL_SCHEMA_PREFIX, prefix) != 0 || sl_slice_u64(sl_slice_str(name + prefix), &n) < 0 ||
+        n > UINT32_MAX)
+        return false;
+    *schema = (unsigned)n;
+    return true;
 }
 
 /* Calls fn with each schema's directory under ROOT: the sum of what it returns, or -errno. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits, the tiers that carry them, and the consumers in those. */
+#include "base/clock.h"
 #include "config/reader_priv.h"
 
 #define END                          \
@@ -127,6 +128,37 @@ const struct sl_type sl_type_rate_limit = {.kind = SL_T_OBJECT,
                                            .raw = sizeof(struct sl_limit_raw),
                                            .finish = _sl_finish_limit};
 
+/* ---- bandwidth */
+
+#define AT(m) offsetof(struct sl_bandwidth, m)
+static const struct sl_field _sl_bandwidth_fields[] = {
+    {"in", &sl_type_byte_rate, AT(in), NULL, 0, "What a consumer may send, over all its connections."},
+    {"out", &sl_type_byte_rate, AT(out), NULL, 0, "What is sent to a consumer, over all its connections."},
+    SL_FIELDS_END,
+};
+#undef AT
+/* Slower than a buffer a second, timeouts would cut what merely waits for its turn. */
+#define SL_MIN_BANDWIDTH 16384
+static void _sl_check_bandwidth(struct sl_reader *r, const struct sl_node *n, const struct sl_rate *rate)
+{
+    if (n && rate->per_ns && rate->count / (rate->per_ns / SL_NS_PER_SEC) < SL_MIN_BANDWIDTH)
+        sl_read_error(r, n, "is below 16KiB/s, the least that can be enforced without breaking connections");
+}
+static void _sl_finish_bandwidth(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
+{
+    const struct sl_bandwidth *b = out;
+    (void)raw;
+    _sl_check_bandwidth(r, sl_node_get(n, "in"), &b->in);
+    _sl_check_bandwidth(r, sl_node_get(n, "out"), &b->out);
+    if (!sl_node_get(n, "in") && !sl_node_get(n, "out"))
+        sl_read_key_error(r, n, "a bandwidth needs in, out or both");
+}
+static const struct sl_type _sl_bandwidth = {.kind = SL_T_OBJECT,
+                                             .size = sizeof(struct sl_bandwidth),
+                                             .what = "a map such as {out: 50MiB/s}",
+                                             .fields = _sl_bandwidth_fields,
+                                             .finish = _sl_finish_bandwidth};
+
 /* ---- tiers */
 
 struct sl_tier_kernel {
@@ -191,7 +223,8 @@ static const struct sl_type _sl_tier_kernel = {.kind = SL_T_OBJECT,
 static const struct sl_field _sl_tier_fields[] = {
     {"rate_limit", &sl_type_rate_limit, offsetof(struct sl_tier, rate_limit), NULL, 0,
      "What each of its consumers may do. Not written: no limit."},
-    {"bandwidth", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"bandwidth", &_sl_bandwidth, offsetof(struct sl_tier, bandwidth), NULL, 0,
+     "Bytes a second of each of its consumers (of an address where there is none). Not written: no limit."},
     {"kernel", &_sl_tier_kernel, offsetof(struct sl_tier, headroom), NULL, 0,
      "What of it the kernel enforces. Not written: nothing."},
     SL_FIELDS_END,
@@ -275,7 +308,7 @@ static const struct sl_field _sl_consumer_fields[] = {
     {"keys", &_sl_key_hashes, AT(key_hashes), NULL, 0, "SHA-256 of each of its API keys, in hexadecimal."},
     {"rate_limit", &sl_type_rate_limit, AT(rate_limit), NULL, 0, "Its own limit, instead of its tier's."},
     {"basic", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"bandwidth", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"bandwidth", &_sl_bandwidth, AT(bandwidth), NULL, 0, "Its own bandwidth, instead of its tier's."},
     SL_FIELDS_END,
 };
 #undef AT

@@ -235,17 +235,18 @@ static const struct sl_type _sl_rate = {.kind = SL_T_RATE,
                                         .size = sizeof(struct sl_rate),
                                         .what = "a rate such as \"1000/s\" or \"60/m\"",
                                         .pattern = "^[0-9]+/[smhd]$"};
-static const struct sl_type _sl_byte_rate = {.kind = SL_T_BYTE_RATE,
-                                             .size = sizeof(struct sl_rate),
-                                             .what = "a rate such as \"100MiB/s\"",
-                                             .pattern = "^[0-9]+(B|KiB|MiB|GiB|TiB)/[smhd]$"};
+const struct sl_type sl_type_byte_rate = {.kind = SL_T_BYTE_RATE,
+                                          .size = sizeof(struct sl_rate),
+                                          .what = "a rate such as \"100MiB/s\"",
+                                          .pattern = "^[0-9]+(B|KiB|MiB|GiB|TiB)/[smhd]$"};
 static const struct sl_type _sl_burst = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number of seconds", .min = "1", .max = "3600"};
 static const struct sl_field _sl_per_source_fields[] = {
     {"new_connections", &_sl_rate, REL(sl_kernel, per_source, new_connections), NULL, 0,
      "Connections that one source may open."},
     {"packets", &_sl_rate, REL(sl_kernel, per_source, packets), NULL, 0, "Packets that one source may send."},
-    {"bytes", &_sl_byte_rate, REL(sl_kernel, per_source, bytes), NULL, 0, "Bytes that one source may send."},
+    {"bytes", &sl_type_byte_rate, REL(sl_kernel, per_source, bytes), NULL, 0,
+     "Bytes that one source may send."},
     {"burst", &_sl_burst, REL(sl_kernel, per_source, burst), "2", 0,
      "How many seconds of each rate may come at once."},
     SL_FIELDS_END,

@@ -121,6 +121,14 @@ struct sl_auth {
     } key;
 };
 
+struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
+    uint64_t count;
+    uint64_t per_ns;
+};
+struct sl_bandwidth { /* bytes; in: from the client */
+    struct sl_rate in, out;
+};
+
 struct sl_escalate {
     bool enabled;
     uint32_t rejections;
@@ -132,6 +140,7 @@ struct sl_tier {
     struct sl_rate_limit rate_limit;
     uint32_t headroom; /* kernel ceiling = headroom x limit; 0: no kernel entry */
     struct sl_escalate escalate;
+    struct sl_bandwidth bandwidth;
     uint32_t slot;
 };
 struct sl_consumer {
@@ -142,6 +151,7 @@ struct sl_consumer {
     struct sl_strings groups;
     struct sl_strings key_hashes;    /* 32 raw bytes each: SHA-256 of the API key */
     struct sl_rate_limit rate_limit; /* its own; n_windows 0: the tier's */
+    struct sl_bandwidth bandwidth;   /* its own; neither set: the tier's */
     uint32_t slot;                   /* of consumer_bytes in the kernel; stable over reloads */
 };
 
@@ -261,10 +271,6 @@ struct sl_range_counts {
 struct sl_range_counts sl_ranges_count(const struct sl_ranges *r, bool ipv6);
 enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
 enum sl_syn_cookies { SL_SYN_COOKIES_AUTO, SL_SYN_COOKIES_ALWAYS, SL_SYN_COOKIES_OFF };
-struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
-    uint64_t count;
-    uint64_t per_ns;
-};
 struct sl_kernel {
     struct sl_pos pos;
     enum sl_kernel_mode mode; /* OFF where the policy has no kernel section */

@@ -55,6 +55,7 @@ void sl_conn_close(struct sl_conn *c)
         sl_socket_reset_on_close(c->stream.fd);
     sl_stream_close(&c->stream, notify);
     sl_timer_stop(&c->w->loop, &c->timer);
+    sl_shape_stop(c);
     sl_bufpool_return(&c->w->bufs, &c->in);
     sl_bufpool_return(&c->w->bufs, &c->out);
     sl_list_remove(&c->node);
@@ -134,6 +135,7 @@ static ssize_t _sl_receive(struct sl_conn *c)
     if (n > 0) {
         sl_buf_commit(&c->in, (size_t)n);
         c->counters->bytes_in += (uint64_t)n;
+        sl_shape_spend(c, SL_IN, (size_t)n);
     } else if (!sl_buf_len(&c->in)) {
         sl_bufpool_return(&c->w->bufs, &c->in);
     }
@@ -221,6 +223,7 @@ int sl_conn_flush(struct sl_conn *c)
             return (int)n;
         sl_buf_consume(&c->out, (size_t)n);
         c->counters->bytes_out += (uint64_t)n;
+        sl_shape_spend(c, SL_OUT, (size_t)n);
         if (n == 0 || (!c->stream.ssl && (size_t)n < want)) { /* the socket is full: a retry would say so */
             sl_stream_watch_write(&c->stream, true);
             return 1;
@@ -287,15 +290,24 @@ static void _sl_process(struct sl_conn *c)
     if (c->processing)
         return;
     c->processing = true;
-    while ((c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD) && sl_buf_len(&c->in))
+    while ((c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD) && sl_buf_len(&c->in) &&
+           !sl_shape_hold_next(c))
         if (!_sl_next_head(c))
             break;
     c->processing = false;
+    if (c->shape.holds_client)
+        return; /* what is left is looked at again when the wait is over */
     bool between = c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD;
     if (between && c->stream.eof)
         sl_conn_close(c);
     else if (between && !sl_buf_len(&c->in))
         sl_bufpool_return(&c->w->bufs, &c->in);
+}
+
+void sl_conn_go_on(struct sl_conn *c)
+{
+    if (c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD)
+        _sl_process(c);
 }
 
 void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next)
@@ -314,8 +326,9 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next)
     } else {
         _sl_set_state(c, SL_CONN_IDLE);
         c->scanned = 0;
-        sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.idle);
-        _sl_process(c);
+        sl_timer_set(&c->w->loop, &c->timer, sl_shape_from(c) + c->bind->listener->timeouts.idle);
+        if (!sl_shape_hold_next(c))
+            _sl_process(c);
     }
 }
 
@@ -370,6 +383,7 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     c->stream.on_readable = _sl_on_readable;
     c->stream.on_writable = _sl_on_writable;
     sl_timer_init(&c->timer, _sl_on_timer);
+    sl_shape_init(c);
     sl_list_push_back(&b->w->conns, &c->node);
     sl_stream_open(&c->stream, &b->w->loop, fd, ssl);
     uint64_t wait = ssl ? b->listener->timeouts.handshake : b->listener->timeouts.headers;

@@ -30,6 +30,18 @@ enum sl_conn_state {
 const char *sl_conn_state_name(enum sl_conn_state s);
 bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to);
 
+/* A consumer's bandwidth as one of its connections knows it (shape.c). */
+enum sl_direction { SL_IN, SL_OUT };
+struct sl_shape {
+    uint64_t rate[2];  /* bytes a second; 0: no limit */
+    uint64_t key[2];   /* of the bucket */
+    uint64_t until[2]; /* when it may go on */
+    uint64_t pacing;   /* that the socket has; 0: none */
+    uint32_t tier;     /* slot of its counters */
+    bool holds_client;
+    ev_timer timer;
+};
+
 struct sl_conn {
     struct sl_stream stream;
     enum sl_conn_state state;
@@ -53,7 +65,8 @@ struct sl_conn {
     bool mixed;           /* more than one identity has succeeded here */
     uint64_t identity;    /* that succeeded last; 0: none */
     uint64_t identity_ns; /* when that was written down */
-    uint32_t tag;         /* consumer slot in the socket's storage, + 1; 0: none */
+    struct sl_shape shape;
+    uint32_t tag; /* consumer slot in the socket's storage, + 1; 0: none */
 };
 
 /* Takes fd; on failure it is closed. */
@@ -67,6 +80,8 @@ int sl_conn_flush(struct sl_conn *c);
 /* Backpressure of the exchange on the client. */
 void sl_conn_pause(struct sl_conn *c);
 void sl_conn_resume(struct sl_conn *c);
+/* After a wait for bandwidth: requests that are there already. */
+void sl_conn_go_on(struct sl_conn *c);
 /* The exchange is over: keep the connection, or close it (DRAIN: by way of LINGER). */
 enum sl_conn_next { SL_CONN_KEEP, SL_CONN_FINISH, SL_CONN_DRAIN, SL_CONN_ABORT };
 void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next);

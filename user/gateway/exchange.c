@@ -443,7 +443,7 @@ void sl_exchange_rearm(struct sl_exchange *ex)
         ex->waiting = SL_WAIT_UPSTREAM;
         wait = ex->state == SL_EX_AWAITING ? r->timeouts.first_byte : r->timeouts.idle;
     }
-    uint64_t at = wait ? ex->w->loop.now + wait : 0;
+    uint64_t at = wait ? sl_shape_from(ex->conn) + wait : 0;
     if (ex->total_at && (!at || ex->total_at < at))
         at = ex->total_at;
     if (ex->gone_at && ex->state < SL_EX_STREAMING && (!at || ex->gone_at < at)) {

@@ -50,6 +50,7 @@ struct sl_exchange {
     bool replayable, replayed;
     bool up_keep;     /* the upstream's connection may serve another exchange */
     bool up_held;     /* reading from the upstream is held: the client is slow */
+    bool up_shaped;   /* and held for the consumer's bandwidth */
     bool expect_sent; /* 100 Continue */
     bool chunked_out; /* the client gets chunks */
     bool close;       /* the client's connection ends with this exchange */
@@ -131,6 +132,21 @@ int sl_request_correlate(struct sl_exchange *ex);
 /* Hop-by-hop out, forwarding fields and correlation id in. 0 or -ENOMEM. */
 int sl_request_prepare(struct sl_exchange *ex);
 struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex);
+
+/* ---- shape.c: bandwidth */
+void sl_shape_init(struct sl_conn *c);
+void sl_shape_stop(struct sl_conn *c);
+/* Who asks is known: his limits hold from here on. */
+void sl_shape_begin(struct sl_exchange *ex);
+/* n bytes have been read from or written to the client; says how long the connection waits for it. */
+void sl_shape_spend(struct sl_conn *c, enum sl_direction d, size_t n);
+/* Holds the upstream while the client's direction waits. */
+void sl_shape_hold_up(struct sl_exchange *ex);
+void sl_shape_release_up(struct sl_exchange *ex);
+/* Between requests: whether the next one waits. */
+bool sl_shape_hold_next(struct sl_conn *c);
+/* From when on a timeout counts: a wait of ours is nobody's fault. */
+uint64_t sl_shape_from(const struct sl_conn *c);
 
 /* ---- stages.c */
 void sl_route_compile(struct sl_gw_route *r);

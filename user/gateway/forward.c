@@ -119,10 +119,10 @@ void sl_forward_release(struct sl_exchange *ex, bool reuse)
     struct sl_upconn *u = SL_TAKE_PTR(ex->up);
     if (!u)
         return;
-    if (ex->up_held) {
-        ex->up_held = false;
+    const unsigned holds = (unsigned)ex->up_held + (unsigned)ex->up_shaped;
+    ex->up_held = ex->up_shaped = false;
+    for (unsigned i = 0; i < holds; i++)
         sl_stream_release(&u->stream);
-    }
     sl_upconn_release(u, reuse);
 }
 

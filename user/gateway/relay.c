@@ -140,6 +140,7 @@ static void _sl_pass_on(struct sl_exchange *ex)
         ex->up_held = true;
         sl_stream_hold(&ex->up->stream);
     }
+    sl_shape_hold_up(ex);
     sl_exchange_rearm(ex);
 }
 

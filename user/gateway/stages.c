@@ -83,6 +83,7 @@ static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
     if (o.result != SL_AUTH_OK)
         return _sl_refuse_auth(ex, &o);
     _sl_tag_socket(ex);
+    sl_shape_begin(ex);
     return SL_STAGE_NEXT;
 }
 

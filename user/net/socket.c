@@ -49,6 +49,13 @@ int sl_socket_local(int fd, struct sl_sockaddr *out)
     return getsockname(fd, &out->sa, &out->len) < 0 ? -errno : 0;
 }
 
+int sl_socket_pace(int fd, uint64_t bytes_per_second)
+{
+    return setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_second, sizeof(bytes_per_second)) < 0
+               ? -errno
+               : 0;
+}
+
 void sl_socket_reset_on_close(int fd)
 {
     struct linger l = {.l_onoff = 1, .l_linger = 0};

@@ -13,6 +13,8 @@ int sl_socket_connect(const struct sl_sockaddr *to, bool *done);
 int sl_socket_error(int fd);
 /* The socket's own address: 0 or -errno. */
 int sl_socket_local(int fd, struct sl_sockaddr *out);
+/* What leaves the socket leaves at no more than so many bytes a second; UINT64_MAX: no limit. 0 or -errno. */
+int sl_socket_pace(int fd, uint64_t bytes_per_second);
 /* The next close sends RST and drops what is unsent. */
 void sl_socket_reset_on_close(int fd);
 /* Bytes of the stream that the peer's kernel has acknowledged, the SYN counted in; UINT64_MAX where unknown.

@@ -83,6 +83,7 @@ struct sl_route_counters {
 };
 struct sl_tier_counters {
     uint64_t admitted, limited, penalties; /* penalties asked for */
+    uint64_t bandwidth_waits;              /* times that a connection was made to wait */
 };
 struct sl_upstream_counters {
     uint64_t requests, connects, connect_failures, resets, timeouts, retries, reused;

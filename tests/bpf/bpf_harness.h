@@ -221,6 +221,7 @@ static inline void th_load(struct th_guard *g)
     g->skel = xdp_guard__open();
     assert_non_null(g->skel);
     g->skel->rodata->test_clock = 1;
+    assert_int_equal(bpf_program__set_flags(g->skel->progs.sl_xdp_guard, BPF_F_XDP_HAS_FRAGS), 0);
     assert_int_equal(xdp_guard__load(g->skel), 0);
     g->config.ipv6_prefix = 64;
     th_write_config(g);

@@ -3,6 +3,7 @@
 The guard while daemons and interfaces come and go. A denied host's packets keep coming all the while, and are
 counted where they would arrive: on the gateway's interface behind XDP.
 """
+import hashlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 from harness.client import Client
 from harness.gateway import Gateway, alive
 from harness.ns import Net
-from harness.origin import Origin
+from harness.origin import Origin, response
 from harness.policy import merge, serving
 from harness.wait import until
 
@@ -264,3 +265,41 @@ def test_another_owner_is_named_with_its_id_at_a_reload_and_the_policy_stays(net
         assert xdp_of(net.gw, "eth1") == owner and attached(g) == {"eth0": "native"}
         assert get(net.client).status == 200
     os.unlink("/sys/fs/bpf/squatter")
+
+
+def test_what_the_kernel_lacks_is_done_without_and_said(net, origin):
+    with Gateway(policy(origin, kernel={"deny": [f"{net.client.address}/32"]}), net.gw, env={"SLUICE_WITHOUT": "tcx,syn_cookies"}) as g, Flood(net.client, net.gw) as f:
+        features = {x["name"]: x["present"] for x in g.status()["kernel"]["features"]}
+        assert features["xdp_link"] and not features["tcx"] and not features["syn_cookies"]
+        assert g.metric("sluice_kernel_feature", feature="tcx") == 0 and g.metric("sluice_kernel_feature", feature="xdp_link") == 1
+        assert g.status()["kernel"]["interfaces"][0]["tc"] == "clsact"
+        rc, out = g.ctl("status")
+        assert rc == 0 and "MISSING" in next(l for l in out.splitlines() if l.split()[:1] == ["tcx"]), out
+        g.wait_log("this kernel has no tcx: the meter is attached by clsact")
+        f.more()
+        assert f.passed() == 0 and get(net.other).status == 200
+
+
+@pytest.mark.parametrize("without", ["", "tcx"], ids=["tcx", "clsact"])
+def test_bytes_are_metered_however_the_meter_is_attached_and_once(net, origin, without):
+    """Replaced by a daemon that attaches it the other way: still counted, and not twice."""
+    key, size = "acme-key-00000", 300_000
+    origin.answer = lambda r: response(body=b"x" * size)
+    over = {"consumers": {"acme": {"keys": [hashlib.sha256(key.encode()).hexdigest()]}}, "routes": {"all": {"auth": ["keys"]}},
+            "auth": {"keys": {"type": "key", "names": ["apikey"], "in": ["header"], "hide": True}}}
+    with Gateway(policy(origin, **over), net.gw, env={"SLUICE_WITHOUT": without}) as g:
+        def counted():
+            return g.top()["consumers"].get("acme", {}).get("out", {}).get("bytes", 0)
+
+        def use():
+            at = counted()
+            with Client(net.client.connect(("10.77.0.1", P), 5), timeout=5) as c:
+                for _ in range(3):
+                    assert c.request("GET", "/", [("apikey", key)]).status == 200
+            until(lambda: counted() - at >= 2 * size, "two answers counted, the first may not be")
+            assert counted() - at < 4 * size
+        use()
+        g._env = {"SLUICE_WITHOUT": "" if without else "tcx"}
+        killed(g)
+        g.start()
+        use()

@@ -302,6 +302,21 @@ static void _sl_attachments(struct sl_page *p)
     }
 }
 
+static void _sl_features(struct sl_page *p)
+{
+    size_t i;
+    json_t *f;
+    sl_metrics_family(&p->m, "kernel_feature", "gauge",
+                      "1 where the kernel has it, 0 where it is done without");
+    json_array_foreach(json_object_get(json_object_get(p->c->state, "kernel"), "features"), i, f)
+    {
+        const char *name = json_string_value(json_object_get(f, "name"));
+        if (name)
+            sl_metrics_sample(&p->m, "kernel_feature", (const char *const[]){"feature", name, NULL},
+                              json_is_true(json_object_get(f, "present")));
+    }
+}
+
 static void _sl_syn_cookies(struct sl_page *p)
 {
     static const char *const states[] = {"off", "idle", "missing", "on"};
@@ -352,6 +367,7 @@ static void _sl_kernel(struct sl_page *p)
         return;
     _sl_kernel_reasons(p);
     _sl_attachments(p);
+    _sl_features(p);
     _sl_syn_cookies(p);
     _sl_lists(p);
     (void)sl_maps_penalties(p->c->args->kernel.penalties, _sl_count_penalty, &penalties);

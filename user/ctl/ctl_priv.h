@@ -129,14 +129,14 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * /v1/status     {"version", "hash", "uptime_seconds", "supervisor": {"pid"}, "controller": {"pid"},
  *                 "workers": [{"index", "pid", "version", "restarts"}],
  *                 "trial": {"waits", "left_ms", "former": the version that a rollback brings back, or 0},
- *                 "kernel": {"shadow", "interfaces": [{"interface", "xdp": "native|generic|none", "tc"}],
- *                 "syn_cookies": {"policy": "auto|always|off", "state": "off|idle|missing|on", "why"}}}
- * /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source", "left_ms", "level", "rejections",
- *                 "manual", "consumer", "rule"}]}
- * /v1/top        {"kernel": {REASON: {"packets", "bytes", "would_drop_packets", "would_drop_bytes",
- * "drops", "answers"}}, "listeners": {NAME: {counters by field name, "kernel": {"passed": {"packets",
- * "bytes"}, "dropped": {…}, "would_drop": {…}}}}, "routes": {NAME: {"codes": {"2xx": N, …}, "reasons":
- * {REASON: N}, "seconds": {"buckets": [N, …]}}}, "histogram_bounds_seconds": [S, …], "tiers": {NAME:
+ *                 "kernel": {"shadow", "features": [{"name", "present", "without"}], "interfaces":
+ * [{"interface", "xdp": "native|generic|none", "tc"}], "syn_cookies": {"policy": "auto|always|off", "state":
+ * "off|idle|missing|on", "why"}}} /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source",
+ * "left_ms", "level", "rejections", "manual", "consumer", "rule"}]} /v1/top        {"kernel": {REASON:
+ * {"packets", "bytes", "would_drop_packets", "would_drop_bytes", "drops", "answers"}}, "listeners": {NAME:
+ * {counters by field name, "kernel": {"passed": {"packets", "bytes"}, "dropped": {…}, "would_drop": {…}}}},
+ * "routes": {NAME: {"codes": {"2xx": N, …}, "reasons": {REASON: N}, "seconds": {"buckets": [N, …]}}},
+ * "histogram_bounds_seconds": [S, …], "tiers": {NAME:
  * {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
  * /v1/samples?after=N|now  {"sampling": are drops sampled, "next": N to ask for next, "more": there are more
  *                 already, "missed": gone before they were asked for, "counts": {"taken", "lost",

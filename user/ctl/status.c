@@ -92,6 +92,31 @@ static int _sl_interfaces(const json_t *status, struct sl_arena *a, struct sl_bu
     return r;
 }
 
+static int _sl_features(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"kernel feature", "state", "without it"};
+    const json_t *list = json_object_get(json_object_get(status, "kernel"), "features");
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *f;
+    if (json_array_size(list) == 0)
+        return 0;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    int r = sl_buf_append(out, "\n", 1);
+    json_array_foreach(list, i, f)
+    {
+        bool present = json_is_true(json_object_get(f, "present"));
+        if (r == 0)
+            r = sl_ctl_table_row(&t,
+                                 (const char *const[]){sl_ctl_str(f, "name"), present ? "present" : "MISSING",
+                                                       sl_ctl_str(f, "without")});
+    }
+    if (r == 0)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
 static int _sl_trial(const json_t *status, struct sl_buf *out)
 {
     const json_t *trial = json_object_get(status, "trial");
@@ -155,6 +180,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = _sl_processes(status, &arena, out);
     if (r == 0)
         r = _sl_interfaces(status, &arena, out);
+    if (r == 0)
+        r = _sl_features(status, &arena, out);
     if (r == 0)
         r = _sl_lists(status, &arena, out);
     sl_arena_free(&arena);

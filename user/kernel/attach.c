@@ -173,7 +173,6 @@ static int _sl_attach_xdp(const struct sl_kernel_guard *g, struct sl_attachment 
 
 /* ---- TC */
 
-/* -EINVAL: the kernel knows no TCX. */
 static int _sl_attach_tcx(const struct sl_kernel_guard *g, struct sl_attachment *a, int direction)
 {
     char path[SL_PIN_PATH], old[SL_PIN_PATH];
@@ -197,21 +196,42 @@ static int _sl_attach_tcx(const struct sl_kernel_guard *g, struct sl_attachment 
     return r;
 }
 
+static int _sl_attach_tcx_both(const struct sl_kernel_guard *g, struct sl_attachment *a)
+{
+    int r = _sl_attach_tcx(g, a, 0);
+    if (r == 0)
+        r = _sl_attach_tcx(g, a, 1);
+    if (r == 0)
+        (void)sl_clsact_detach(a->ifindex); /* of a daemon that was told to do without TCX */
+    return r < 0 ? sl_error_r(r, "kernel: interface %s does not take the meter", a->name) : 0;
+}
+
+/* Those of a daemon that was not told to do without: what is metered twice counts twice. */
+static void _sl_drop_tcx(const struct sl_kernel_guard *g, const struct sl_attachment *a)
+{
+    char path[SL_PIN_PATH], old[SL_PIN_PATH];
+    for (size_t i = 0; i < SL_ARRAY_LEN(_sl_tcx_prefix); i++) {
+        sl_pin_path(path, g->dir, "links", _sl_tcx_prefix[i], a->name);
+        SL_CLOSE int fd = _sl_former_link(g, a, _sl_tcx_prefix[i], path, old);
+        if (fd < 0)
+            continue;
+        (void)bpf_link_detach(fd);
+        (void)unlink(old[0] ? old : path);
+    }
+}
+
 static int _sl_attach_tc(const struct sl_kernel_guard *g, struct sl_attachment *a)
 {
     if (!g->meter)
         return 0;
-    int r = _sl_attach_tcx(g, a, 0);
-    if (r == 0)
-        return _sl_attach_tcx(g, a, 1);
-    if (r != -EINVAL && r != -EOPNOTSUPP)
-        return sl_error_r(r, "kernel: interface %s does not take the meter", a->name);
-    r = sl_clsact_attach(a->ifindex, bpf_program__fd(g->meter->progs.sl_tc_ingress),
-                         bpf_program__fd(g->meter->progs.sl_tc_egress));
+    if (sl_has(g, SL_FEATURE_TCX))
+        return _sl_attach_tcx_both(g, a);
+    int r = sl_clsact_attach(a->ifindex, bpf_program__fd(g->meter->progs.sl_tc_ingress),
+                             bpf_program__fd(g->meter->progs.sl_tc_egress));
     a->clsact = r == 0;
-    return r < 0 ? sl_error_r(r, "kernel: interface %s does not take the meter, neither by TCX nor by clsact",
-                              a->name)
-                 : 0;
+    if (r == 0)
+        _sl_drop_tcx(g, a);
+    return r < 0 ? sl_error_r(r, "kernel: interface %s does not take the meter by clsact", a->name) : 0;
 }
 
 /* ---- both */

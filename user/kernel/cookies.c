@@ -61,7 +61,7 @@ static enum sl_cookies_state _sl_state(const struct sl_cookies *c)
 static void _sl_decide(const struct sl_kernel_guard *g, struct sl_plan *p)
 {
     struct sl_cookies *c = &p->cookies;
-    _sl_missing(g->have_cookies, c->why);
+    _sl_missing(sl_has(g, SL_FEATURE_SYN_COOKIES), c->why);
     c->state = _sl_state(c);
     if (c->state != SL_COOKIES_MISSING)
         c->why[0] = '\0';
@@ -92,7 +92,7 @@ bool sl_kernel_lacks_cookies(const struct sl_snapshot *s, char why[SL_COOKIES_WH
 {
     why[0] = '\0';
     if (s->kernel.mode != SL_KERNEL_OFF && s->kernel.syn_cookies == SL_SYN_COOKIES_ALWAYS)
-        _sl_missing(sl_cookies_probe(), why);
+        _sl_missing(sl_feature_probe(SL_FEATURE_SYN_COOKIES), why);
     return why[0] != '\0';
 }
 

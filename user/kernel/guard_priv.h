@@ -49,6 +49,17 @@ struct sl_range_files {
     uint64_t bytes;
 };
 
+enum sl_feature_id {
+    SL_FEATURE_XDP_LINK,
+    SL_FEATURE_RINGBUF,
+    SL_FEATURE_FRAGS,
+    SL_FEATURE_SYN_COOKIES,
+    SL_FEATURE_SOCKET_STORAGE,
+    SL_FEATURE_TCX,
+    SL_FEATURE_UNPRIVILEGED_MAPS,
+    SL_FEATURES
+};
+
 struct sl_kernel_guard {
     bool off;                               /* no BPF at all: only the bucket table */
     char dir[SL_PIN_PATH];                  /* ROOT/v<schema> */
@@ -68,7 +79,7 @@ struct sl_kernel_guard {
     enum sl_kernel_mode mode;
     uint32_t generation;
     bool have_penalties;
-    bool have_cookies;   /* the kernel has the helper */
+    struct sl_feature features[SL_FEATURES];
     bool penalties_full; /* said in the log */
     uint64_t penalties_refused, penalties_evicted;
     struct sl_penalty_heap penalty_heap;
@@ -162,7 +173,16 @@ int sl_clsact_detach(unsigned ifindex);
 int sl_host_addresses(struct sl_addresses *out) SL_MUST_CHECK;
 int sl_host_netlink(void);
 
+/* ---- features.c */
+/* Looks what the kernel has. -EOPNOTSUPP (logged) where something is missing that the guard cannot do
+ * without.
+ */
+int sl_features_probe(struct sl_kernel_guard *g) SL_MUST_CHECK;
+bool sl_feature_probe(enum sl_feature_id id);
+bool sl_has(const struct sl_kernel_guard *g, enum sl_feature_id id);
+
 /* ---- cookies.c */
+/* The helper, tried; ask sl_feature_probe. */
 bool sl_cookies_probe(void);
 /* Sets the plan's cookies and flags by what the host has: 0, or -EOPNOTSUPP (logged) where the policy
  * insists. */

@@ -69,6 +69,14 @@ struct sl_cookies_status {
 };
 #define SL_COOKIES_WHY 128
 struct sl_cookies_status sl_kernel_syn_cookies(const struct sl_kernel_guard *g);
+/* What of the running kernel was looked for at the start. Texts are static. */
+struct sl_feature {
+    const char *name;
+    bool present;
+    const char *without; /* what is not to be had where it is missing */
+};
+/* How many; 0 with the guard off. *out lives as long as the guard. */
+size_t sl_kernel_features(const struct sl_kernel_guard *g, const struct sl_feature **out);
 /* Whether the policy insists on SYN cookies that this host does not give; why then says what is missing. */
 bool sl_kernel_lacks_cookies(const struct sl_snapshot *s, char why[SL_COOKIES_WHY]);
 /* Frees memory and descriptors; pins and links stay attached (a restart takes them over). */

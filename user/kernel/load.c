@@ -209,25 +209,39 @@ static uint32_t _sl_usage_slots(void)
 
 /* ---- the whole */
 
+static int _sl_use_frags(struct sl_kernel_guard *g)
+{
+    g->xdp->rodata->have_frags = sl_has(g, SL_FEATURE_FRAGS);
+    return sl_has(g, SL_FEATURE_FRAGS)
+               ? bpf_program__set_flags(g->xdp->progs.sl_xdp_guard, BPF_F_XDP_HAS_FRAGS)
+               : 0;
+}
+
 static int _sl_open(struct sl_kernel_guard *g, uint32_t table_size)
 {
     g->xdp = xdp_guard__open();
     g->meter = g->xdp ? tc_meter__open() : NULL;
     if (!g->xdp || !g->meter)
         return sl_error_r(-errno, "kernel: cannot open the built-in programs");
-    g->have_cookies = sl_cookies_probe();
-    g->xdp->rodata->have_syn_cookies = g->have_cookies;
-    int r = bpf_map__set_max_entries(g->xdp->maps.sl_buckets, table_size);
+    g->xdp->rodata->have_syn_cookies = sl_has(g, SL_FEATURE_SYN_COOKIES);
+    int r = _sl_use_frags(g);
+    if (r == 0)
+        r = bpf_map__set_max_entries(g->xdp->maps.sl_buckets, table_size);
     if (r == 0)
         r = bpf_map__set_max_entries(g->xdp->maps.sl_sources, table_size);
     if (r == 0)
         r = bpf_map__set_max_entries(g->meter->maps.sl_usage, _sl_usage_slots());
-    return r < 0 ? sl_error_r(r, "kernel: cannot size the maps") : 0;
+    return r < 0 ? sl_error_r(r, "kernel: cannot set up the programs and maps") : 0;
 }
 
 /* bpf_sk_storage_get wants the kernel's BTF; everything else does without. */
 static int _sl_load_meter(struct sl_kernel_guard *g)
 {
+    if (!sl_has(g, SL_FEATURE_SOCKET_STORAGE)) { /* said by the probe */
+        tc_meter__destroy(g->meter);
+        g->meter = NULL;
+        return 0;
+    }
     const int r = tc_meter__load(g->meter);
     if (r == 0)
         return 0;
@@ -237,6 +251,7 @@ static int _sl_load_meter(struct sl_kernel_guard *g)
     sl_warn("kernel: this kernel has no BTF (CONFIG_DEBUG_INFO_BTF): bytes per consumer are not counted");
     tc_meter__destroy(g->meter);
     g->meter = NULL;
+    g->features[SL_FEATURE_SOCKET_STORAGE].present = false;
     return 0;
 }
 
@@ -252,7 +267,7 @@ static int _sl_load_programs(struct sl_kernel_guard *g)
     (void)uname(&u);
     return sl_error_r(
         r,
-        "kernel: the guard was refused by kernel %s (it needs 5.18 or later); --log-level debug "
+        "kernel: the guard was refused by kernel %s (it needs 5.15 or later); --log-level debug "
         "shows the verifier's words",
         u.release);
 }
@@ -279,6 +294,8 @@ int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size)
     int r = _sl_boot_id(header.boot_id);
     if (r == 0 && getrandom(&header.bucket_seed, sizeof(header.bucket_seed), 0) != sizeof(header.bucket_seed))
         r = sl_error_r(-EIO, "kernel: no random seed");
+    if (r == 0)
+        r = sl_features_probe(g);
     if (r == 0)
         r = _sl_open(g, table_size);
     if (r < 0)

@@ -101,6 +101,17 @@ static json_t *_sl_lists_json(const struct sl_supervisor *s)
     return all;
 }
 
+static json_t *_sl_features_json(const struct sl_supervisor *s)
+{
+    const struct sl_feature *v;
+    size_t n = sl_kernel_features(s->guard, &v);
+    json_t *all = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(all, json_pack("{s:s, s:b, s:s}", "name", v[i].name, "present",
+                                                   v[i].present, "without", v[i].without));
+    return all;
+}
+
 static json_t *_sl_kernel_json(const struct sl_supervisor *s)
 {
     static const char *const modes[] = {"none", "native", "generic"};
@@ -113,12 +124,14 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
                                               (int)at[i].ifindex, "xdp", modes[at[i].xdp], "tc",
                                               at[i].tc ? at[i].tc : "none"));
     const struct sl_cookies_status cookies = sl_kernel_syn_cookies(s->guard);
-    return json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I, s:I, s:o, s:I}", "interfaces", interfaces, "shadow",
-                     s->snapshot->kernel.shadow, "syn_cookies", "policy", cookies.policy, "state",
-                     cookies.state, "why", cookies.why, "penalties_evicted",
-                     (json_int_t)sl_kernel_penalties_evicted(s->guard), "penalties_refused",
-                     (json_int_t)sl_kernel_penalties_refused(s->guard), "lists", _sl_lists_json(s),
-                     "list_bytes", (json_int_t)sl_kernel_list_bytes(s->guard));
+    json_t *j =
+        json_pack("{s:o, s:b, s:{s:s, s:s, s:s}, s:I, s:I, s:o, s:I}", "interfaces", interfaces, "shadow",
+                  s->snapshot->kernel.shadow, "syn_cookies", "policy", cookies.policy, "state", cookies.state,
+                  "why", cookies.why, "penalties_evicted", (json_int_t)sl_kernel_penalties_evicted(s->guard),
+                  "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard), "lists",
+                  _sl_lists_json(s), "list_bytes", (json_int_t)sl_kernel_list_bytes(s->guard));
+    (void)json_object_set_new(j, "features", _sl_features_json(s));
+    return j;
 }
 
 /* Instants, not spans: the controller answers long after it was told. */

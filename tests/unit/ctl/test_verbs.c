@@ -117,6 +117,7 @@ static void any_json_is_shown_without_harm(void **state)
         "{}",
         "{\"trial\":{\"waits\":true,\"former\":\"x\",\"left_ms\":[]}}",
         "{\"trial\":9}",
+        "{\"kernel\":{\"features\":[7,{},{\"name\":5,\"without\":\"\\u001b\"}]}}",
         "{\"workers\":7,\"kernel\":[],\"supervisor\":\"x\",\"version\":\"1\",\"hash\":5}",
         "{\"workers\":[1,null,{\"pid\":\"x\"}],\"kernel\":{\"interfaces\":[{},3,{\"interface\":\"\\u001b["
         "2J\"}]}}",

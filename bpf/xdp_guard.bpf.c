@@ -9,6 +9,7 @@
 
 #include "lib/cookie.h"
 #include "lib/count.h"
+#include "lib/frame.h"
 #include "lib/lists.h"
 #include "lib/maps.h"
 #include "lib/parse.h"
@@ -24,8 +25,6 @@ volatile __u64 test_now_ns = 0;
 
 /* Whether the kernel has bpf_tcp_gen_syncookie: without it the verifier never sees the call. */
 const volatile __u32 have_syn_cookies = 1;
-/* Likewise for frames in more than one buffer (kernel 5.18). */
-const volatile __u32 have_frags = 1;
 
 #define SL_UNDECIDED SL_REASON_COUNT
 
@@ -294,9 +293,7 @@ SEC("xdp")
 int sl_xdp_guard(struct xdp_md *ctx)
 {
     const __u32 zero = 0;
-    /* data_end - data is only the first buffer where the frame has more (MTU above a page). */
-    struct sl_guard g = {.bytes = have_frags ? bpf_xdp_get_buff_len(ctx) : ctx->data_end - ctx->data,
-                         .listener = SL_NO_LISTENER};
+    struct sl_guard g = {.bytes = sl_frame_length(ctx), .listener = SL_NO_LISTENER};
     g.config = bpf_map_lookup_elem(&sl_config, &zero);
     if (!g.config)
         return XDP_PASS;

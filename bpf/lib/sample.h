@@ -9,6 +9,7 @@
 #ifndef SL_BPF_SAMPLE_H
 #define SL_BPF_SAMPLE_H
 
+#include "lib/frame.h"
 #include "lib/maps.h"
 #include "lib/parse.h"
 
@@ -35,9 +36,9 @@ struct {
 SL_INLINE __u8 sl_sample_frame(struct xdp_md *ctx, struct sl_sample *s)
 {
     if (s->length >= SL_SAMPLE_BYTES)
-        return bpf_xdp_load_bytes(ctx, 0, s->data, SL_SAMPLE_BYTES) == 0 ? SL_SAMPLE_BYTES : 0;
+        return (__u8)sl_frame_copy(ctx, s->data, SL_SAMPLE_BYTES, SL_SAMPLE_BYTES);
     const __u32 n = s->length & (SL_SAMPLE_BYTES - 1);
-    return n > 0 && bpf_xdp_load_bytes(ctx, 0, s->data, n) == 0 ? (__u8)n : 0;
+    return n > 0 ? (__u8)sl_frame_copy(ctx, s->data, n, SL_SAMPLE_BYTES) : 0;
 }
 
 /* verdict: the reason, and SL_SAMPLE_PASSED for one that shadow mode lets pass. */
@@ -51,7 +52,7 @@ SL_INLINE int sl_sample_put(struct xdp_md *ctx, const struct sl_packet *p, __u32
         return 0;
     s->time_ns = now;
     s->ifindex = ctx->ingress_ifindex;
-    s->length = (__u32)bpf_xdp_get_buff_len(ctx);
+    s->length = sl_frame_length(ctx);
     s->listener = listener;
     s->reason = (__u16)verdict;
     s->passed = (verdict & SL_SAMPLE_PASSED) != 0;

@@ -215,17 +215,25 @@ static inline void th_clock(struct th_guard *g, uint64_t now_ns)
 
 #define TH_START 1000000000000ull /* where the test's clock begins */
 
-static inline void th_load(struct th_guard *g)
+/* frags false: as on a kernel that knows no frames in more than one buffer. */
+static inline void th_load_with(struct th_guard *g, bool frags)
 {
     memset(g, 0, sizeof(*g));
     g->skel = xdp_guard__open();
     assert_non_null(g->skel);
     g->skel->rodata->test_clock = 1;
-    assert_int_equal(bpf_program__set_flags(g->skel->progs.sl_xdp_guard, BPF_F_XDP_HAS_FRAGS), 0);
+    g->skel->rodata->have_frags = frags;
+    if (frags)
+        assert_int_equal(bpf_program__set_flags(g->skel->progs.sl_xdp_guard, BPF_F_XDP_HAS_FRAGS), 0);
     assert_int_equal(xdp_guard__load(g->skel), 0);
     g->config.ipv6_prefix = 64;
     th_write_config(g);
     th_clock(g, TH_START);
+}
+
+static inline void th_load(struct th_guard *g)
+{
+    th_load_with(g, true);
 }
 
 static inline void th_unload(struct th_guard *g)

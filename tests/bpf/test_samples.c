@@ -46,14 +46,25 @@ static void sampling(uint64_t interval_ns, uint64_t tolerance_ns)
     th_write_config(&guard);
 }
 
-static int setup(void **state)
+static int setup_with(bool frags)
 {
-    (void)state;
-    th_load(&guard);
+    th_load_with(&guard, frags);
     th_listen(&guard, OURS, PORT, 3);
     th_listen(&guard, OURS6, PORT, 4);
     th_list(&guard, BAD, SL_LIST_DENY, 0);
     return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return setup_with(true);
+}
+
+static int setup_single_buffer(void **state)
+{
+    (void)state;
+    return setup_with(false);
 }
 
 static int teardown(void **state)
@@ -196,6 +207,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_holds_the_packet_and_why, setup, teardown),
         cmocka_unit_test_setup_teardown(test_short_and_odd_frames, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_holds_the_packet_and_why, setup_single_buffer, teardown),
+        cmocka_unit_test_setup_teardown(test_short_and_odd_frames, setup_single_buffer, teardown),
         cmocka_unit_test_setup_teardown(test_what_passes_is_not_sampled, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shadow_is_marked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_off_takes_none, setup, teardown),

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -129,6 +130,29 @@ def test_an_address_shared_with_a_good_consumer_is_never_boxed(net, origin):
         scopes = {p["effect"] for p in penalties(g)}
         assert scopes == {"flow"}, scopes
         load.result()
+
+
+def test_a_flows_penalty_spares_who_was_given_its_ports_meanwhile(net, origin):
+    """NAT: the supervisor is slow, and the abuser's ports are a neighbour's before the penalty is written."""
+    with Gateway(policy(origin, {**ESCALATE, "rejections": 5, "penalty": "60s"}, limit={"minute": 5, "by": "consumer"}), net.gw) as g:
+        os.kill(g.proc.pid, signal.SIGSTOP)
+        try:
+            s = net.bad.connect(("10.77.0.1", P))
+            port = s.getsockname()[1]
+            with Client(s, timeout=10) as c:
+                assert until_closed(c).count(429) in (4, 5)
+            s = net.bad.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.settimeout(10)
+            s.bind(("", port))
+            s.connect(("10.77.0.1", P))
+        finally:
+            os.kill(g.proc.pid, signal.SIGCONT)
+        with Client(s, timeout=10) as c:
+            until(lambda: g.metric("sluice_tier_penalties_total", tier="partner") == 1, "the penalty asked for")
+            assert g.ctl("deny", "203.0.113.1", "--for", "1m")[0] == 0  # the supervisor has worked off what came before
+            assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
+        assert drops(g) == 0
 
 
 def test_a_trusted_proxy_is_never_penalised(net, origin):

@@ -173,6 +173,7 @@ static int _sl_ask(struct sl_exchange *ex, enum sl_penalty_scope effect, uint32_
         if (r < 0)
             return r;
         m.penalty.destination = sl_sockaddr_ip(&local);
+        m.penalty.cookie = sl_socket_cookie(ex->conn->stream.fd);
         m.penalty.source_port = sl_sockaddr_port(&ex->conn->peer);
         m.penalty.destination_port = sl_sockaddr_port(&local);
     }

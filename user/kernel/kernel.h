@@ -101,6 +101,8 @@ struct sl_penalty_request {
  * weakens a stronger entry that is still alive. */
 int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
                           uint64_t *deadline_ns);
+/* Takes back one flow's penalty. */
+void sl_kernel_penalty_withdraw(struct sl_kernel_guard *g, const struct sl_penalty_request *r);
 /* Penalties that the full table took out before their end, and those that it had no room for. */
 uint64_t sl_kernel_penalties_evicted(const struct sl_kernel_guard *g);
 uint64_t sl_kernel_penalties_refused(const struct sl_kernel_guard *g);

@@ -169,6 +169,13 @@ int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_req
     return sl_guard_write_config(g);
 }
 
+void sl_kernel_penalty_withdraw(struct sl_kernel_guard *g, const struct sl_penalty_request *r)
+{
+    const struct sl_penalty_key key = _sl_key(r);
+    if (!g->off && r->effect == SL_PENALTY_FLOW)
+        (void)bpf_map_delete_elem(sl_guard_penalties(g), &key); /* ended by the program's SYN rule else */
+}
+
 uint64_t sl_kernel_penalties_evicted(const struct sl_kernel_guard *g)
 {
     return g->penalties_evicted;

@@ -62,6 +62,7 @@ struct sl_ipc_penalty {
     struct sl_ip source, destination;
     uint16_t source_port, destination_port;
     uint32_t effect; /* enum sl_penalty_scope */
+    uint64_t cookie; /* flow only: of the socket (SO_COOKIE); 0: not known */
     uint64_t duration_ns, max_ns;
     uint32_t rejections, manual;
     char consumer[SL_NAME_LEN], rule[SL_NAME_LEN];

@@ -62,6 +62,13 @@ void sl_socket_reset_on_close(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)); /* at worst a FIN goes instead */
 }
 
+uint64_t sl_socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t n = sizeof(cookie);
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &n) < 0 ? 0 : cookie;
+}
+
 uint64_t sl_socket_acked(int fd)
 {
     struct tcp_info info;

@@ -17,6 +17,8 @@ int sl_socket_local(int fd, struct sl_sockaddr *out);
 int sl_socket_pace(int fd, uint64_t bytes_per_second);
 /* The next close sends RST and drops what is unsent. */
 void sl_socket_reset_on_close(int fd);
+/* The socket's SO_COOKIE: no other socket of this boot has it. 0: not known. */
+uint64_t sl_socket_cookie(int fd);
 /* Bytes of the stream that the peer's kernel has acknowledged, the SYN counted in; UINT64_MAX where unknown.
  */
 uint64_t sl_socket_acked(int fd);

@@ -6,6 +6,7 @@
 #include "supervisor/supervisor_priv.h"
 
 #include "base/io.h"
+#include "net/flow.h"
 
 #include <errno.h>
 
@@ -59,6 +60,21 @@ static bool _sl_boxes_proxy(const struct sl_supervisor *s, const struct sl_ipc_p
     return false;
 }
 
+/*
+ * Between the worker's asking and the entry's writing the flow may have ended, and its ports have been given
+ * to a neighbour behind the same address: his SYN came before there was an entry that it could end. Looked at
+ * after the writing, so that each SYN meets one or the other.
+ */
+static void _sl_spare_successor(struct sl_supervisor *s, const struct sl_penalty_request *r, uint64_t cookie)
+{
+    const struct sl_flow f = {.local = r->destination,
+                              .peer = r->source,
+                              .local_port = r->destination_port,
+                              .peer_port = r->source_port};
+    if (r->effect == SL_PENALTY_FLOW && cookie && sl_flow_is_anothers(&f, cookie))
+        sl_kernel_penalty_withdraw(s->guard, r);
+}
+
 static void _sl_penalty(struct sl_child *c, const struct sl_ipc_penalty *p)
 {
     struct sl_supervisor *s = c->s;
@@ -81,6 +97,8 @@ static void _sl_penalty(struct sl_child *c, const struct sl_ipc_penalty *p)
     memcpy(r.consumer, p->consumer, sizeof(r.consumer));
     memcpy(r.rule, p->rule, sizeof(r.rule));
     int error = sl_kernel_penalty_add(s->guard, &r, &deadline);
+    if (error == 0)
+        _sl_spare_successor(s, &r, p->cookie);
     if (c->index < 0)
         sl_request_result(s, p->h.id, error, deadline, NULL);
 }

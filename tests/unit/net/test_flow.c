@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whose a connection is, asked of the kernel over loopback. */
+#include "net/flow.h"
+#include "net/socket.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void test_whose_a_flow_is(void **state)
+{
+    (void)state;
+    struct sl_sockaddr at, local, peer;
+    assert_int_equal(sl_sockaddr_parse(SL_S("127.0.0.1:1"), &at), 0);
+    at.in.sin_port = 0; /* any */
+    const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, &at.sa, at.len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(sl_socket_local(listener, &at), 0);
+    assert_int_equal(connect(client, &at.sa, at.len), 0);
+    const int server = accept(listener, NULL, NULL);
+    assert_int_equal(sl_socket_local(server, &local), 0);
+    assert_int_equal(sl_socket_local(client, &peer), 0);
+    struct sl_flow f = {.local = sl_sockaddr_ip(&local),
+                        .peer = sl_sockaddr_ip(&peer),
+                        .local_port = sl_sockaddr_port(&local),
+                        .peer_port = sl_sockaddr_port(&peer)};
+    const uint64_t cookie = sl_socket_cookie(server);
+    assert_true(cookie != 0);
+    assert_false(sl_flow_is_anothers(&f, cookie));
+    assert_true(sl_flow_is_anothers(&f, cookie + 1));
+    f.peer_port ^= 1; /* nobody's: the listener is not meant */
+    assert_false(sl_flow_is_anothers(&f, cookie));
+    close(server);
+    close(client);
+    close(listener);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_whose_a_flow_is)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -37,8 +37,9 @@ SL_INLINE __u8 sl_sample_frame(struct xdp_md *ctx, struct sl_sample *s)
 {
     if (s->length >= SL_SAMPLE_BYTES)
         return (__u8)sl_frame_copy(ctx, s->data, SL_SAMPLE_BYTES, SL_SAMPLE_BYTES);
-    const __u32 n = s->length & (SL_SAMPLE_BYTES - 1);
-    return n > 0 ? (__u8)sl_frame_copy(ctx, s->data, n, SL_SAMPLE_BYTES) : 0;
+    /* 6.1 does not learn from a comparison with 0; of an empty frame 128 bytes cannot be had */
+    const __u32 n = ((s->length - 1) & (SL_SAMPLE_BYTES - 1)) + 1;
+    return (__u8)sl_frame_copy(ctx, s->data, n, SL_SAMPLE_BYTES);
 }
 
 /* verdict: the reason, and SL_SAMPLE_PASSED for one that shadow mode lets pass. */

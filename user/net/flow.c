@@ -35,17 +35,20 @@ static int _sl_ask(const struct sl_question *q, struct inet_diag_msg *out)
     const ssize_t n = recv(fd, &a, sizeof(a), 0);
     if (n < 0)
         return -errno;
-    if ((size_t)n >= NLMSG_LENGTH(sizeof(struct nlmsgerr)) && a.h.nlmsg_type == NLMSG_ERROR)
-        return ((const struct nlmsgerr *)NLMSG_DATA(&a.h))->error;
+    const int error = (size_t)n >= NLMSG_LENGTH(sizeof(struct nlmsgerr)) && a.h.nlmsg_type == NLMSG_ERROR
+                          ? ((const struct nlmsgerr *)NLMSG_DATA(&a.h))->error
+                          : 0;
+    if (error < 0)
+        return error;
     if ((size_t)n < NLMSG_LENGTH(sizeof(*out)) || a.h.nlmsg_type != SOCK_DIAG_BY_FAMILY)
-        return -EPROTO;
+        return -EPROTO; /* an acknowledgement, which was not asked for, among them */
     memcpy(out, NLMSG_DATA(&a.h), sizeof(*out));
     return 0;
 }
 
 bool sl_flow_is_anothers(const struct sl_flow *f, uint64_t cookie)
 {
-    struct inet_diag_msg m;
+    struct inet_diag_msg m = {0};
     struct sl_question q = {
         .h = {.nlmsg_len = sizeof(q), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
         .r = {.sdiag_family = f->local.family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = UINT32_MAX}};

@@ -115,10 +115,10 @@ def test_a_reload_changes_it_for_connections_that_live(lo, origin):
             r = c.request("GET", "/", [("apikey", KEYS["slow"]), ("X-Size", str(256 * 1024))])
             assert r.status == 200 and len(r.body) == 256 * 1024
         get()
-        before = waits(g)
-        assert before > 0
+        assert waits(g) > 0
         assert g.apply(policy(origin, None))[0] == 0
-        get()
+        get()  # the old rate may have held this one back once more, for what the first had taken
+        before = waits(g)
         get()
         assert waits(g) == before
         assert g.apply(policy(origin, {"out": "256KiB/s"}, consumers={"slow": {"bandwidth": {"out": "1GiB/s"}}}))[0] == 0

@@ -257,7 +257,7 @@ def penalised(g, host):
         try:
             while c.request("GET", "/", BAD).status:
                 pass
-        except (Closed, OSError):
+        except OSError:
             c.close()
     until(lambda: [p for p in g.penalties()["penalties"] if p["effect"] != "flow"], "a penalty of the source")
 

@@ -5,8 +5,8 @@ import socket
 import ssl
 
 
-class Closed(Exception):
-    """The peer closed before a whole response; .got has what came."""
+class Closed(ConnectionError):
+    """The peer closed before a whole response; .got has what came. Where something is awaited it counts as "not yet"."""
 
     def __init__(self, got):
         super().__init__(f"closed after {got[:400]!r}")

@@ -103,13 +103,13 @@ class Gateway:
             self._log_cond.notify_all()
 
     def wait_ready(self, timeout=60):
-        """The verifier alone may take seconds on a busy machine."""
+        """The verifier alone may take seconds on a busy machine. Of a supervisor killed before, the controller may still answer: it is not meant."""
 
         def probe():
             if self.proc.poll() is not None:
                 self._reader.join(2)
                 raise RuntimeError(f"sluiced: exit {self.proc.returncode}\n{self.log()}")
-            return client.get_unix(self.socket, "/readyz", timeout=2).status == 200
+            return client.get_unix(self.socket, "/readyz", timeout=2).status == 200 and self.status()["supervisor"]["pid"] in self.tree()
         until(probe, "/readyz 200", timeout)
 
     def log(self):

@@ -44,15 +44,23 @@ $(COVER)/test_parse_compare: tests/bpf/test_parse_compare.c bpf/lib/parse.h $(ca
 	@$(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -w -fprofile-instr-generate -fcoverage-mapping -o $@ $< \
 	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka
 
-# Fuzz targets: clang's libFuzzer over the sources of their layers, with ASan and UBSan.
+# Fuzz targets: clang's libFuzzer over the sources of their layers, with ASan and UBSan; the layers are compiled once for all targets.
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 FUZZ_LAYER_SRC := $(foreach l,policy http config base,$(call LAYER_SRC,$(l))) $(addprefix $(LLHTTP_SRC)/,api.c http.c llhttp.c)
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LAYER_SRC) $(BUILD)/.libs
+FUZZ_LIB := $(BUILD)/fuzz/liblayers.a
+FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(FUZZ_LAYER_SRC))
+FUZZ_CC = $(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -w -DLLHTTP_STRICT_MODE=1 -fno-sanitize-recover=all $(LIB_CFLAGS) -MMD -MP
+$(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/.libs
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+$(FUZZ_LIB): $(FUZZ_OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+$(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $<"
-	@$(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -DLLHTTP_STRICT_MODE=1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    $(LIB_CFLAGS) -w -o $@ $< $(FUZZ_LAYER_SRC) $(LIB_LIBS)
+	@$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_LIB) $(LIB_LIBS)
 
 .PHONY: cover
 cover: $(COVER)/test_parse_compare

@@ -69,6 +69,35 @@ static const struct sl_type _sl_upstream_ref = {.kind = SL_T_REF,
                                                 .what = "the name of an upstream",
                                                 .names = SL_NAMES_UPSTREAM,
                                                 .one = "upstream"};
+
+/* The share of an upstream, which the key names. */
+static bool _sl_parse_share(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
+{
+    struct sl_split *split = out;
+    uint64_t share;
+    if (n->kind != SL_NODE_NUMBER || sl_parse_u64(SL_T_INT, text, &share) < 0)
+        return false;
+    if (share > UINT16_MAX)
+        sl_read_error(r, n, SL_SFMT " is out of range: from 0 to %d", SL_SARG(text), UINT16_MAX);
+    split->weight = (uint32_t)share;
+    split->upstream = sl_map_get(&r->names[SL_NAMES_UPSTREAM], n->key);
+    if (!split->upstream)
+        sl_read_key_error(r, n, "there is no upstream named \"" SL_SFMT "\" in this policy", SL_SARG(n->key));
+    return true;
+}
+static const struct sl_type _sl_share = {.kind = SL_T_PARSED,
+                                         .size = sizeof(struct sl_split),
+                                         .what = "a number",
+                                         .schema =
+                                             "\"type\": \"integer\", \"minimum\": 0, \"maximum\": 65535",
+                                         .parse = _sl_parse_share,
+                                         .also_number = true};
+static const struct sl_type _sl_split = {.kind = SL_T_NAMED,
+                                         .size = sizeof(struct sl_strings),
+                                         .what = "a map of upstreams to their shares",
+                                         .key = &sl_type_name,
+                                         .item = &_sl_share,
+                                         .some = true};
 #define REL(base, m) (offsetof(struct sl_route, base.m) - offsetof(struct sl_route, base))
 static const struct sl_type _sl_status = {
     .kind = SL_T_INT, .size = sizeof(unsigned), .what = "a status", .min = "200", .max = "599"};
@@ -267,7 +296,8 @@ static const struct sl_field _sl_route_fields[] = {
     {"methods", &_sl_methods, AT(methods), NULL, 0, "Methods. Not written: any."},
     {"headers", &sl_type_header_values, AT(r.headers), NULL, 0, "Headers that must have these values."},
     {"upstream", &_sl_upstream_ref, AT(r.upstream), NULL, 0, "Pass the request on."},
-    {"split", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"split", &_sl_split, AT(r.split), NULL, 0,
+     "Pass requests on to several upstreams, in these shares: {orders-v1: 95, orders-v2: 5}. 0 is none."},
     {"respond", &_sl_respond, AT(r.respond), NULL, 0, "Answer here."},
     {"redirect", &_sl_redirect, AT(r.redirect), NULL, 0, "Send the client elsewhere."},
     {"rewrite", &_sl_rewrite, AT(r.strip_prefix), NULL, 0, "Change the path for the upstream."},
@@ -320,10 +350,21 @@ static void _sl_take_auth(struct sl_reader *r, const struct sl_route_raw *raw, s
     }
 }
 
+static void _sl_check_split(struct sl_reader *r, const struct sl_node *split, const struct sl_route *route)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < route->n_split; i++)
+        sum += route->split[i].weight;
+    if (route->n_split && sum == 0 && r->diag->errors == 0)
+        sl_read_error(r, split, "every share is 0: one upstream must get requests");
+}
+
 static void _sl_take_action(struct sl_reader *r, const struct sl_node *n, struct sl_route *route)
 {
     const struct sl_node *v[] = {sl_node_get(n, "upstream"), sl_node_get(n, "respond"),
-                                 sl_node_get(n, "redirect")};
+                                 sl_node_get(n, "redirect"), sl_node_get(n, "split")};
+    static const enum sl_action actions[] = {SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT,
+                                             SL_ACTION_UPSTREAM};
     const struct sl_node *first = NULL;
     for (unsigned i = 0; i < SL_ARRAY_LEN(v); i++) {
         if (v[i] && first)
@@ -331,11 +372,13 @@ static void _sl_take_action(struct sl_reader *r, const struct sl_node *n, struct
                               SL_SARG(first->key), sl_read_place(r, first));
         if (v[i] && !first) {
             first = v[i];
-            route->action = (enum sl_action)i;
+            route->action = actions[i];
         }
     }
-    if (!first && !sl_node_get(n, "split"))
-        sl_read_key_error(r, n, "a route needs one of upstream, respond, redirect");
+    if (!first)
+        sl_read_key_error(r, n, "a route needs one of upstream, split, respond, redirect");
+    if (v[3])
+        _sl_check_split(r, v[3], route);
 }
 
 static bool _sl_strips(const struct sl_path_match *p, struct sl_slice prefix)

@@ -116,46 +116,56 @@ static const struct sl_field _sl_keepalive_fields[] = {
 static const struct sl_type _sl_keepalive = {
     .kind = SL_T_OBJECT, .what = "a map", .fields = _sl_keepalive_fields};
 
-static const struct sl_choice _sl_balance_choices[] = {
-    {"round_robin", 0, false}, {"least_request", 0, true}, {"hash:ip", 0, true}, {NULL, 0, false}};
-static const struct sl_type _sl_balance = {.kind = SL_T_CHOICE,
-                                           .size = sizeof(unsigned),
-                                           .what = "\"round_robin\" (others are not built in this version)",
-                                           .choices = _sl_balance_choices};
+/* Into the upstream itself: balance and hash_header. */
+static bool _sl_parse_balance(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
+{
+    static const char *const words[] = {"round_robin", "least_request", "hash:ip"};
+    struct sl_upstream *u = out;
+    const struct sl_slice prefix = SL_S("hash:header:");
+    for (unsigned i = 0; i < SL_ARRAY_LEN(words); i++)
+        if (sl_slice_eq(text, sl_slice_str(words[i]))) {
+            u->balance = (enum sl_balance)i;
+            return true;
+        }
+    if (!sl_slice_starts(text, prefix))
+        return false;
+    struct sl_slice header = sl_slice(text.p + prefix.n, text.n - prefix.n);
+    const char *wrong = sl_valid_header(header);
+    if (wrong)
+        sl_read_error(r, n, "\"" SL_SFMT "\" is no header name: it %s", SL_SARG(header), wrong);
+    u->balance = SL_BALANCE_HASH_HEADER;
+    u->hash_header = sl_read_keep(r, header, false);
+    return true;
+}
+static const struct sl_type _sl_balance = {
+    .kind = SL_T_PARSED,
+    .size = 0, /* the whole upstream */
+    .what = "\"round_robin\", \"least_request\", \"hash:ip\" or \"hash:header:NAME\"",
+    .pattern = "^(round_robin|least_request|hash:ip|hash:header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+    .parse = _sl_parse_balance};
 static const struct sl_type _sl_pending = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "0", .max = "1000000"};
-struct sl_upstream_raw {
-    struct sl_upstream u;
-    unsigned balance;
-};
-#define AT(m) offsetof(struct sl_upstream_raw, m)
+#define AT(m) offsetof(struct sl_upstream, m)
 static const struct sl_field _sl_upstream_fields[] = {
-    {"targets", &_sl_targets, AT(u.targets), NULL, SL_F_REQUIRED, "Where it runs."},
-    {"balance", &_sl_balance, AT(balance), "\"round_robin\"", 0, "round_robin: in turn, by weight."},
+    {"targets", &_sl_targets, AT(targets), NULL, SL_F_REQUIRED, "Where it runs."},
+    {"balance", &_sl_balance, 0, "\"round_robin\"", 0,
+     "round_robin: in turn, by weight. least_request: the less busy of two drawn by weight. hash:ip, "
+     "hash:header:NAME: one client, or one value of the header, stays with one target (Maglev); a request "
+     "without the header goes in turn."},
     {"protocol", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"tls", &_sl_tls, AT(u.tls), NULL, 0, "Speak TLS to it. Not written: plain text."},
-    {"keepalive", &_sl_keepalive, AT(u.keepalive), "{}", 0, "Connections that are used again."},
-    {"max_pending", &_sl_pending, AT(u.max_pending), "1000", 0,
+    {"tls", &_sl_tls, AT(tls), NULL, 0, "Speak TLS to it. Not written: plain text."},
+    {"keepalive", &_sl_keepalive, AT(keepalive), "{}", 0, "Connections that are used again."},
+    {"max_pending", &_sl_pending, AT(max_pending), "1000", 0,
      "Requests that may wait for a connection, per worker; more are answered 503."},
     {"health", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
     {"breaker", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
     SL_FIELDS_END,
 };
 #undef AT
-static void _sl_finish_upstream(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
-{
-    struct sl_upstream *u = out, *from = raw;
-    (void)r, (void)n;
-    from->name = u->name;
-    from->pos = u->pos;
-    *u = *from;
-}
 static const struct sl_type _sl_upstream = {.kind = SL_T_OBJECT,
                                             .size = sizeof(struct sl_upstream),
                                             .what = "a map with targets",
-                                            .fields = _sl_upstream_fields,
-                                            .raw = sizeof(struct sl_upstream_raw),
-                                            .finish = _sl_finish_upstream};
+                                            .fields = _sl_upstream_fields};
 const struct sl_type sl_type_upstreams = {.kind = SL_T_NAMED,
                                           .size = sizeof(struct sl_strings),
                                           .what = "a map of upstreams by name",

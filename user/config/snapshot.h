@@ -161,9 +161,17 @@ struct sl_target {
     const char *text; /* as written */
     uint32_t weight;
 };
+enum sl_balance {
+    SL_BALANCE_ROUND_ROBIN,
+    SL_BALANCE_LEAST_REQUEST,
+    SL_BALANCE_HASH_IP,
+    SL_BALANCE_HASH_HEADER
+};
 struct sl_upstream {
     const char *name;
     struct sl_pos pos;
+    enum sl_balance balance;
+    struct sl_slice hash_header; /* SL_BALANCE_HASH_HEADER */
     struct sl_target *targets;
     size_t n_targets; /* >= 1 */
     struct {
@@ -200,6 +208,12 @@ struct sl_header_ops { /* applied in this order: remove, rename, set, add */
     struct sl_strings remove;
     struct sl_name_values rename, set, add;
 };
+struct sl_split { /* the share of one upstream in a route's requests */
+    const char *name;
+    struct sl_pos pos;
+    const struct sl_upstream *upstream;
+    uint32_t weight; /* 0: none, for now */
+};
 enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT };
 struct sl_route {
     const char *name;
@@ -211,7 +225,9 @@ struct sl_route {
     struct sl_strings other_methods; /* methods that the enum does not name */
     struct sl_name_values headers;   /* all must equal */
     enum sl_action action;
-    const struct sl_upstream *upstream;
+    const struct sl_upstream *upstream; /* NULL where it is split */
+    struct sl_split *split;
+    size_t n_split; /* 0: not split */
     struct {
         unsigned status;
         struct sl_slice body;

@@ -25,6 +25,14 @@ static struct sl_slice _sl_user_agent(const struct sl_exchange *ex)
     return h ? h->value : SL_SLICE_NUL;
 }
 
+/* NULL: none */
+static const char *_sl_upstream_name(const struct sl_exchange *ex, const struct sl_route *route)
+{
+    if (ex->group)
+        return sl_group_config(ex->group)->name;
+    return route && route->upstream ? route->upstream->name : NULL;
+}
+
 static void _sl_log(struct sl_exchange *ex, uint64_t duration_ns)
 {
     const struct sl_route *route = ex->route ? ex->route->policy->route : NULL;
@@ -41,7 +49,7 @@ static void _sl_log(struct sl_exchange *ex, uint64_t duration_ns)
         .route = route ? sl_slice_str(route->name) : SL_SLICE_NUL,
         .consumer = ex->identity ? ex->identity->consumer_name : SL_SLICE_NUL,
         .tier = sl_slice_str(ex->tier->name),
-        .upstream = route && route->upstream ? sl_slice_str(route->upstream->name) : SL_SLICE_NUL,
+        .upstream = sl_slice_str(_sl_upstream_name(ex, route)),
         .target = sl_slice_str(ex->target),
         .reason = sl_slice_str(sl_proxy_reason_name(ex->why)),
         .detail = ex->why != SL_WHY_NONE ? sl_slice_str(ex->detail) : SL_SLICE_NUL,

@@ -59,16 +59,30 @@ static int _sl_build_groups(struct sl_worker *w, struct sl_gw_config *c)
     return 0;
 }
 
+static int _sl_build_split(struct sl_gw_config *c, struct sl_gw_route *to, const struct sl_route *r)
+{
+    to->split = calloc(r->n_split, sizeof(*to->split));
+    if (!to->split)
+        return -ENOMEM;
+    for (size_t i = 0; i < r->n_split; i++)
+        to->split[i] = (struct sl_gw_share){.group = c->groups[r->split[i].upstream - c->snapshot->upstreams],
+                                            .weight = r->split[i].weight};
+    return 0;
+}
+
 static int _sl_build_routes(struct sl_gw_config *c)
 {
     size_t n = c->snapshot->n_routes;
+    c->n_routes = n;
     c->routes = calloc(n, sizeof(*c->routes));
     if (n && !c->routes)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         const struct sl_route *r = &c->snapshot->routes[i];
         c->routes[i].policy = &c->policy->routes[i];
-        if (r->action == SL_ACTION_UPSTREAM)
+        if (r->n_split && _sl_build_split(c, &c->routes[i], r) < 0)
+            return -ENOMEM;
+        if (r->upstream)
             c->routes[i].group = c->groups[r->upstream - c->snapshot->upstreams];
         sl_route_compile(&c->routes[i]);
     }
@@ -127,6 +141,8 @@ void sl_gw_config_unref(struct sl_gw_config *c)
         sl_group_free(c->groups[i]);
     for (size_t i = 0; c->tls && i < c->n_tls; i++)
         SSL_CTX_free(c->tls[i]);
+    for (size_t i = 0; c->routes && i < c->n_routes; i++)
+        free(c->routes[i].split);
     free(c->groups);
     free(c->tls);
     free(c->routes);

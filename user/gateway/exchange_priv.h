@@ -78,8 +78,9 @@ struct sl_exchange {
     size_t n_limits;
     struct sl_limit_verdict verdict;
 
-    struct sl_upconn *up; /* NULL: none */
-    const char *target;   /* of it, also when it is gone */
+    struct sl_group *group; /* the upstream; NULL: none was chosen */
+    struct sl_upconn *up;   /* NULL: none */
+    const char *target;     /* of it, also when it is gone */
     struct sl_attempts attempts;
     struct sl_buf req_out; /* bytes for the upstream */
     size_t req_sent;       /* of them, while replayable keeps them all */

@@ -17,6 +17,42 @@ static void _sl_on_writable(struct sl_upconn *u);
 static const struct sl_upconn_ops _sl_ops = {
     .connected = _sl_on_connected, .readable = _sl_on_readable, .writable = _sl_on_writable};
 
+/* ---- which upstream, and by what it is balanced */
+
+/* Shares are exact in each worker; nothing sticks to a client. */
+static struct sl_group *_sl_choose(const struct sl_gw_route *r)
+{
+    struct sl_gw_share *best = NULL;
+    int64_t total = 0;
+    for (size_t i = 0; i < r->policy->route->n_split; i++) {
+        struct sl_gw_share *s = &r->split[i];
+        s->current += s->weight;
+        total += s->weight;
+        if (s->weight && (!best || s->current > best->current))
+            best = s;
+    }
+    if (!best)
+        return r->group;
+    best->current -= total;
+    return best->group;
+}
+
+/* The same in every worker and after every restart: the seed is fixed. */
+static void _sl_hash_for(struct sl_exchange *ex)
+{
+    const struct sl_upstream *u = sl_group_config(ex->group);
+    struct sl_slice key = sl_slice((const char *)&ex->client_ip.addr, sizeof(ex->client_ip.addr));
+    if (u->balance == SL_BALANCE_HASH_HEADER) {
+        const struct sl_header *h = sl_headers_find(&ex->req.headers, u->hash_header);
+        key = h ? h->value : SL_SLICE_NUL;
+    } else if (u->balance != SL_BALANCE_HASH_IP) {
+        return;
+    }
+    ex->attempts.hashed = key.n > 0;
+    if (key.n)
+        ex->attempts.hash = sl_hash(key.p, key.n, 0);
+}
+
 /* ---- connect */
 
 /* RFC 9110 section 9.2.2 */
@@ -71,7 +107,7 @@ static enum sl_stage_result _sl_no_connection(struct sl_exchange *ex, int error)
 
 static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse reuse)
 {
-    struct sl_group *g = ex->route->group;
+    struct sl_group *g = ex->group;
     uint64_t timeout = ex->route->policy->route->timeouts.connect;
     int r;
     do
@@ -91,6 +127,8 @@ static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse re
 
 enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
 {
+    ex->group = _sl_choose(ex->route);
+    _sl_hash_for(ex);
     if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 || sl_h1_write_request(&ex->req_out, &ex->req) < 0)
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     return _sl_connect(ex, _sl_reuse_for(ex));
@@ -105,8 +143,8 @@ static void _sl_on_connected(struct sl_upconn *u, int error)
     }
     ex->attempts.failed = u->pool;
     sl_forward_release(ex, false);
-    if (ex->attempts.tries < 2 && sl_group_size(ex->route->group) > 1) {
-        sl_group_counters(ex->route->group)->retries++;
+    if (ex->attempts.tries < 2 && sl_group_size(ex->group) > 1) {
+        sl_group_counters(ex->group)->retries++;
         ex->retries++;
         (void)_sl_connect(ex, _sl_reuse_for(ex));
     } else {
@@ -196,7 +234,7 @@ void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const c
         (void)sl_respond_problem(ex, why, 502, detail);
         return;
     }
-    sl_group_counters(ex->route->group)->retries++;
+    sl_group_counters(ex->group)->retries++;
     ex->replayed = true;
     ex->retries++;
     ex->attempts.tries = 0;

@@ -26,7 +26,11 @@ typedef enum sl_stage_result (*sl_stage)(struct sl_exchange *);
 /* A route compiled: the chain that its exchanges run through, ended by NULL. */
 struct sl_gw_route {
     const struct sl_route_policy *policy;
-    struct sl_group *group; /* NULL: no upstream */
+    struct sl_group *group; /* NULL: no upstream, or several */
+    struct sl_gw_share {
+        struct sl_group *group;
+        int64_t weight, current;
+    } * split; /* [policy->route->n_split]: smooth round robin, as among targets */
     sl_stage chain[SL_MAX_STAGES];
 };
 
@@ -39,8 +43,9 @@ struct sl_gw_config {
     struct sl_policy *policy; /* owned, with its snapshot */
     const struct sl_snapshot *snapshot;
     struct sl_gw_route *routes; /* [n_routes] */
-    struct sl_group **groups;   /* [n_upstreams] */
-    SSL_CTX **tls;              /* [n_listeners]; NULL: plain */
+    size_t n_routes;
+    struct sl_group **groups; /* [n_upstreams] */
+    SSL_CTX **tls;            /* [n_listeners]; NULL: plain */
     size_t n_groups, n_tls;
     struct sl_slice correlation_header;
     uint16_t https_port; /* where redirect_https sends to */

@@ -66,8 +66,10 @@ static void _sl_upconn_close(struct sl_upconn *c)
 void sl_upconn_release(struct sl_upconn *c, bool reuse)
 {
     struct sl_pool *p = c->pool;
-    if (c->owner)
+    if (c->owner) {
         p->counters->active--;
+        p->active--;
+    }
     c->owner = NULL;
     c->ops = NULL;
     if (!reuse || c->state != SL_UPCONN_BUSY || !p->groups || p->n_idle >= p->max_idle || c->stream.eof ||
@@ -192,6 +194,7 @@ static void _sl_upconn_open(struct sl_upconn *c, int fd, SSL *ssl, uint64_t time
     sl_timer_set(loop, &c->timer, loop->now + timeout_ns);
     c->pool->refs++;
     c->pool->counters->active++;
+    c->pool->active++;
 }
 
 int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_ns,

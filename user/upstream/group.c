@@ -1,30 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * An upstream of one snapshot: smooth weighted round robin over its targets' pools (each turn adds every
- * weight, the largest wins and pays the sum), which spreads a heavy target's turns instead of bunching them.
- */
-#include "upstream/pool_priv.h"
+/* An upstream of one snapshot: its members, and what waits for a connection to one of them. */
+#include "upstream/group_priv.h"
 
 #include <errno.h>
 
-struct _sl_member {
-    struct sl_pool *pool;
-    int64_t weight, current;
-};
-struct sl_group {
-    struct sl_upstreams *all;
-    const struct sl_upstream *cfg;
-    unsigned refs; /* its owner, and each connection that counts as pending */
-    uint32_t pending;
-    struct sl_upstream_counters *counters;
-    size_t n;
-    struct _sl_member members[];
-};
-
 static void _sl_group_unref(struct sl_group *g)
 {
-    if (--g->refs == 0)
-        free(g);
+    if (--g->refs)
+        return;
+    free(g->maglev);
+    free(g);
 }
 
 int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct sl_group **out)
@@ -43,8 +28,12 @@ int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct s
         g->members[i].weight = cfg->targets[i].weight;
         g->n++;
     }
-    *out = g;
-    return 0;
+    int r = sl_balance_init(g);
+    if (r < 0)
+        sl_group_free(g);
+    else
+        *out = g;
+    return r;
 }
 
 void sl_group_free(struct sl_group *g)
@@ -78,28 +67,6 @@ void sl_group_pending_done(struct sl_group *g)
     _sl_group_unref(g);
 }
 
-/* Never the target that failed, unless it is the only one. */
-static struct sl_pool *_sl_pick(struct sl_group *g, const void *failed)
-{
-    if (g->n == 1)
-        return g->members[0].pool;
-    struct _sl_member *best = NULL;
-    int64_t total = 0;
-    for (size_t i = 0; i < g->n; i++) {
-        struct _sl_member *m = &g->members[i];
-        if (m->pool == failed || m->weight == 0)
-            continue;
-        m->current += m->weight;
-        total += m->weight;
-        if (!best || m->current > best->current)
-            best = m;
-    }
-    if (!best)
-        return g->members[0].pool;
-    best->current -= total;
-    return best->pool;
-}
-
 /* The peer may have closed in this very turn of the loop, its event not yet seen. */
 static bool _sl_alive(const struct sl_upconn *c)
 {
@@ -122,13 +89,14 @@ static struct sl_upconn *_sl_kept(struct sl_pool *p, enum sl_reuse reuse, const 
     c->sent_before = c->stream.sent;
     p->counters->reused++;
     p->counters->active++;
+    p->active++;
     return c;
 }
 
 int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, enum sl_reuse reuse,
                      const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
 {
-    struct sl_pool *p = _sl_pick(g, a->failed);
+    struct sl_pool *p = sl_balance_pick(g, a);
     a->tries++;
     if (reuse != SL_REUSE_NONE && (*out = _sl_kept(p, reuse, ops, owner)))
         return 1;

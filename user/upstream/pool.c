@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SL_WARN_EVERY_NS (5 * SL_NS_PER_SEC)
 
@@ -16,6 +17,7 @@ void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_b
                        struct sl_worker_counters *counters)
 {
     *u = (struct sl_upstreams){.loop = loop, .bufs = bufs, .counters = counters};
+    u->rng = sl_hash(&loop->now, sizeof(loop->now), (uint64_t)getpid()) | 1;
     sl_list_init(&u->pools);
 }
 

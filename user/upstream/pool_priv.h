@@ -20,6 +20,7 @@ struct sl_pool {
     uint64_t idle_timeout, max_requests;
     struct sl_list idle; /* most recently used first */
     uint32_t n_idle;
+    uint32_t active; /* connections with an owner: what this worker has on its way there */
     struct sl_upstream_counters *counters;
 };
 

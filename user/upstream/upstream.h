@@ -3,7 +3,7 @@
  * Connections to upstreams: which target, an idle connection or a new one, and what becomes of it afterwards.
  *
  * A pool holds the connections to one target of one upstream, and outlives reloads that keep the target. A
- * group is an upstream as one snapshot knows it: its targets' pools and its turn in the round robin.
+ * group is an upstream as one snapshot knows it: its targets' pools and how it chooses among them.
  */
 #ifndef SL_UPSTREAM_UPSTREAM_H
 #define SL_UPSTREAM_UPSTREAM_H
@@ -23,6 +23,7 @@ struct sl_upstreams {
     struct sl_bufpool *bufs;
     struct sl_worker_counters *counters;
     struct sl_list pools;
+    uint64_t rng; /* for least_request */
 };
 void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,
                        struct sl_worker_counters *counters);
@@ -69,10 +70,12 @@ struct sl_upconn {
     struct sl_deferred deferred;
 };
 
-/* Targets that an exchange has tried already. */
+/* Targets that an exchange has tried already, and what it is balanced by. */
 struct sl_attempts {
     const void *failed; /* the target that could not be connected to; NULL: none */
     unsigned tries;
+    bool hashed;   /* hash is one: of the client's address or a header's value */
+    uint64_t hash; /* by which an upstream with balance: hash:… chooses; without one, round robin */
 };
 
 enum sl_reuse {
@@ -81,7 +84,7 @@ enum sl_reuse {
     SL_REUSE_NONE,   /* a new connection, since a kept one has just let us down */
 };
 /*
- * Picks a target (round robin by weight, not the one that failed before) and gives an idle connection
+ * Picks a target (as the upstream is balanced, not the one that failed before) and gives an idle connection
  * (returns 1, ready to be written) or begins to connect within timeout_ns (returns 0). -EBUSY past
  * max_pending; other -errno where not even a socket could be had; a->failed is then set as well.
  */

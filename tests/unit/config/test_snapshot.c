@@ -279,7 +279,7 @@ static void test_upstreams(void **state)
         SL_S(SL_OK "upstreams:\n  u:\n    targets: [{address: \"10.0.0.1:80\", weight: 9}, {address: "
                    "\"[fd00::1]:81\"}]\n    balance: round_robin\n    tls: {sni: a.b}\n"
                    "    keepalive: {idle: 0, requests: 5}\n    max_pending: 3\n"
-                   "  v: {targets: [{address: \"10.0.0.2:80\"}]}\n"),
+                   "  v: {targets: [{address: \"10.0.0.2:80\"}], balance: \"hash:header:X-Id\"}\n"),
         &x.diag, &x.bundle);
     assert_int_equal(sl_bundle_put(x.bundle, false, X509_get_default_cert_file(), sl_slice_str(ca.text)), 0);
     result_judge(&x);
@@ -297,6 +297,9 @@ static void test_upstreams(void **state)
     assert_int_equal(u->keepalive.idle_timeout, 55 * S);
     assert_int_equal(u->keepalive.requests, 5);
     assert_int_equal(u->max_pending, 3);
+    assert_int_equal(u->balance, SL_BALANCE_ROUND_ROBIN);
+    assert_int_equal(v->balance, SL_BALANCE_HASH_HEADER);
+    assert_slice(v->hash_header, "X-Id");
     assert_false(v->tls.enabled);
     assert_int_equal(v->keepalive.idle, 64);
     assert_int_equal(v->keepalive.requests, 10000);
@@ -321,7 +324,12 @@ static void test_routes(void **state)
         "add: {B: \"\"}, "
         "remove: [C], rename: {D: E}}}\n    response: {headers: {remove: [Server]}}\n"
         "  b: {auth: [public], respond: {status: 418, body: \"x\\ny\", headers: {X-K: v}}}\n"
-        "  c: {auth: [public], redirect: {location: \"https://$host/\"}}\n");
+        "  c: {auth: [public], redirect: {location: \"https://$host/\"}}\n"
+        "  d: {auth: [public], split: {u: 3}}\n");
+    const struct sl_split *split = x.s->routes[3].split;
+    assert_int_equal(x.s->routes[3].n_split, 1);
+    assert_ptr_equal(split[0].upstream, &x.s->upstreams[0]);
+    assert_int_equal(split[0].weight, 3);
     const struct sl_route *a = &x.s->routes[0], *b = &x.s->routes[1], *c = &x.s->routes[2];
     assert_slice(a->hosts.v[0], "api.example.com");
     assert_slice(a->hosts.v[1], "*.x.org");

@@ -32,6 +32,7 @@ const volatile __u32 have_syn_cookies = 1;
 struct sl_guard {
     struct sl_packet packet;
     const struct sl_kernel_config *config;
+    const struct sl_hints *hints;
     __u64 now, bytes;
     __u32 listener;
 };
@@ -65,12 +66,41 @@ __noinline int sl_guard_cookie(struct xdp_md *ctx, __u32 frame, int dry)
     return have_syn_cookies ? sl_cookie_answer(ctx, frame, dry) : SL_COOKIE_NONE;
 }
 
+/*
+ * The time of the last tick: at most a tick late, at a tenth of the price of reading the clock. Deadlines may
+ * end that late, and a bucket of a second or more fills in steps of a tick, to the same sum.
+ */
 SL_INLINE __u64 sl_now(void)
+{
+    return test_clock ? test_now_ns : bpf_ktime_get_coarse_ns();
+}
+
+/* For buckets that others debit by the exact time. */
+SL_INLINE __u64 sl_now_exact(void)
 {
     return test_clock ? test_now_ns : bpf_ktime_get_ns();
 }
 
 /* ---- 2. Is it ours? */
+
+/* The listener of a packet, or NULL; *hinted is room for one that needed no lookup. */
+SL_INLINE const struct sl_listener_value *
+sl_listener_of(const struct sl_packet *p, const struct sl_hints *hints, struct sl_listener_value *hinted)
+{
+    if (p->family == SL_AF_INET && p->proto == SL_IP_TCP && p->dport_be) {
+        const __u64 pair = sl_hint_pair(&p->dst, p->dport_be), hint = hints->pairs[sl_hint_pair_slot(pair)];
+        hinted->listener = (__u32)(hint >> SL_HINT_PAIR_BITS) & (SL_MAX_LISTENERS - 1);
+        if (hint & SL_HINT_ONE)
+            return (hint ^ pair) << (64 - SL_HINT_PAIR_BITS) ? 0 : hinted;
+        if (hint & SL_HINT_NONE)
+            return 0;
+    }
+    if (sl_hint_absent(hints->ports, p->dport_be))
+        return 0;
+    const struct sl_listener_key key = {
+        .addr = p->dst, .port_be = p->dport_be, .proto = p->proto, .family = p->family};
+    return bpf_map_lookup_elem(&sl_listeners, &key);
+}
 
 SL_INLINE enum sl_reason sl_step_ours(struct sl_guard *g, enum sl_parsed parsed)
 {
@@ -83,12 +113,12 @@ SL_INLINE enum sl_reason sl_step_ours(struct sl_guard *g, enum sl_parsed parsed)
         return SL_PASS_CONTROL;
     if (parsed == SL_PARSED_OTHER)
         return SL_PASS_NOT_OURS;
-    const struct sl_listener_key key = {
-        .addr = p->dst, .port_be = p->dport_be, .proto = p->proto, .family = p->family};
-    const struct sl_listener_value *v = bpf_map_lookup_elem(&sl_listeners, &key);
+    struct sl_listener_value hinted;
+    const struct sl_listener_value *v = sl_listener_of(p, g->hints, &hinted);
     if (!v)
         return SL_PASS_NOT_OURS;
     g->listener = v->listener;
+    g->now = sl_now();
     return SL_UNDECIDED;
 }
 
@@ -96,7 +126,7 @@ SL_INLINE enum sl_reason sl_step_ours(struct sl_guard *g, enum sl_parsed parsed)
 
 SL_INLINE enum sl_reason sl_step_lists(const struct sl_guard *g)
 {
-    const __u32 verdict = sl_lists_verdict(&g->packet, g->config->flags, g->now);
+    const __u32 verdict = sl_lists_verdict(&g->packet, g->config->flags, g->hints, g->now);
     return verdict == SL_LIST_ALLOW  ? SL_PASS_ALLOWED
            : verdict == SL_LIST_DENY ? SL_DROP_DENIED
                                      : SL_UNDECIDED;
@@ -135,7 +165,7 @@ SL_INLINE enum sl_reason sl_step_penalties(const struct sl_guard *g)
 {
     const struct sl_packet *p = &g->packet;
     struct sl_penalty_key key = {.addr = p->src, .family = p->family, .scope = SL_PENALTY_SOURCE};
-    if (!(g->config->flags & SL_HAVE_PENALTIES))
+    if (!(g->config->flags & SL_HAVE_PENALTIES) || sl_hint_absent(g->hints->penalties, sl_hint_host(&p->src)))
         return SL_UNDECIDED;
     if (p->family == SL_AF_INET6)
         __builtin_memset(key.addr.bytes + 8, 0, 8);
@@ -173,12 +203,18 @@ SL_INLINE struct sl_source *sl_source_of(const struct sl_guard *g)
     return s;
 }
 
-SL_INLINE int sl_admits(const struct sl_guard *g, __u64 *tat, const struct sl_limit *limit, __u64 cost)
+SL_INLINE int sl_admits_at(const struct sl_guard *g, __u64 now, __u64 *tat, const struct sl_limit *limit,
+                           __u64 cost)
 {
-    const int r = sl_guard_take(tat, g->now, cost, limit->tolerance_ns);
+    const int r = sl_guard_take(tat, now, cost, limit->tolerance_ns);
     if (r < 0)
         sl_count_reason(SL_CAS_EXHAUSTED, g->bytes);
     return r > 0;
+}
+
+SL_INLINE int sl_admits(const struct sl_guard *g, __u64 *tat, const struct sl_limit *limit, __u64 cost)
+{
+    return sl_admits_at(g, g->now, tat, limit, cost);
 }
 
 /* Where the range has one consumer: headroom x its limit, in the table that the proxy counts in. */
@@ -200,7 +236,7 @@ SL_INLINE int sl_consumer_admits(const struct sl_guard *g)
     struct sl_bucket *b = bpf_map_lookup_elem(&sl_buckets, &c->bucket);
     if (!b)
         return 1;
-    const int admitted = sl_admits(g, &b->tat, &c->limit, c->limit.interval_ns);
+    const int admitted = sl_admits_at(g, sl_now_exact(), &b->tat, &c->limit, c->limit.interval_ns);
     __sync_fetch_and_add(admitted ? &b->admitted : &b->denied, 1);
     return admitted;
 }
@@ -295,11 +331,10 @@ int sl_xdp_guard(struct xdp_md *ctx)
     const __u32 zero = 0;
     struct sl_guard g = {.bytes = sl_frame_length(ctx), .listener = SL_NO_LISTENER};
     g.config = bpf_map_lookup_elem(&sl_config, &zero);
-    if (!g.config)
+    g.hints = bpf_map_lookup_elem(&sl_hints, &zero);
+    if (!g.config || !g.hints)
         return XDP_PASS;
     const enum sl_parsed parsed = sl_guard_parse(ctx, &g.packet);
-    if (parsed >= SL_PARSED_PORTS)
-        g.now = sl_now();
     const __u32 shadow = g.config->shadow != 0;
     enum sl_reason r = sl_judge(&g, parsed);
     if (r == SL_PASS || r == SL_DROP_LISTENER_RATE)

@@ -56,8 +56,12 @@ __noinline int sl_guard_list_files(__u64 hi, __u64 lo, __u32 roots)
     return 0;
 }
 
-SL_INLINE const struct sl_list_value *sl_list_lookup(const struct sl_packet *p, __u32 flags)
+SL_INLINE const struct sl_list_value *sl_list_lookup(const struct sl_packet *p, __u32 flags,
+                                                     const struct sl_hints *hints)
 {
+    if (sl_hint_absent(hints->long_lists, sl_hint_host(&p->src)) &&
+        sl_hint_absent(hints->wide_lists, sl_hint_net(&p->src, p->family == SL_AF_INET6)))
+        return 0;
     if (p->family == SL_AF_INET6) {
         struct sl_lpm6_key key = {.prefixlen = 128};
         if (!(flags & SL_HAVE_LISTS6))
@@ -73,9 +77,10 @@ SL_INLINE const struct sl_list_value *sl_list_lookup(const struct sl_packet *p, 
 }
 
 /* SL_LIST_ALLOW, SL_LIST_DENY or 0. */
-SL_INLINE __u32 sl_lists_verdict(const struct sl_packet *p, __u32 flags, __u64 now)
+SL_INLINE __u32 sl_lists_verdict(const struct sl_packet *p, __u32 flags, const struct sl_hints *hints,
+                                 __u64 now)
 {
-    const struct sl_list_value *v = sl_list_lookup(p, flags);
+    const struct sl_list_value *v = sl_list_lookup(p, flags, hints);
     __u64 half[2];
     if (v && (!v->deadline_ns || v->deadline_ns > now))
         return v->verdict;

@@ -11,6 +11,7 @@
 
 #include "vmlinux.h"
 
+#include "lib/hints.h"
 #include "sluice/abi.h"
 #include <bpf/bpf_helpers.h>
 

@@ -12,7 +12,15 @@
 #include "sluice/abi.h"
 
 #define SL_INLINE static inline __attribute__((always_inline))
-#define SL_WIRE   __attribute__((packed))
+#ifdef __bpf__
+/* The kernel programs run where unaligned loads are cheap (the verifier refuses them elsewhere): without the
+ * alignment the compiler loads byte by byte. */
+#define SL_WIRE  __attribute__((packed, aligned(2)))
+#define SL_WIRE4 __attribute__((packed, aligned(4)))
+#else
+#define SL_WIRE  __attribute__((packed))
+#define SL_WIRE4 __attribute__((packed))
+#endif
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define SL_BE16(x) ((__u16)__builtin_bswap16(x))
@@ -56,21 +64,21 @@ struct sl_wire_eth {
 } SL_WIRE;
 struct sl_wire_vlan {
     __u16 tag_be, type_be;
-} SL_WIRE;
+} SL_WIRE4;
 struct sl_wire_ip4 {
     __u8 version_ihl, tos;
     __u16 total_be, id_be, fragment_be;
     __u8 ttl, proto;
     __u16 check;
     __u32 src, dst;
-} SL_WIRE;
+} SL_WIRE4;
 struct sl_wire_ip6 {
     __u8 version_class;
     __u8 flow[3];
     __u16 payload_be;
     __u8 next, hops;
     __u64 src[2], dst[2];
-} SL_WIRE;
+} SL_WIRE4;
 struct sl_wire_ext {
     __u8 next, len;
 } SL_WIRE;
@@ -78,15 +86,15 @@ struct sl_wire_fragment {
     __u8 next, reserved;
     __u16 offset_be;
     __u32 id;
-} SL_WIRE;
+} SL_WIRE4;
 struct sl_wire_ports {
     __u16 sport_be, dport_be;
-} SL_WIRE;
+} SL_WIRE4;
 struct sl_wire_tcp_rest { /* behind the ports */
     __u32 seq, ack;
     __u8 offset, flags;
     __u16 window, check, urgent;
-} SL_WIRE;
+} SL_WIRE4;
 
 enum sl_parsed {
     SL_PARSED_UNKNOWN,  /* an IP header that the stack refuses by itself */

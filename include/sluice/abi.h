@@ -135,6 +135,64 @@ struct sl_penalty_value {
     char rule[SL_NAME_LEN];
 };
 
+/*
+ * What needs no lookup in a hash or a trie. Zero, as a new map is, says nothing, and so is always right.
+ * Userspace alone writes, single words: it takes a hint back before it changes the table behind it, and gives
+ * it again afterwards.
+ *
+ * Of the bits, one set says that the table surely holds nothing that the slot stands for.
+ */
+#define SL_HINT_WORDS 1024 /* of 64 bits: slots are 16 bits wide */
+#define SL_HINT_PAIRS 1024 /* a power of two */
+struct sl_hints {
+    __u64 pairs[SL_HINT_PAIRS];      /* listeners on IPv4 and TCP, by sl_hint_pair_slot() */
+    __u64 ports[SL_HINT_WORDS];      /* listeners, by port_be */
+    __u64 penalties[SL_HINT_WORDS];  /* of a source and its flows, by sl_hint_host() */
+    __u64 long_lists[SL_HINT_WORDS]; /* list prefixes of SL_HINT_LONG bits and more, by sl_hint_host() */
+    __u64 wide_lists[SL_HINT_WORDS]; /* shorter ones, by sl_hint_net() */
+    __u64 unmetered;                 /* 1: the policy names no consumer whose bytes could be counted */
+};
+#define SL_HINT_LONG(v6) ((v6) ? 56u : 24u)
+
+/* A word of pairs: address and port in 48 bits as they stand in memory, the listener, and what it says. */
+#define SL_HINT_PAIR_BITS 48
+#define SL_HINT_ONE       (1ull << 62) /* this pair, and no other of the slot, has this listener */
+#define SL_HINT_NONE      (1ull << 63) /* no pair of the slot has one */
+
+static inline __attribute__((always_inline)) __u64 sl_hint_pair(const struct sl_addr *a, __u16 port_be)
+{
+    __u32 word;
+    __builtin_memcpy(&word, a->bytes, sizeof(word));
+    return (__u64)port_be << 32 | word;
+}
+
+static inline __attribute__((always_inline)) __u32 sl_hint_pair_slot(__u64 pair)
+{
+    return (__u32)(pair * 0x9e3779b97f4a7c15ull >> 32) & (SL_HINT_PAIRS - 1);
+}
+
+/* The slot of an IPv4 address, or of the /64 of an IPv6 one. */
+static inline __attribute__((always_inline)) __u32 sl_hint_host(const struct sl_addr *a)
+{
+    __u64 word;
+    __builtin_memcpy(&word, a->bytes, sizeof(word));
+    return (__u32)(word * 0x9e3779b97f4a7c15ull >> 48);
+}
+
+/* The slot of its /16, or of its /32. */
+static inline __attribute__((always_inline)) __u32 sl_hint_net(const struct sl_addr *a, int v6)
+{
+    __u16 high, low;
+    __builtin_memcpy(&high, a->bytes, sizeof(high));
+    __builtin_memcpy(&low, a->bytes + 2, sizeof(low));
+    return (__u32)((high + (v6 ? low * 65536ull : 0)) * 0x9e3779b97f4a7c15ull >> 48);
+}
+
+static inline __attribute__((always_inline)) int sl_hint_absent(const __u64 bits[SL_HINT_WORDS], __u32 slot)
+{
+    return bits[slot >> 6 & (SL_HINT_WORDS - 1)] >> (slot & 63) & 1;
+}
+
 /* ---- the bucket --------------------------------------------------------------------------------------- */
 
 /*
@@ -363,6 +421,7 @@ SL_ASSERT_SIZE(sl_list_value, 16);
 SL_ASSERT_SIZE(sl_trie_node, 16);
 SL_ASSERT_SIZE(sl_penalty_key, 40);
 SL_ASSERT_SIZE(sl_penalty_value, 96);
+SL_ASSERT_SIZE(sl_hints, 40968);
 SL_ASSERT_SIZE(sl_bucket, 32);
 SL_ASSERT_SIZE(sl_limit, 24);
 SL_ASSERT_SIZE(sl_source_key, 20);

@@ -3,6 +3,8 @@
  * reloads. */
 #include "kernel_harness.h"
 
+#include "kernel/guard_priv.h"
+
 static struct th_policy policy;
 static struct sl_kernel_guard *guard;
 
@@ -392,7 +394,7 @@ static void test_repeats_double_up_to_the_cap(void **state)
         assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline),
                          0); /* another worker, at once: no repeat */
         assert_int_equal(penalties().value.level, i + 1);
-        expire(1);
+        expire(SL_NS_PER_SEC); /* the guard's clock is that of the last tick */
         expect("198.51.100.9", "192.0.2.1", 443, XDP_PASS);
         if (i == 1)
             sl_kernel_sweep(guard);         /* keeps it: it may be repeated yet */
@@ -456,6 +458,7 @@ static void fill(uint64_t first_ns, uint32_t manual)
         memcpy(k.addr.bytes, &be, 4);
         assert_int_equal(bpf_map_update_elem(sl_kernel_fds(guard).penalties, &k, &v, 0), 0);
     }
+    assert_int_equal(sl_hints_penalties(guard), 0);
 }
 
 static const char *nth(uint32_t i, char out[SL_IP_STRLEN])

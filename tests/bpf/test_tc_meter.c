@@ -126,6 +126,8 @@ static int setup(void **state)
     ask_client('u');
     await_client();
     th_policy(&policy, "192.0.2.1:7777");
+    policy.s.n_consumers = 1; /* without one nothing is metered */
+    policy.consumers[0] = (struct sl_consumer){.name = "acme"};
     assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
     return 0;
 }

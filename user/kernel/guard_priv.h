@@ -70,6 +70,7 @@ struct sl_kernel_guard {
     struct tc_meter *meter; /* NULL where the kernel cannot run it */
     int memfd;              /* bucket table when off, else -1 */
     struct sl_bucket_table table;
+    struct sl_hints *hints; /* mapped; NULL when off */
     struct sl_plan *plan;
     struct sl_manuals manuals;
     struct sl_range_files files;
@@ -150,6 +151,18 @@ int sl_guard_write_config(struct sl_kernel_guard *g) SL_MUST_CHECK;
 /* Quiet: libbpf speaks at debug level only, since every failure is reported by us. */
 void sl_libbpf_quiet(void);
 int sl_memlock_raise(void);
+
+/* ---- hints.c */
+/* Maps them, none given. 0 or -errno (logged). */
+int sl_hints_open(struct sl_kernel_guard *g) SL_MUST_CHECK;
+void sl_hints_close(struct sl_kernel_guard *g);
+/* Brings these maps to the plan's, with the hints of the whole plan. 0 or -errno (logged). */
+int sl_guard_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p, enum sl_plan_map first,
+                       enum sl_plan_map last) SL_MUST_CHECK;
+/* Before a penalty is written. */
+void sl_hints_penalty(struct sl_kernel_guard *g, const struct sl_penalty_key *k);
+/* After some have gone: gives anew what the table allows. */
+int sl_hints_penalties(struct sl_kernel_guard *g) SL_MUST_CHECK;
 
 /* ---- attach.c */
 /* Attaches or takes over. 0 or -errno (logged); on failure nothing is attached that was not before. */

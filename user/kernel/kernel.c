@@ -138,9 +138,7 @@ static void _sl_detach_unwanted(struct sl_kernel_guard *g, struct sl_attachment 
 
 static int _sl_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p)
 {
-    int r = 0;
-    for (int i = 0; r == 0 && i < SL_PLAN_MAPS; i++)
-        r = sl_table_sync(&p->maps[i], sl_guard_map(g, i));
+    const int r = sl_guard_sync_maps(g, p, 0, SL_PLAN_MAPS - 1);
     return r < 0 ? r : sl_guard_write_config(g);
 }
 
@@ -261,6 +259,9 @@ static int _sl_start_on(struct sl_kernel_guard *g, const struct sl_snapshot *s)
         r = sl_manuals_read(&g->manuals, sl_guard_map(g, SL_PLAN_LISTS4), sl_guard_map(g, SL_PLAN_LISTS6));
     if (r == 0) {
         g->have_penalties = _sl_has_penalties(g);
+        r = sl_hints_penalties(g);
+    }
+    if (r == 0) {
         r = _sl_apply(g, s);
     }
     if (r == 0) {
@@ -356,7 +357,7 @@ int sl_kernel_refresh(struct sl_kernel_guard *g)
     if (r == 0)
         r = sl_plan_listeners(g->plan, &host);
     if (r == 0)
-        r = sl_table_sync(&g->plan->maps[SL_PLAN_LISTENERS], sl_guard_map(g, SL_PLAN_LISTENERS));
+        r = sl_guard_sync_maps(g, g->plan, SL_PLAN_LISTENERS, SL_PLAN_LISTENERS);
     for (size_t i = 0; i < g->n_attachments; i++)
         _sl_refresh_attachment(g, &g->attachments[i]);
     return r;

@@ -82,8 +82,8 @@ void sl_manuals_free(struct sl_manuals *m)
 int sl_guard_sync_lists(struct sl_kernel_guard *g)
 {
     int r = sl_plan_lists(g->plan, &g->manuals);
-    for (int i = SL_PLAN_LISTS4; r == 0 && i <= SL_PLAN_LISTS6; i++)
-        r = sl_table_sync(&g->plan->maps[i], sl_guard_map(g, i));
+    if (r == 0)
+        r = sl_guard_sync_maps(g, g->plan, SL_PLAN_LISTS4, SL_PLAN_LISTS6);
     return r < 0 ? r : sl_guard_write_config(g);
 }
 

@@ -242,7 +242,9 @@ static int _sl_load_meter(struct sl_kernel_guard *g)
         g->meter = NULL;
         return 0;
     }
-    const int r = tc_meter__load(g->meter);
+    int r = bpf_map__reuse_fd(g->meter->maps.sl_hints, bpf_map__fd(g->xdp->maps.sl_hints));
+    if (r == 0)
+        r = tc_meter__load(g->meter);
     if (r == 0)
         return 0;
     if (access("/sys/kernel/btf/vmlinux", R_OK) == 0)
@@ -308,6 +310,8 @@ int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size)
         r = _sl_load_programs(g);
     if (r == 0)
         r = _sl_map_table(g, &header);
+    if (r == 0)
+        r = sl_hints_open(g);
     if (r == 0 && ours)
         r = _sl_carry_size(g);
     if (r == 0 && before)
@@ -320,6 +324,7 @@ void sl_guard_unload(struct sl_kernel_guard *g)
     if (g->table.slots)
         (void)munmap(g->table.slots, g->table.n * sizeof(*g->table.slots));
     g->table.slots = NULL;
+    sl_hints_close(g);
     xdp_guard__destroy(g->xdp);
     tc_meter__destroy(g->meter);
     g->xdp = NULL;

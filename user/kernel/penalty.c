@@ -131,6 +131,7 @@ static int _sl_give_way(struct sl_kernel_guard *g, uint64_t deadline_ns)
 static int _sl_write(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
                      const struct sl_penalty_value *v)
 {
+    sl_hints_penalty(g, k);
     int r = bpf_map_update_elem(sl_guard_penalties(g), k, v, BPF_ANY) < 0 ? -errno : 0;
     if (r == -E2BIG) {
         if (!g->penalties_full)
@@ -224,7 +225,7 @@ static int _sl_delete_where(struct sl_kernel_guard *g, const struct sl_cidr *c, 
             n++;
     }
     *left = t.n - (size_t)n;
-    return n;
+    return n && sl_hints_penalties(g) < 0 ? -ENOMEM : n;
 }
 
 static int _sl_note_left(struct sl_kernel_guard *g, size_t left)

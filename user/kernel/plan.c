@@ -271,6 +271,7 @@ int sl_plan_new(const struct sl_snapshot *s, const struct sl_addresses *host,
         p->sampling =
             (struct sl_sampling){.interval_ns = SL_NS_PER_SEC / k->samples,
                                  .tolerance_ns = SL_MAX(SL_NS_PER_SEC / 10, SL_NS_PER_SEC / k->samples)};
+    p->unmetered = s->n_consumers == 0;
     const int r = _sl_plan_fill(p, s, host, manuals, buckets);
     if (r < 0)
         return r == -ENOMEM ? sl_error_r(r, "kernel: the policy's maps") : r;

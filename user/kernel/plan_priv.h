@@ -60,6 +60,7 @@ struct sl_plan {
     struct sl_sampling sampling;
     struct sl_plan_bind *binds;
     size_t n_binds;
+    bool unmetered;              /* no consumer is named */
     struct sl_cidrs allow, deny; /* copies: the lists are rebuilt when an operator's entry goes */
     uint32_t *pinned;            /* slots of the bucket table that the kernel knows by number, ascending */
     size_t n_pinned;

@@ -52,6 +52,14 @@ int sl_bundle_accept(struct sl_bundle *b, struct sl_snapshot *s, struct sl_slots
 /* To and from a sealed memfd: fd or -errno; the reader checks every length. */
 int sl_bundle_to_memfd(const struct sl_bundle *b) SL_MUST_CHECK;
 int sl_bundle_from_memfd(int fd, struct sl_bundle **out) SL_MUST_CHECK;
+/*
+ * The policy as it is written, value by value in its order, for comparing two of them: appends
+ * {"/json/pointer": {"file", "line", "column", "value": …, "sha256": …}, …}. A list of plain values is one
+ * value. Secrets, and JSON within the policy, have no "value", only "sha256" of it; what names a file or a
+ * variable has both, the digest that of the bytes there (absent where they could not be read). 0 or -ENOMEM,
+ * -EINVAL.
+ */
+int sl_bundle_print_values(const struct sl_bundle *b, struct sl_buf *out) SL_MUST_CHECK;
 /* The number under which an accepted policy comes into force once more. */
 void sl_bundle_renumber(struct sl_bundle *b, uint64_t version);
 /* The same without the bytes of lists, for processes that do not fill the kernel's maps: a snapshot of it has

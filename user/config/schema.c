@@ -213,8 +213,6 @@ struct sl_walk {
     void *ctx;
 };
 
-static int _sl_walk(const struct sl_walk *w, const struct sl_type *type, const struct sl_node *n);
-
 static const struct sl_type *_sl_field_type(const struct sl_field *fields, struct sl_slice key)
 {
     for (; fields && fields->key; fields++)
@@ -223,9 +221,8 @@ static const struct sl_type *_sl_field_type(const struct sl_field *fields, struc
     return NULL;
 }
 
-/* The type of a child; NULL where the table knows none: references are looked for all the same. */
-static const struct sl_type *_sl_child_type(const struct sl_type *type, const struct sl_node *n,
-                                            const struct sl_node *child)
+const struct sl_type *sl_schema_child(const struct sl_type *type, const struct sl_node *n,
+                                      const struct sl_node *child)
 {
     if (!type)
         return NULL;
@@ -242,22 +239,29 @@ static const struct sl_type *_sl_child_type(const struct sl_type *type, const st
     return NULL;
 }
 
+bool sl_schema_names_bytes(const struct sl_type *type, const struct sl_node *n, struct sl_reference *ref)
+{
+    bool broken;
+    *ref = (struct sl_reference){.node = n, .name = n->text};
+    if (type && type->kind == SL_T_JSON)
+        return false;
+    if (type && type->kind == SL_T_FILE && n->kind == SL_NODE_STRING)
+        return !sl_slice_starts(n->text, SL_S("-----BEGIN "));
+    if (!sl_node_reference(n, ref, &broken))
+        return false;
+    ref->list = type && type->kind == SL_T_RANGES && !ref->env;
+    return true;
+}
+
 static int _sl_walk(const struct sl_walk *w, const struct sl_type *type, const struct sl_node *n)
 {
-    struct sl_reference ref = {.node = n, .name = n->text};
-    bool broken;
-    if (type && type->kind == SL_T_JSON)
-        return 0;
-    if (type && type->kind == SL_T_FILE && n->kind == SL_NODE_STRING &&
-        !sl_slice_starts(n->text, SL_S("-----BEGIN ")))
-        return w->found(w->ctx, &ref);
-    if (sl_node_reference(n, &ref, &broken)) {
-        ref.list = type && type->kind == SL_T_RANGES && !ref.env;
-        return w->found(w->ctx, &ref);
-    }
+    struct sl_reference ref;
     int r = 0;
-    for (const struct sl_node *c = n->first; r == 0 && c; c = c->next)
-        r = _sl_walk(w, _sl_child_type(type, n, c), c);
+    if (sl_schema_names_bytes(type, n, &ref))
+        return w->found(w->ctx, &ref);
+    for (const struct sl_node *c = type && type->kind == SL_T_JSON ? NULL : n->first; r == 0 && c;
+         c = c->next)
+        r = _sl_walk(w, sl_schema_child(type, n, c), c);
     return r;
 }
 

@@ -114,6 +114,12 @@ struct sl_reference {
 };
 typedef int (*sl_reference_fn)(void *ctx, const struct sl_reference *ref);
 int sl_schema_references(const struct sl_node *root, sl_reference_fn found, void *ctx) SL_MUST_CHECK;
+/* The type of a map's or list's child; NULL where the table knows none: references are looked for all the
+ * same. */
+const struct sl_type *sl_schema_child(const struct sl_type *type, const struct sl_node *n,
+                                      const struct sl_node *child);
+/* Whether the value stands for bytes elsewhere, which *ref names: a path by the table, {$file} or {$env}. */
+bool sl_schema_names_bytes(const struct sl_type *type, const struct sl_node *n, struct sl_reference *ref);
 /* Whether an upstream asks for TLS and names no authorities: the loader then reads the system's, as a file
  * named X509_get_default_cert_file() whatever SSL_CERT_FILE says. */
 bool sl_schema_system_ca(const struct sl_node *root);

@@ -51,6 +51,32 @@ static void _sl_get_top(struct sl_admin_client *a)
         sl_admin_error(a, 503, "no policy is in force yet");
 }
 
+/* Digests of secrets are for those alone who may read the secrets. */
+static void _sl_get_policy(struct sl_admin_client *a)
+{
+    const struct sl_control *c = a->control;
+    SL_BUF struct sl_buf out = {0};
+    int r = 0;
+    if (!a->may_change) {
+        sl_admin_error(a, 403, "only root, or the user that started sluiced, may read the policy");
+        return;
+    }
+    if (!c->bundle) {
+        sl_admin_error(a, 503, "no policy is in force yet");
+        return;
+    }
+    r = sl_buf_printf(&out, "{\"version\":%llu,\"hash\":\"%s\",\"values\":", (unsigned long long)c->version,
+                      c->snapshot->hash);
+    if (r == 0)
+        r = sl_bundle_print_values(c->bundle, &out);
+    if (r == 0)
+        r = sl_buf_append(&out, "}\n", 2);
+    if (r < 0)
+        sl_admin_error(a, 503, "no memory for this answer");
+    else
+        sl_admin_reply(a, 200, "application/json", sl_buf_slice(&out));
+}
+
 /* ?after=N, or ?after=now; without it, all that are kept */
 static void _sl_get_samples(struct sl_admin_client *a)
 {
@@ -217,6 +243,7 @@ static const struct sl_api_path {
     {"/healthz", SL_METHOD_GET, true, _sl_get_healthz},
     {"/readyz", SL_METHOD_GET, true, _sl_get_readyz},
     {"/v1/status", SL_METHOD_GET, false, _sl_get_status},
+    {"/v1/policy", SL_METHOD_GET, false, _sl_get_policy},
     {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
     {"/v1/top", SL_METHOD_GET, false, _sl_get_top},
     {"/v1/samples", SL_METHOD_GET, false, _sl_get_samples},

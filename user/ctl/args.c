@@ -15,6 +15,12 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "Prints every error and warning with file:line:column; exit 1 where there is an error.\n"
      "Reads the files and environment variables that the policy names.\n",
      sl_ctl_check},
+    {"diff", "[PATH]", "what `apply` would change",
+     "Compares a policy file or directory (else the one that the daemon reads) with what is in force:\n"
+     "+ is new, - goes, ~ changes, by JSON pointer; of secrets, and of files that the policy names, only\n"
+     "that their bytes differ. Checks nothing: that is `check`. Exit 0 where they are the same, 2 where\n"
+     "they differ, 1 where that cannot be told.\n",
+     sl_ctl_diff},
     {"apply", "[--confirm 30s]", "have the daemon read its policy again",
      "A bad policy changes nothing: its errors are printed, the old one goes on, exit 1.\n"
      "With --confirm the policy is on trial: the one before comes back after that time (1s to 24h)\n"
@@ -73,7 +79,7 @@ static void _sl_help_all(FILE *f)
                   "\n  --socket PATH   the daemon's admin socket (else $SLUICE_SOCKET, else %s,\n"
                   "                  or $XDG_RUNTIME_DIR/sluice/admin.sock where sluiced runs as a user)\n"
                   "  --json          answer in JSON\n"
-                  "\nexit: 0 done, 1 refused or failed, 2 called wrongly\n",
+                  "\nexit: 0 done, 1 refused or failed, 2 called wrongly (diff: or they differ)\n",
                   SL_DEFAULT_SOCKET);
 }
 

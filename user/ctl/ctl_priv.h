@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-enum sl_ctl_exit { SL_CTL_OK = 0, SL_CTL_FAILED = 1, SL_CTL_USAGE = 2 };
+enum sl_ctl_exit { SL_CTL_OK = 0, SL_CTL_FAILED = 1, SL_CTL_USAGE = 2, SL_CTL_DIFFERS = 2 };
 
 struct sl_ctl {
     const char *socket;
@@ -126,6 +126,7 @@ const char *sl_ctl_str(const json_t *j, const char *key);
 
 /*
  * ---- the verbs, and what they read of the admin API; keys that are absent read as 0, "" or nothing:
+ * /v1/policy     {"version", "hash", "values": what sl_bundle_print_values writes}
  * /v1/status     {"version", "hash", "uptime_seconds", "supervisor": {"pid"}, "controller": {"pid"},
  *                 "workers": [{"index", "pid", "version", "restarts"}],
  *                 "trial": {"waits", "left_ms", "former": the version that a rollback brings back, or 0},
@@ -145,6 +146,7 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  *                 "length", "data": hexadecimal}]}
  */
 int sl_ctl_check(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_diff(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_schema(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv);

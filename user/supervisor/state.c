@@ -142,13 +142,20 @@ static json_t *_sl_trial_json(const struct sl_supervisor *s)
                      (json_int_t)(s->former.fd >= 0 ? s->former.version : 0));
 }
 
+/* As it was named, and whole: who asks has another working directory. */
+static json_t *_sl_policy_path(const struct sl_supervisor *s)
+{
+    SL_FREE char *here = s->options->policy[0] == '/' ? NULL : getcwd(NULL, 0);
+    return json_sprintf("%s%s%s", here ? here : "", here ? "/" : "", s->options->policy);
+}
+
 static json_t *_sl_state_json(const struct sl_supervisor *s)
 {
     json_t *workers = json_array();
     for (size_t i = 1; i < s->n_children; i++)
         (void)json_array_append_new(workers, _sl_process_json(&s->children[i]));
-    return json_pack("{s:I, s:s, s:s, s:b, s:{s:i}, s:o, s:o, s:o, s:o}", "version", (json_int_t)s->version,
-                     "hash", s->snapshot->hash, "policy", s->options->policy, "draining", s->stopping,
+    return json_pack("{s:I, s:s, s:o, s:b, s:{s:i}, s:o, s:o, s:o, s:o}", "version", (json_int_t)s->version,
+                     "hash", s->snapshot->hash, "policy", _sl_policy_path(s), "draining", s->stopping,
                      "supervisor", "pid", (int)getpid(), "controller", _sl_process_json(&s->children[0]),
                      "workers", workers, "kernel", _sl_kernel_json(s), "trial", _sl_trial_json(s));
 }

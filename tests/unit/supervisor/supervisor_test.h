@@ -35,6 +35,7 @@ static SL_UNUSED int fixture_new(void **state)
     if (!mkdtemp(f->dir))
         return -1;
     f->options.state = f->dir;
+    f->options.policy = "/etc/sluice"; /* what runs names one always */
     f->s = (struct sl_supervisor){.options = &f->options,
                                   .lock = -1,
                                   .bundle_fd = -1,

@@ -43,6 +43,7 @@ static void _sl_log(struct sl_exchange *ex, uint64_t duration_ns)
         .correlation_id = ex->correlation_id,
         .client = ex->client_text,
         .listener = sl_slice_str(ex->listener->name),
+        .protocol = sl_slice_str(ex->codec->protocol),
         .method = ex->req.method_name,
         .host = ex->req.authority,
         .path = ex->log_path,

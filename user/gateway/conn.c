@@ -248,14 +248,6 @@ static void _sl_on_writable(struct sl_stream *s)
 
 /* ---- heads */
 
-/* The listener's settings as they are now: a reload holds for the next request of an old connection too. */
-static struct sl_h1_limits _sl_limits(const struct sl_conn *c)
-{
-    const struct sl_listener *l = c->bind->listener;
-    return (struct sl_h1_limits){
-        .head = l->limits.headers, .header_count = l->limits.header_count, .target = l->limits.headers};
-}
-
 static void _sl_head_incomplete(struct sl_conn *c)
 {
     if (c->state == SL_CONN_HEAD)
@@ -267,7 +259,7 @@ static void _sl_head_incomplete(struct sl_conn *c)
 /* Takes one head off the buffer: false where there is none yet. */
 static bool _sl_next_head(struct sl_conn *c)
 {
-    struct sl_h1_limits limits = _sl_limits(c);
+    const struct sl_h1_limits limits = sl_codec_h1_limits(c->bind->listener);
     ssize_t n = sl_h1_head_end(sl_buf_slice(&c->in), &c->scanned, &limits);
     if (n == 0) {
         _sl_head_incomplete(c);
@@ -278,9 +270,9 @@ static bool _sl_next_head(struct sl_conn *c)
     _sl_set_state(c, SL_CONN_EXCHANGE);
     c->counters->requests++;
     if (n < 0)
-        sl_exchange_refuse_head(c, (enum sl_h1_error) - n);
+        sl_codec_h1_refuse(c, (enum sl_h1_error) - n);
     else
-        sl_exchange_begin(c, (size_t)n);
+        sl_codec_h1_begin(c, (size_t)n);
     return true;
 }
 
@@ -310,16 +302,17 @@ void sl_conn_go_on(struct sl_conn *c)
         _sl_process(c);
 }
 
-void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next)
+void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
 {
     c->ex = NULL;
     bool unread = sl_buf_len(&c->in) > 0;
-    bool last = next == SL_CONN_FINISH || c->w->draining || c->bind->fd < 0 || (c->stream.eof && !unread);
+    bool last = next == SL_CLIENT_FINISH || c->w->draining || c->bind->fd < 0 || (c->stream.eof && !unread);
     sl_conn_resume(c);
     _sl_release_full(c);
-    if (next == SL_CONN_ABORT) {
+    c->reset = next == SL_CLIENT_CUT || next == SL_CLIENT_RESET;
+    if (c->reset || next == SL_CLIENT_ABORT) {
         sl_conn_close(c);
-    } else if (next == SL_CONN_DRAIN || (last && unread)) {
+    } else if (next == SL_CLIENT_DRAIN || (last && unread)) {
         _sl_linger(c);
     } else if (last) {
         sl_conn_close(c);
@@ -355,7 +348,7 @@ static void _sl_on_timer(struct sl_timer *t)
     }
     _sl_set_state(c, SL_CONN_EXCHANGE);
     c->counters->requests++;
-    sl_exchange_head_timeout(c);
+    sl_codec_h1_timeout(c);
 }
 
 void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)

@@ -11,6 +11,7 @@
 #ifndef SL_GATEWAY_CONN_PRIV_H
 #define SL_GATEWAY_CONN_PRIV_H
 
+#include "gateway/codec_priv.h"
 #include "gateway/worker_priv.h"
 
 #define SL_OUT_HIGH   (64 * 1024) /* unsent bytes to a side at which reading from the other one stops */
@@ -82,9 +83,8 @@ void sl_conn_pause(struct sl_conn *c);
 void sl_conn_resume(struct sl_conn *c);
 /* After a wait for bandwidth: requests that are there already. */
 void sl_conn_go_on(struct sl_conn *c);
-/* The exchange is over: keep the connection, or close it (DRAIN: by way of LINGER). */
-enum sl_conn_next { SL_CONN_KEEP, SL_CONN_FINISH, SL_CONN_DRAIN, SL_CONN_ABORT };
-void sl_conn_exchange_done(struct sl_conn *c, enum sl_conn_next next);
+/* The exchange is over: keep the connection, or close it. */
+void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next);
 /* Idle connections are closed; others at the end of their exchange. */
 void sl_conn_drain(struct sl_conn *c);
 

@@ -210,6 +210,5 @@ void sl_escalate_rejected(struct sl_exchange *ex)
     if (_sl_ask(ex, effect, n) ==
         0) /* -EAGAIN: the supervisor is busy, and the next rung comes soon enough */
         ex->w->counters->tiers[sl_slot(ex->tier->slot, SL_COUNTER_TIERS)].penalties++;
-    ex->close = true;
-    ex->conn->reset = true;
+    ex->close = ex->penalised = true;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a request, from its head to its last byte: sl_exchange_begin parses it and finds its route,
- * _sl_run runs the route's stages, of which the last one answers or forwards; then the bodies flow (relay.c)
- * until sl_exchange_complete; _sl_end counts it, logs it and gives the connection back.
+ * The life of a request, from its head to its last byte: a codec parses it (codec_priv.h),
+ * sl_exchange_start finds its route, _sl_run runs the route's stages, of which the last one answers or
+ * forwards; then the bodies flow (relay.c) until sl_exchange_complete; _sl_end counts it, logs it and gives
+ * the client's side back to the codec.
  *
- * Invariant: conn->ex == ex while state is neither FREE nor DONE. An exchange that is DONE is not touched
- * again until the end of the turn, when it goes back to the store.
+ * Invariant: conn is set while state is neither FREE nor DONE. An exchange that is DONE is not touched again
+ * until the end of the turn, when it goes back to the store.
  */
 #include "gateway/exchange_priv.h"
 
@@ -121,43 +122,21 @@ void sl_exchanges_free_spare(struct sl_worker *w)
 
 /* ---- the beginning */
 
-/* Nothing is served on this connection after this exchange. */
-static bool _sl_is_last(const struct sl_conn *c)
-{
-    return c->w->draining || c->bind->fd < 0;
-}
-
-static struct sl_exchange *_sl_new(struct sl_conn *c)
+struct sl_exchange *sl_exchange_new(struct sl_conn *c, const struct sl_codec *codec)
 {
     struct sl_worker *w = c->w;
     struct sl_exchange *ex = _sl_get(w);
-    if (!ex) {
-        sl_conn_exchange_done(c, SL_CONN_ABORT);
+    if (!ex)
         return NULL;
-    }
     sl_exchange_set_state(ex, SL_EX_STAGES);
     ex->conn = c;
-    c->ex = ex;
+    ex->codec = codec;
     ex->config = sl_gw_config_ref(c->bind->config);
     ex->listener = c->bind->listener;
     ex->tier = ex->config->snapshot->anonymous;
     ex->started = w->loop.now;
-    ex->close = _sl_is_last(c);
     ex->replayable = true;
     return ex;
-}
-
-/* The head's buffer becomes the exchange's, since slices point into it; what came behind it gets another. */
-static int _sl_take_head(struct sl_exchange *ex, size_t head_len)
-{
-    struct sl_conn *c = ex->conn;
-    ex->head = c->in;
-    c->in = (struct sl_buf){0};
-    size_t rest = sl_buf_len(&ex->head) - head_len;
-    if (!rest)
-        return 0;
-    int r = sl_bufpool_lend(&ex->w->bufs, &c->in);
-    return r < 0 ? r : sl_buf_append(&c->in, sl_buf_data(&ex->head) + head_len, rest);
 }
 
 static enum sl_proxy_reason _sl_why_of(enum sl_h1_error e)
@@ -204,7 +183,7 @@ static enum sl_stage_result _sl_not_allowed(struct sl_exchange *ex, uint32_t met
 }
 
 /* Nothing after such a head can be told apart: the connection ends. */
-static void _sl_refuse(struct sl_exchange *ex, enum sl_h1_error e)
+void sl_exchange_refuse(struct sl_exchange *ex, enum sl_h1_error e)
 {
     ex->close = ex->linger = true;
     ex->conn->counters->malformed++;
@@ -220,18 +199,8 @@ static void _sl_refuse(struct sl_exchange *ex, enum sl_h1_error e)
     (void)sl_respond_problem(ex, _sl_why_of(e), sl_h1_error_status(e), sl_h1_error_text(e));
 }
 
-void sl_exchange_refuse_head(struct sl_conn *c, enum sl_h1_error e)
+void sl_exchange_head_timeout(struct sl_exchange *ex)
 {
-    struct sl_exchange *ex = _sl_new(c);
-    if (ex)
-        _sl_refuse(ex, e);
-}
-
-void sl_exchange_head_timeout(struct sl_conn *c)
-{
-    struct sl_exchange *ex = _sl_new(c);
-    if (!ex)
-        return;
     ex->close = ex->linger = true;
     sl_request_client(ex);
     if (sl_request_correlate(ex) < 0)
@@ -279,28 +248,10 @@ void sl_exchange_continue(struct sl_exchange *ex)
         _sl_run(ex);
 }
 
-void sl_exchange_begin(struct sl_conn *c, size_t head_len)
+void sl_exchange_start(struct sl_exchange *ex)
 {
-    struct sl_exchange *ex = _sl_new(c);
-    if (!ex)
-        return;
-    if (_sl_take_head(ex, head_len) < 0) {
-        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
-        return;
-    }
-    const struct sl_listener *l = ex->listener;
-    struct sl_h1_limits limits = {
-        .head = l->limits.headers, .header_count = l->limits.header_count, .target = l->limits.headers};
-    struct sl_slice head = sl_slice(sl_buf_data(&ex->head), head_len);
-    enum sl_h1_error e = sl_h1_parse_request(&ex->arena, head, &limits, &ex->req);
-    if (e != SL_H1_OK) {
-        _sl_refuse(ex, e);
-        return;
-    }
-    ex->close |= !ex->req.keep_alive || ex->req.minor == 0;
     ex->log_path = ex->req.path;
-    ex->body_limit = l->limits.body;
-    sl_h1_body_init(&ex->req_body, ex->req.framing, ex->req.content_length);
+    ex->body_limit = ex->listener->limits.body;
     sl_request_client(ex);
     if (sl_request_correlate(ex) < 0 || sl_request_prepare(ex) < 0) {
         (void)sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
@@ -312,38 +263,27 @@ void sl_exchange_begin(struct sl_conn *c, size_t head_len)
 
 /* ---- the end */
 
-static void _sl_end(struct sl_exchange *ex, enum sl_conn_next next)
+static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
 {
-    struct sl_conn *c = SL_TAKE_PTR(ex->conn);
     if (ex->up)
         sl_forward_release(ex, false);
     sl_exchange_set_state(ex, SL_EX_DONE);
     ex->timer.at = 0;
-    ex->conn = c; /* for the account's addresses */
     sl_account(ex);
-    ex->conn = NULL;
+    struct sl_conn *c = SL_TAKE_PTR(ex->conn);
     sl_loop_defer(&ex->w->loop, &ex->deferred, _sl_put);
-    if (c->ex == ex)
-        sl_conn_exchange_done(c, next);
-}
-
-void sl_exchange_decide_close(struct sl_exchange *ex)
-{
-    ex->close |= _sl_is_last(ex->conn);
-    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
-        ex->close = ex->linger = true;
+    ex->codec->done(ex, c, next);
 }
 
 /* A body that is there already is thrown away, so that a small refused POST need not cost the connection. */
 void sl_exchange_discard_body(struct sl_exchange *ex)
 {
-    struct sl_buf *in = &ex->conn->in;
-    while (!ex->close && !ex->req_body.done && sl_buf_len(in)) {
+    while (!ex->close && !ex->req_body.done && ex->codec->buffered(ex)) {
         size_t used = 0;
         struct sl_slice data;
-        if (sl_h1_body_feed(&ex->req_body, sl_buf_slice(in), &used, &data) != SL_H1_OK || !used)
+        if (ex->codec->body(ex, &used, &data) != SL_H1_OK || !used)
             break;
-        sl_buf_consume(in, used);
+        ex->codec->taken(ex, used);
     }
 }
 
@@ -352,10 +292,10 @@ static void _sl_after_flush(struct sl_exchange *ex, int flushed)
     if (flushed < 0)
         sl_conn_close(ex->conn); /* comes back as sl_exchange_client_gone */
     else if (flushed == 0)
-        _sl_end(ex, ex->conn->reset ? SL_CONN_ABORT
-                    : ex->linger    ? SL_CONN_DRAIN
-                    : ex->close     ? SL_CONN_FINISH
-                                    : SL_CONN_KEEP);
+        _sl_end(ex, ex->penalised ? SL_CLIENT_RESET
+                    : ex->linger  ? SL_CLIENT_DRAIN
+                    : ex->close   ? SL_CLIENT_FINISH
+                                  : SL_CLIENT_KEEP);
     else
         sl_exchange_rearm(ex);
 }
@@ -363,15 +303,14 @@ static void _sl_after_flush(struct sl_exchange *ex, int flushed)
 void sl_exchange_complete(struct sl_exchange *ex)
 {
     sl_exchange_set_state(ex, SL_EX_FLUSHING);
-    _sl_after_flush(ex, sl_conn_flush(ex->conn));
+    _sl_after_flush(ex, ex->codec->flush(ex));
 }
 
 void sl_exchange_abort(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail)
 {
     ex->why = why;
     ex->detail = detail;
-    ex->conn->reset = ex->head_sent; /* an answer cut short must not look like one that ended */
-    _sl_end(ex, SL_CONN_ABORT);
+    _sl_end(ex, ex->head_sent ? SL_CLIENT_CUT : SL_CLIENT_ABORT);
 }
 
 /* ---- what the connection tells */
@@ -384,7 +323,7 @@ void sl_exchange_client_data(struct sl_exchange *ex)
 
 void sl_exchange_client_writable(struct sl_exchange *ex)
 {
-    int r = sl_conn_flush(ex->conn);
+    int r = ex->codec->flush(ex);
     if (r < 0) {
         sl_conn_close(ex->conn);
         return;
@@ -393,7 +332,7 @@ void sl_exchange_client_writable(struct sl_exchange *ex)
         _sl_after_flush(ex, r);
         return;
     }
-    if (ex->up_held && sl_buf_len(&ex->conn->out) <= SL_OUT_LOW) {
+    if (ex->up_held && ex->codec->unsent(ex) <= SL_OUT_LOW) {
         ex->up_held = false;
         sl_stream_release(&ex->up->stream);
     }
@@ -409,7 +348,7 @@ void sl_exchange_client_eof(struct sl_exchange *ex)
     bool inside = !ex->req_body.done && ex->req.framing != SL_FRAMING_NONE;
     if (ex->state == SL_EX_FLUSHING)
         return;
-    if (inside && !sl_buf_len(&ex->conn->in)) {
+    if (inside && !ex->codec->buffered(ex)) {
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
         return;
     }
@@ -423,7 +362,7 @@ void sl_exchange_client_gone(struct sl_exchange *ex)
         ex->why = SL_WHY_CLIENT_GONE;
         ex->detail = "the client closed its connection";
     }
-    _sl_end(ex, SL_CONN_ABORT);
+    _sl_end(ex, SL_CLIENT_ABORT);
 }
 
 /* ---- deadlines */
@@ -433,7 +372,7 @@ void sl_exchange_rearm(struct sl_exchange *ex)
     const struct sl_route *r = ex->route ? ex->route->policy->route : NULL;
     uint64_t wait = 0;
     ex->waiting = SL_WAIT_NONE;
-    if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && sl_buf_len(&ex->conn->out))) {
+    if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && ex->codec->unsent(ex))) {
         ex->waiting = SL_WAIT_CLIENT_READ;
         wait = r ? r->timeouts.idle : ex->listener->timeouts.body;
     } else if (ex->state == SL_EX_SENDING && sl_buf_len(&ex->req_out) == ex->req_sent) {

@@ -7,6 +7,7 @@
 #ifndef SL_GATEWAY_EXCHANGE_PRIV_H
 #define SL_GATEWAY_EXCHANGE_PRIV_H
 
+#include "gateway/codec_priv.h"
 #include "gateway/conn_priv.h"
 #include "http/h1.h"
 
@@ -52,13 +53,15 @@ struct sl_exchange {
     bool up_held;     /* reading from the upstream is held: the client is slow */
     bool up_shaped;   /* and held for the consumer's bandwidth */
     bool expect_sent; /* 100 Continue */
-    bool chunked_out; /* the client gets chunks */
-    bool close;       /* the client's connection ends with this exchange */
+    bool chunked_out; /* the codec's: the client gets chunks */
+    bool close;       /* the client's connection ends with this exchange, where it carries one at a time */
     bool linger;      /* and what the client still sends is read away first */
+    bool penalised;   /* the client's connection ends with it, whatever else that carries */
     bool send_failed; /* the upstream takes no more; what it said before that may still come */
     bool head_sent;   /* of the answer */
 
     struct sl_conn *conn;               /* NULL once done */
+    const struct sl_codec *codec;       /* what the client speaks */
     struct sl_gw_config *config;        /* one reference */
     const struct sl_listener *listener; /* of config */
     const struct sl_gw_route *route;    /* NULL: none found */
@@ -97,21 +100,20 @@ struct sl_exchange {
 };
 
 /* ---- exchange.c */
-/* The head in c->in is complete, head_len bytes: takes it over. c->ex is set unless memory is out. */
-void sl_exchange_begin(struct sl_conn *c, size_t head_len);
-/* A head that cannot be: answers and closes. */
-void sl_exchange_refuse_head(struct sl_conn *c, enum sl_h1_error e);
+/* One more on this connection, in STAGES, without a request; NULL when memory is out. */
+struct sl_exchange *sl_exchange_new(struct sl_conn *c, const struct sl_codec *codec);
+/* ex->req is there, and req_body where one follows: everything from the route on. */
+void sl_exchange_start(struct sl_exchange *ex);
+/* A head that cannot be: answers. */
+void sl_exchange_refuse(struct sl_exchange *ex, enum sl_h1_error e);
 /* The client stalled inside its head: 408. */
-void sl_exchange_head_timeout(struct sl_conn *c);
+void sl_exchange_head_timeout(struct sl_exchange *ex);
 /* The one place where the state moves; asserts the legal edges. */
 void sl_exchange_set_state(struct sl_exchange *ex, enum sl_exchange_state to);
 /* Goes on after WAIT. */
 void sl_exchange_continue(struct sl_exchange *ex);
 /* Sets the deadline for what it waits for now; called after every progress. */
 void sl_exchange_rearm(struct sl_exchange *ex);
-/* Before an answer's head is written: sets close where nothing can follow it, or the request's rest is still
- * to come. */
-void sl_exchange_decide_close(struct sl_exchange *ex);
 /* Throws away what is buffered of a body that nobody will read. */
 void sl_exchange_discard_body(struct sl_exchange *ex);
 /* The answer is whole and in the client's buffer: sends it, and ends with the last byte. */

@@ -69,7 +69,6 @@ static enum sl_reuse _sl_reuse_for(const struct sl_exchange *ex)
 
 static void _sl_start(struct sl_exchange *ex)
 {
-    struct sl_conn *c = ex->conn;
     sl_exchange_set_state(ex, SL_EX_SENDING);
     ex->target = sl_upconn_target(ex->up);
     ex->up_started = ex->w->loop.now;
@@ -78,12 +77,10 @@ static void _sl_start(struct sl_exchange *ex)
         sl_forward_flush(ex);
         return;
     }
-    if (ex->req.expect_continue && !ex->expect_sent && !sl_buf_len(&c->in)) {
-        struct sl_buf *out = sl_conn_out(c); /* RFC 9110 section 10.1.1: now the body will be read */
-        ex->expect_sent = true;
-        if (!out || sl_buf_append_slice(out, SL_S("HTTP/1.1 100 Continue\r\n\r\n")) < 0 ||
-            sl_conn_flush(c) < 0) {
-            sl_conn_close(c);
+    if (ex->req.expect_continue && !ex->expect_sent && !ex->codec->buffered(ex)) {
+        ex->expect_sent = true; /* RFC 9110 section 10.1.1: now the body will be read */
+        if (ex->codec->go_on(ex) < 0) {
+            sl_conn_close(ex->conn);
             return;
         }
     }
@@ -250,17 +247,12 @@ static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
     struct sl_response *res = &ex->res;
     sl_h1_body_init(&ex->res_body, res->framing, res->content_length);
     ex->up_keep = res->keep_alive && res->framing != SL_FRAMING_EOF;
-    if (res->framing == SL_FRAMING_EOF || res->framing == SL_FRAMING_CHUNKED) {
-        ex->chunked_out = ex->req.minor >= 1;
-        res->framing = ex->chunked_out ? SL_FRAMING_CHUNKED : SL_FRAMING_EOF;
-        ex->close |= !ex->chunked_out;
-    }
     sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
-    struct sl_buf *out = sl_conn_out(ex->conn);
-    sl_exchange_decide_close(ex);
-    if (!out || sl_respond_decorate(ex, ex->route->policy->response) < 0 ||
-        sl_h1_write_response(out, res, ex->close) < 0)
-        return -ENOMEM;
+    int r = sl_respond_decorate(ex, ex->route->policy->response);
+    if (r == 0)
+        r = ex->codec->head(ex);
+    if (r < 0)
+        return r;
     sl_buf_consume(&ex->up->in, head_len);
     return 0;
 }

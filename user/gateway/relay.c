@@ -7,22 +7,6 @@
 
 #include <errno.h>
 
-#define SL_CHUNK_OVERHEAD 32 /* "SIZE\r\n" and "\r\n" */
-
-static int _sl_append(struct sl_buf *out, struct sl_slice data, bool chunked)
-{
-    if (!data.n)
-        return 0;
-    int r = sl_buf_reserve(out, data.n + SL_CHUNK_OVERHEAD);
-    if (r == 0 && chunked)
-        r = sl_h1_write_chunk_head(out, data.n);
-    if (r == 0)
-        r = sl_buf_append_slice(out, data);
-    if (r == 0 && chunked)
-        r = sl_buf_append_slice(out, SL_S("\r\n"));
-    return r;
-}
-
 /* ---- the request's body */
 
 /* The client's fault, or too much: an answer where none has begun, else the end. */
@@ -41,18 +25,18 @@ static int _sl_bad_body(struct sl_exchange *ex, enum sl_proxy_reason why, unsign
 /* Once more is to go out than one chunk holds, the request can no longer be sent again. */
 static void _sl_forget_sent(struct sl_exchange *ex, size_t coming)
 {
-    if (!ex->replayable || sl_buf_len(&ex->req_out) + coming + SL_CHUNK_OVERHEAD <= SL_CHUNK)
+    if (!ex->replayable || sl_buf_len(&ex->req_out) + coming + SL_H1_CHUNK_OVERHEAD <= SL_CHUNK)
         return;
     ex->replayable = false;
     sl_buf_consume(&ex->req_out, ex->req_sent);
     ex->req_sent = 0;
 }
 
-static int _sl_take_body(struct sl_exchange *ex, struct sl_buf *in)
+static int _sl_take_body(struct sl_exchange *ex)
 {
     size_t used = 0;
     struct sl_slice data = SL_SLICE_NUL;
-    enum sl_h1_error e = sl_h1_body_feed(&ex->req_body, sl_buf_slice(in), &used, &data);
+    enum sl_h1_error e = ex->codec->body(ex, &used, &data);
     if (e != SL_H1_OK)
         return _sl_bad_body(ex, SL_WHY_BAD_REQUEST, sl_h1_error_status(e), sl_h1_error_text(e));
     ex->bytes_in += data.n;
@@ -63,12 +47,12 @@ static int _sl_take_body(struct sl_exchange *ex, struct sl_buf *in)
     bool chunked = ex->req.framing == SL_FRAMING_CHUNKED;
     int r = sl_bufpool_lend(&ex->w->bufs, &ex->req_out);
     if (r == 0)
-        r = _sl_append(&ex->req_out, data, chunked);
+        r = sl_h1_write_data(&ex->req_out, data, chunked);
     if (r == 0 && chunked && ex->req_body.done)
         r = sl_buf_append_slice(&ex->req_out, SL_S("0\r\n\r\n"));
     if (r < 0)
         return _sl_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
-    sl_buf_consume(in, used);
+    ex->codec->taken(ex, used);
     return used ? 1 : 0;
 }
 
@@ -78,38 +62,34 @@ static size_t _sl_unsent(const struct sl_exchange *ex)
 }
 
 /* Takes and sends until the client has no more or the upstream takes no more. */
-static int _sl_pump(struct sl_exchange *ex, struct sl_buf *in)
+static int _sl_pump(struct sl_exchange *ex)
 {
     int r = 1;
     do {
-        while (r > 0 && !ex->req_body.done && sl_buf_len(in) && _sl_unsent(ex) < SL_OUT_HIGH)
-            r = _sl_take_body(ex, in);
+        while (r > 0 && !ex->req_body.done && ex->codec->buffered(ex) && _sl_unsent(ex) < SL_OUT_HIGH)
+            r = _sl_take_body(ex);
         if (r < 0)
             return r;
         sl_forward_flush(ex);
-    } while (r > 0 && !ex->send_failed && !ex->req_body.done && sl_buf_len(in) && !_sl_unsent(ex));
+    } while (r > 0 && !ex->send_failed && !ex->req_body.done && ex->codec->buffered(ex) && !_sl_unsent(ex));
     return 0;
 }
 
 int sl_relay_request(struct sl_exchange *ex)
 {
-    struct sl_conn *c = ex->conn;
-    int r = ex->send_failed ? 0 : _sl_pump(ex, &c->in);
+    int r = ex->send_failed ? 0 : _sl_pump(ex);
     if (r < 0)
         return r;
     if (ex->send_failed || _sl_unsent(ex) >= SL_OUT_HIGH) {
-        sl_conn_pause(c);
+        ex->codec->hold(ex);
         return 0;
     }
-    if (!sl_buf_len(&c->in)) {
-        sl_bufpool_return(&ex->w->bufs, &c->in);
-        if (c->stream.eof && !ex->req_body.done) {
-            sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
-            return -EPIPE;
-        }
+    if (ex->codec->cut_short(ex)) {
+        sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
+        return -EPIPE;
     }
     if (_sl_unsent(ex) <= SL_OUT_LOW)
-        sl_conn_resume(c);
+        ex->codec->release(ex);
     return 0;
 }
 
@@ -118,8 +98,7 @@ int sl_relay_request(struct sl_exchange *ex)
 /* All of the answer is in the client's buffer. */
 static void _sl_answer_done(struct sl_exchange *ex)
 {
-    struct sl_buf *out = sl_conn_out(ex->conn);
-    if (ex->chunked_out && (!out || sl_buf_append_slice(out, SL_S("0\r\n\r\n")) < 0)) {
+    if (ex->codec->end(ex) < 0) {
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
         return;
     }
@@ -132,11 +111,11 @@ static void _sl_answer_done(struct sl_exchange *ex)
 /* Sends on what there is; holds the upstream where the client does not keep up. */
 static void _sl_pass_on(struct sl_exchange *ex)
 {
-    if (sl_conn_flush(ex->conn) < 0) {
+    if (ex->codec->flush(ex) < 0) {
         sl_conn_close(ex->conn);
         return;
     }
-    if (!ex->up_held && sl_buf_len(&ex->conn->out) >= SL_OUT_HIGH) {
+    if (!ex->up_held && ex->codec->unsent(ex) >= SL_OUT_HIGH) {
         ex->up_held = true;
         sl_stream_hold(&ex->up->stream);
     }
@@ -153,8 +132,7 @@ static int _sl_take_answer_body(struct sl_exchange *ex, struct sl_buf *in)
         sl_exchange_abort(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's body cannot be read");
         return -EPROTO;
     }
-    struct sl_buf *out = sl_conn_out(ex->conn);
-    if (!out || _sl_append(out, data, ex->chunked_out) < 0) {
+    if (ex->codec->data(ex, data) < 0) {
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
         return -ENOMEM;
     }
@@ -198,7 +176,7 @@ static bool _sl_direct(const struct sl_exchange *ex)
 
 static ssize_t _sl_read_direct(struct sl_exchange *ex)
 {
-    struct sl_buf *out = sl_conn_out(ex->conn);
+    struct sl_buf *out = ex->codec->payload(ex);
     if (!out || sl_buf_reserve(out, SL_CHUNK / 4) < 0)
         return -ENOMEM;
     size_t room = (size_t)SL_MIN((uint64_t)sl_buf_room(out), ex->res_body.left);

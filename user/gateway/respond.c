@@ -21,17 +21,14 @@ int sl_respond_decorate(struct sl_exchange *ex, const struct sl_transform *extra
 
 static int _sl_write(struct sl_exchange *ex, struct sl_slice body)
 {
-    struct sl_buf *out = sl_conn_out(ex->conn);
-    if (!out)
-        return -ENOMEM;
     int r = sl_headers_set(&ex->res.headers, &ex->arena, SL_S("Date"), sl_worker_date(ex->w));
     if (r == 0)
-        r = sl_h1_write_response(out, &ex->res, ex->close);
+        r = ex->codec->head(ex);
     if (r == 0 && ex->req.method != SL_METHOD_HEAD && ex->res.framing == SL_FRAMING_LENGTH) {
-        r = sl_buf_append_slice(out, body);
+        r = ex->codec->data(ex, body);
         ex->bytes_out = body.n;
     }
-    return r;
+    return r < 0 ? r : ex->codec->end(ex);
 }
 
 enum sl_stage_result sl_respond(struct sl_exchange *ex, unsigned status, struct sl_slice body)
@@ -43,7 +40,6 @@ enum sl_stage_result sl_respond(struct sl_exchange *ex, unsigned status, struct 
     ex->res.content_length = bodiless ? 0 : body.n;
     ex->res.minor = 1;
     sl_exchange_discard_body(ex);
-    sl_exchange_decide_close(ex);
     if (_sl_write(ex, body) < 0) {
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
         return SL_STAGE_RESPOND;

@@ -98,8 +98,11 @@ enum sl_h1_error sl_h1_body_eof(struct sl_h1_body *b);
 int sl_h1_write_request(struct sl_buf *out, const struct sl_request *r);
 /* close: adds Connection: close. */
 int sl_h1_write_response(struct sl_buf *out, const struct sl_response *r, bool close);
-/* "SIZE\r\n" before a chunk's data; the caller writes the data and then "\r\n". The last chunk is
- * "0\r\n\r\n". */
+/* Body bytes, as one chunk where the framing is chunked; none are nothing, since an empty chunk would be the
+ * last. The last chunk is "0\r\n\r\n". 0 or -ENOMEM. */
+#define SL_H1_CHUNK_OVERHEAD 32 /* "SIZE\r\n" and "\r\n" */
+int sl_h1_write_data(struct sl_buf *out, struct sl_slice data, bool chunked);
+/* "SIZE\r\n" before a chunk's data; the caller writes the data and then "\r\n". */
 int sl_h1_write_chunk_head(struct sl_buf *out, size_t n);
 
 #endif

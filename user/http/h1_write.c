@@ -142,3 +142,17 @@ int sl_h1_write_chunk_head(struct sl_buf *out, size_t n)
     while (n >>= 4);
     return sl_buf_append(out, text + at, sizeof(text) - at);
 }
+
+int sl_h1_write_data(struct sl_buf *out, struct sl_slice data, bool chunked)
+{
+    if (!data.n)
+        return 0;
+    int r = sl_buf_reserve(out, data.n + SL_H1_CHUNK_OVERHEAD);
+    if (r == 0 && chunked)
+        r = sl_h1_write_chunk_head(out, data.n);
+    if (r == 0)
+        r = sl_buf_append_slice(out, data);
+    if (r == 0 && chunked)
+        r = sl_buf_append_slice(out, SL_S("\r\n"));
+    return r;
+}

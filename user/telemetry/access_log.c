@@ -188,6 +188,7 @@ static int _sl_texts(struct sl_buf *b, const struct sl_access_record *r)
         {SL_S(",\"client\":\""), r->client},
         {SL_S(",\"peer\":\""), r->peer},
         {SL_S(",\"listener\":\""), r->listener},
+        {SL_S(",\"protocol\":\""), r->protocol},
         {SL_S(",\"method\":\""), r->method},
         {SL_S(",\"host\":\""), r->host},
         {SL_S(",\"path\":\""), r->path},

@@ -14,8 +14,8 @@
 struct sl_access_record {
     uint64_t wall_ns;                    /* when the request began */
     uint64_t duration_ns, first_byte_ns; /* first_byte_ns 0: the upstream was not asked, or said nothing */
-    struct sl_slice correlation_id, client, peer, listener, method, host, path, route, consumer, tier,
-        upstream, target, reason, detail, user_agent;
+    struct sl_slice correlation_id, client, peer, listener, protocol, method, host, path, route, consumer,
+        tier, upstream, target, reason, detail, user_agent;
     unsigned status;
     unsigned retries;
     uint64_t bytes_in, bytes_out;

@@ -106,10 +106,10 @@ static void test_rungs_come_in_order(void **state)
     struct sl_ipc_penalty p;
     reject(w, 9);
     assert_int_equal(asked(w, NULL), 0);
-    assert_false(w->conn.reset);
+    assert_false(w->ex.penalised);
     reject(w, 1);
     assert_int_equal(asked(w, &p), SL_PENALTY_FLOW);
-    assert_true(w->conn.reset); /* the client sees a RST, not silence */
+    assert_true(w->ex.penalised); /* the client sees a RST, not silence */
     assert_int_equal(p.source_port, sl_sockaddr_port(&w->conn.peer));
     assert_true(p.destination_port != 0);
     assert_int_equal(p.rejections, 10);
@@ -186,7 +186,7 @@ static void test_a_flow_that_carries_others_is_spared(void **state)
     w->ex.identity = &w->acme;
     reject(w, 100);
     assert_int_equal(asked(w, NULL), 0);
-    assert_false(w->conn.reset);
+    assert_false(w->ex.penalised);
 }
 
 static void test_trusted_proxies_are_never_penalised(void **state)

@@ -22,10 +22,17 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+
+/* A listener's addresses (th_veth gives them to sl0) and port, and who asks. */
+#define OURS   "192.0.2.1"
+#define OURS6  "2001:db8::1"
+#define CLIENT "198.51.100.7"
+#define PORT   443
 
 /* ---- a place of our own: gone with the process */
 
@@ -43,6 +50,13 @@ static inline int th_isolate(void)
         return -1;
     }
     return 0;
+}
+
+static inline void th_syncookies(const char *value)
+{
+    const int fd = open("/proc/sys/net/ipv4/tcp_syncookies", O_WRONLY);
+    assert_true(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value));
+    close(fd);
 }
 
 static inline struct sl_ip th_ip(const char *text)
@@ -255,6 +269,14 @@ static inline void th_listen(struct th_guard *g, const char *addr, unsigned port
     assert_int_equal(bpf_map_update_elem(fd, &k, &v, BPF_ANY), 0);
     k.proto = 0;
     assert_int_equal(bpf_map_update_elem(fd, &k, &v, BPF_ANY), 0);
+}
+
+/* The guard with two listeners: these are their slots. */
+static inline void th_load_ours(struct th_guard *g, bool frags, uint32_t slot, uint32_t slot6)
+{
+    th_load_with(g, frags);
+    th_listen(g, OURS, PORT, slot);
+    th_listen(g, OURS6, PORT, slot6);
 }
 
 static inline void th_list(struct th_guard *g, const char *cidr, enum sl_list_verdict verdict,

@@ -90,7 +90,54 @@ static inline void th_allow(struct th_policy *p, const char *cidr)
     p->allow[p->s.kernel.allow.n++] = th_cidr(cidr);
 }
 
+/* ---- one guard at a time, in a namespace of its own: what most tests of it work on */
+
+static SL_UNUSED struct th_policy policy;
+static SL_UNUSED struct sl_kernel_guard *guard; /* NULL: not started */
+
+static inline int th_setup(void **state)
+{
+    (void)state;
+    th_veth();
+    th_policy(&policy, "192.0.2.1:443");
+    return 0;
+}
+
+/* The daemon ends; what it attached stays. */
+static inline void th_stop(void)
+{
+    sl_kernel_close(guard);
+    guard = NULL;
+}
+
+static inline int th_teardown(void **state)
+{
+    (void)state;
+    th_stop();
+    (void)sl_kernel_detach_all();
+    th_no_veth();
+    return 0;
+}
+
+static inline void th_start(void)
+{
+    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+}
+
+static inline void th_restart(void)
+{
+    th_stop();
+    th_start();
+}
+
+static inline void th_apply(void)
+{
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+}
+
 /* ---- looking at the kernel */
+
+#define TH_PINS SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR
 
 static inline int th_prog_of_link(const char *pin, unsigned *ifindex)
 {

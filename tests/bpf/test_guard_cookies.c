@@ -2,35 +2,11 @@
 /* SYN cookies as the daemon keeps them: what is refused, what goes without, and what comes back by itself. */
 #include "kernel_harness.h"
 
-#include <fcntl.h>
-
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
-
-static void sysctl(const char *value)
-{
-    const int fd = open("/proc/sys/net/ipv4/tcp_syncookies", O_WRONLY);
-    assert_true(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value));
-    close(fd);
-}
-
 static int setup(void **state)
 {
     (void)state;
-    th_veth();
-    th_policy(&policy, "192.0.2.1:443");
-    guard = NULL;
-    sysctl("2");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sl_kernel_close(guard);
-    (void)sl_kernel_detach_all();
-    th_no_veth();
-    return 0;
+    th_syncookies("2");
+    return th_setup(state);
 }
 
 static void stands(const char *state, const char *why)
@@ -56,14 +32,14 @@ static void test_always_is_refused_where_they_are_missing(void **state)
 {
     (void)state;
     policy.s.kernel.syn_cookies = SL_SYN_COOKIES_ALWAYS;
-    sysctl("1");
+    th_syncookies("1");
     char why[SL_COOKIES_WHY];
     assert_int_equal(sl_kernel_start(&policy.s, &guard), -EOPNOTSUPP);
     assert_true(sl_kernel_lacks_cookies(&policy.s, why));
     assert_non_null(strstr(why, "tcp_syncookies is 1"));
     assert_int_equal(th_xdp_on("sl0"), 0);
-    sysctl("2");
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_syncookies("2");
+    th_start();
     stands("on", "");
     assert_false(sl_kernel_lacks_cookies(&policy.s, why));
     assert_string_equal(sl_kernel_syn_cookies(guard).policy, "always");
@@ -74,19 +50,19 @@ static void test_a_reload_is_refused_and_the_old_policy_stands(void **state)
 {
     (void)state;
     policy.s.kernel.syn_cookies = SL_SYN_COOKIES_OFF;
-    sysctl("1");
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_syncookies("1");
+    th_start();
     stands("off", "");
     policy.s.kernel.syn_cookies = SL_SYN_COOKIES_ALWAYS;
     assert_int_equal(sl_kernel_apply(guard, &policy.s), -EOPNOTSUPP);
     stands("off", "");
     assert_int_equal(asked(), 0);
-    sysctl("2");
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_syncookies("2");
+    th_apply();
     stands("on", "");
     assert_int_equal(asked(), 1);
     policy.s.kernel.syn_cookies = SL_SYN_COOKIES_OFF;
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
     stands("off", "");
     assert_int_equal(asked(), 0);
 }
@@ -94,8 +70,8 @@ static void test_a_reload_is_refused_and_the_old_policy_stands(void **state)
 static void test_auto_without_a_bucket_asks_for_nothing(void **state)
 {
     (void)state;
-    sysctl("1");
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_syncookies("1");
+    th_start();
     stands("idle", "");
     assert_string_equal(sl_kernel_syn_cookies(guard).policy, "auto");
     assert_int_equal(asked(), 0);
@@ -108,13 +84,13 @@ static void test_auto_goes_without_and_says_so(void **state)
     policy.s.kernel.per_listener.new_connections =
         (struct sl_rate){.count = 1, .per_ns = 3600 * SL_NS_PER_SEC};
     policy.s.kernel.per_listener.burst = 1;
-    sysctl("1");
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_syncookies("1");
+    th_start();
     stands("missing", "net.ipv4.tcp_syncookies is 1 and must be 2");
     assert_int_equal(asked(), 0);
     th_expect_on("sl0", "198.51.100.7", "192.0.2.1", 443, XDP_DROP);
-    sysctl("2");
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_syncookies("2");
+    th_apply();
     stands("on", "");
     struct sl_count is[SL_REASON_COUNT];
     th_expect_on("sl0", "198.51.100.7", "192.0.2.1", 443, XDP_DROP); /* nobody listens */
@@ -127,18 +103,18 @@ static void test_what_is_lost_is_said_and_comes_back(void **state)
 {
     (void)state;
     policy.s.kernel.syn_cookies = SL_SYN_COOKIES_ALWAYS;
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-    sysctl("0");
+    th_start();
+    th_syncookies("0");
     sl_kernel_sweep(guard);
     stands("missing", "net.ipv4.tcp_syncookies is 0 and must be 2: sysctl -w net.ipv4.tcp_syncookies=2");
     assert_int_equal(asked(), 0);
-    sysctl("2");
+    th_syncookies("2");
     sl_kernel_sweep(guard);
     stands("on", "");
     assert_int_equal(asked(), 1);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, th_teardown)
 
 int main(void)
 {

@@ -2,37 +2,24 @@
 /* What the kernel has, and the guard without it: $SLUICE_WITHOUT takes away what this kernel does have. */
 #include "kernel_harness.h"
 
-#define DIR SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR
-
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
-
 static int setup(void **state)
 {
-    (void)state;
-    th_veth();
-    th_policy(&policy, "192.0.2.1:443");
+    (void)th_setup(state);
     th_deny(&policy, "203.0.113.0/24");
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     (void)unsetenv("SLUICE_WITHOUT");
-    sl_kernel_close(guard);
-    guard = NULL;
-    (void)sl_kernel_detach_all();
-    th_no_veth();
-    return 0;
+    return th_teardown(state);
 }
 
 static void start_without(const char *names)
 {
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     assert_int_equal(setenv("SLUICE_WITHOUT", names, 1), 0);
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
 }
 
 static bool has(const char *name)
@@ -83,7 +70,7 @@ static void without_tcx_the_meter_is_a_filter(void **state)
     assert_false(has("tcx"));
     assert_string_equal(at().tc, "clsact");
     assert_true(has_clsact());
-    assert_int_not_equal(access(DIR "/links/tcx_in_sl0", F_OK), 0);
+    assert_int_not_equal(access(TH_PINS "/links/tcx_in_sl0", F_OK), 0);
     start_without("tcx"); /* taken over */
     assert_string_equal(at().tc, "clsact");
     still_guards();
@@ -100,11 +87,11 @@ static void never_both_at_tc(void **state)
         skip();
     }
     start_without("tcx");
-    assert_int_not_equal(access(DIR "/links/tcx_in_sl0", F_OK), 0);
-    assert_int_not_equal(access(DIR "/links/tcx_out_sl0", F_OK), 0);
+    assert_int_not_equal(access(TH_PINS "/links/tcx_in_sl0", F_OK), 0);
+    assert_int_not_equal(access(TH_PINS "/links/tcx_out_sl0", F_OK), 0);
     assert_true(has_clsact());
     start_without("");
-    assert_int_equal(access(DIR "/links/tcx_in_sl0", F_OK), 0);
+    assert_int_equal(access(TH_PINS "/links/tcx_in_sl0", F_OK), 0);
     assert_false(has_clsact());
 }
 
@@ -115,8 +102,7 @@ static void without_frags_jumbo_frames_are_for_generic_mode(void **state)
     assert_false(has("xdp_frags"));
     assert_int_equal(at().xdp, SL_ATTACH_NATIVE);
     still_guards();
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     (void)sl_kernel_detach_all();
     th_sh("ip link set sl0 mtu 9000 && ip link set sl1 mtu 9000");
     start_without("xdp_frags");

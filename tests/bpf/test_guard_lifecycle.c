@@ -4,41 +4,6 @@
 
 #include "exact.skel.h"
 
-#define DIR SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR
-
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
-
-static int setup(void **state)
-{
-    (void)state;
-    th_veth();
-    th_policy(&policy, "192.0.2.1:443");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sl_kernel_close(guard);
-    guard = NULL;
-    (void)sl_kernel_detach_all();
-    th_no_veth();
-    return 0;
-}
-
-static void start(void)
-{
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-}
-
-static void restart(void)
-{
-    sl_kernel_close(guard);
-    guard = NULL;
-    start();
-}
-
 /* Asks the kernel for filters and TCX programs by bpftool: how many lines name ours. */
 static int count_ours_at_tc(void)
 {
@@ -62,14 +27,14 @@ static void test_attaches_native_and_leaves_nothing(void **state)
 {
     (void)state;
     struct sl_attach_state st[2];
-    start();
+    th_start();
     assert_int_equal(sl_kernel_attach_states(guard, st, 2), 1);
     assert_string_equal(st[0].interface, "sl0");
     assert_int_equal(st[0].xdp, SL_ATTACH_NATIVE);
     assert_true(strcmp(st[0].tc, "tcx") == 0 || strcmp(st[0].tc, "clsact") == 0);
     assert_int_not_equal(th_xdp_on("sl0"), 0);
-    assert_int_equal(access(DIR "/links/xdp_sl0", F_OK), 0);
-    assert_int_equal(access(DIR "/maps/sl_buckets", F_OK), 0);
+    assert_int_equal(access(TH_PINS "/links/xdp_sl0", F_OK), 0);
+    assert_int_equal(access(TH_PINS "/maps/sl_buckets", F_OK), 0);
     assert_true(sl_kernel_detach_all() >= 1);
     assert_nothing_left();
 }
@@ -78,10 +43,9 @@ static void test_close_keeps_guarding(void **state)
 {
     (void)state;
     th_deny(&policy, "203.0.113.0/24");
-    start();
+    th_start();
     const uint32_t prog = th_xdp_on("sl0");
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     assert_int_equal(th_xdp_on("sl0"), prog);
     th_expect_on("sl0", "203.0.113.5", "192.0.2.1", 443, XDP_DROP);
     assert_true(sl_kernel_detach_all() >= 1); /* with the daemon gone */
@@ -93,16 +57,16 @@ static void test_detach_while_the_daemon_lives(void **state)
 {
     (void)state;
     struct sl_attach_state st;
-    start();
+    th_start();
     assert_true(sl_kernel_detach_all() >= 1); /* although the guard holds the links open */
     assert_nothing_left();
     assert_int_equal(sl_kernel_refresh(guard), 0); /* not put on again behind the operator's back */
     assert_nothing_left();
     assert_int_equal(sl_kernel_attach_states(guard, &st, 1), 1);
     assert_int_equal(st.xdp, SL_ATTACH_NONE);
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0); /* that is the way back */
+    th_apply(); /* that is the way back */
     assert_int_not_equal(th_xdp_on("sl0"), 0);
-    restart();
+    th_restart();
     assert_int_not_equal(th_xdp_on("sl0"), 0);
 }
 
@@ -114,26 +78,26 @@ static void test_takeover_keeps_link_and_state(void **state)
     const struct sl_cidr denied = th_cidr("198.51.100.77/32");
     uint64_t deadline;
     unsigned ifindex;
-    start();
+    th_start();
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
     assert_int_equal(sl_kernel_list_add(guard, &denied, SL_LIST_DENY, 0), 0);
     struct sl_bucket_table t = sl_kernel_buckets(guard);
     struct sl_bucket *b = sl_bucket_get(&t, 12345, sl_now_ns());
     b->tat = deadline;
     const uint64_t seed = t.seed;
-    const int link_before = bpf_obj_get(DIR "/links/xdp_sl0");
+    const int link_before = bpf_obj_get(TH_PINS "/links/xdp_sl0");
     struct bpf_link_info before = {0}, after = {0};
     uint32_t len = sizeof(before);
     assert_int_equal(bpf_obj_get_info_by_fd(link_before, &before, &len), 0);
-    restart();
-    const int link_after = bpf_obj_get(DIR "/links/xdp_sl0");
+    th_restart();
+    const int link_after = bpf_obj_get(TH_PINS "/links/xdp_sl0");
     len = sizeof(after);
     assert_int_equal(bpf_obj_get_info_by_fd(link_after, &after, &len), 0);
     close(link_before);
     close(link_after);
     assert_int_equal(after.id, before.id);               /* the same link */
     assert_int_not_equal(after.prog_id, before.prog_id); /* with the new program */
-    assert_int_equal(th_prog_of_link(DIR "/links/xdp_sl0", &ifindex), (int)th_xdp_on("sl0"));
+    assert_int_equal(th_prog_of_link(TH_PINS "/links/xdp_sl0", &ifindex), (int)th_xdp_on("sl0"));
     assert_int_equal(ifindex, if_nametoindex("sl0"));
     th_expect_on("sl0", "198.51.100.9", "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", "198.51.100.77", "192.0.2.1", 443, XDP_DROP);
@@ -146,13 +110,13 @@ static void test_takeover_keeps_link_and_state(void **state)
 static void test_buckets_move_into_a_table_of_another_size(void **state)
 {
     (void)state;
-    start();
+    th_start();
     const uint64_t now = sl_now_ns(), ahead = now + 3600 * SL_NS_PER_SEC;
     struct sl_bucket_table t = sl_kernel_buckets(guard);
     for (uint64_t key = 1; key <= 1000; key++)
         sl_bucket_get(&t, key * 0x9e3779b97f4a7c15ull, now)->tat = ahead + key;
     policy.s.kernel.table_size = 32768;
-    restart();
+    th_restart();
     t = sl_kernel_buckets(guard);
     assert_int_equal(t.n, 32768);
     for (uint64_t key = 1; key <= 1000; key++)
@@ -167,16 +131,16 @@ static void test_state_of_another_boot_is_discarded(void **state)
     struct sl_state_header h;
     uint64_t deadline;
     const uint32_t zero = 0;
-    start();
+    th_start();
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
-    const int fd = bpf_obj_get(DIR "/maps/sl_state");
+    const int fd = bpf_obj_get(TH_PINS "/maps/sl_state");
     assert_int_equal(bpf_map_lookup_elem(fd, &zero, &h), 0);
     h.boot_id[3] ^= 1;
     assert_int_equal(bpf_map_update_elem(fd, &zero, &h, 0), 0);
     close(fd);
-    restart();
+    th_restart();
     th_expect_on("sl0", "198.51.100.9", "192.0.2.1", 443, XDP_PASS);
-    const int again = bpf_obj_get(DIR "/maps/sl_state");
+    const int again = bpf_obj_get(TH_PINS "/maps/sl_state");
     struct sl_state_header now;
     assert_int_equal(bpf_map_lookup_elem(again, &zero, &now), 0);
     close(again);
@@ -198,7 +162,7 @@ static void test_another_owner_is_never_displaced(void **state)
         assert_null(guard);
         assert_int_equal(th_xdp_on("sl0"), owner);
         assert_int_equal(count_ours_at_tc(), 0);
-        assert_int_not_equal(access(DIR, F_OK), 0);
+        assert_int_not_equal(access(TH_PINS, F_OK), 0);
         assert_int_equal(bpf_xdp_detach((int)if_nametoindex("sl0"), modes[i], NULL), 0);
     }
     exact__destroy(other);
@@ -220,7 +184,7 @@ static void test_a_failed_apply_changes_nothing(void **state)
 {
     (void)state;
     th_deny(&policy, "203.0.113.0/24");
-    start();
+    th_start();
     const uint32_t prog = th_xdp_on("sl0");
     policy.deny[0] = th_cidr("198.51.100.0/24");
     policy.interfaces[1] = SL_S("nonesuch0");
@@ -230,7 +194,7 @@ static void test_a_failed_apply_changes_nothing(void **state)
     th_expect_on("sl0", "203.0.113.5", "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", "198.51.100.5", "192.0.2.1", 443, XDP_PASS);
     policy.s.kernel.interfaces.n = 1;
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
     th_expect_on("sl0", "203.0.113.5", "192.0.2.1", 443, XDP_PASS);
     th_expect_on("sl0", "198.51.100.5", "192.0.2.1", 443, XDP_DROP);
 }
@@ -239,19 +203,19 @@ static void test_interfaces_come_and_go_with_the_policy(void **state)
 {
     (void)state;
     struct sl_attach_state st[2];
-    start();
+    th_start();
     policy.interfaces[1] = SL_S("sl1");
     policy.s.kernel.interfaces.n = 2;
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
     assert_int_equal(sl_kernel_attach_states(guard, st, 2), 2);
     assert_int_not_equal(th_xdp_on("sl1"), 0);
     policy.interfaces[0] = SL_S("sl1");
     policy.s.kernel.interfaces.n = 1;
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
     assert_int_equal(th_xdp_on("sl0"), 0);
     assert_int_not_equal(th_xdp_on("sl1"), 0);
     policy.interfaces[0] = SL_S("sl0"); /* and over a restart */
-    restart();
+    th_restart();
     assert_int_equal(th_xdp_on("sl1"), 0);
     assert_int_not_equal(th_xdp_on("sl0"), 0);
 }
@@ -260,7 +224,7 @@ static void test_an_interface_that_comes_back_is_guarded_again(void **state)
 {
     (void)state;
     struct sl_attach_state st;
-    start();
+    th_start();
     assert_true(sl_kernel_netlink_fd(guard) >= 0);
     sl_kernel_netlink_drain(guard);
     th_no_veth();
@@ -290,17 +254,17 @@ static void test_a_renamed_interface_stays_guarded(void **state)
 {
     (void)state;
     struct sl_attach_state st[2], before[1];
-    start();
-    const uint32_t link = link_of(DIR "/links/xdp_sl0"), prog = th_xdp_on("sl0");
+    th_start();
+    const uint32_t link = link_of(TH_PINS "/links/xdp_sl0"), prog = th_xdp_on("sl0");
     assert_int_equal(sl_kernel_attach_states(guard, before, 1), 1);
-    const uint32_t tc = strcmp(before[0].tc, "tcx") == 0 ? link_of(DIR "/links/tcx_in_sl0") : 0;
+    const uint32_t tc = strcmp(before[0].tc, "tcx") == 0 ? link_of(TH_PINS "/links/tcx_in_sl0") : 0;
     th_sh("ip link set sl0 down && ip link set sl0 name sl9 && ip link set sl9 up");
     assert_int_equal(sl_kernel_refresh(guard), 0);
     assert_int_equal(th_xdp_on("sl9"), prog);
     policy.interfaces[0] = SL_S("sl9"); /* the policy learns the new name */
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
-    assert_int_equal(link_of(DIR "/links/xdp_sl9"), link);
-    assert_int_not_equal(access(DIR "/links/xdp_sl0", F_OK), 0);
+    th_apply();
+    assert_int_equal(link_of(TH_PINS "/links/xdp_sl9"), link);
+    assert_int_not_equal(access(TH_PINS "/links/xdp_sl0", F_OK), 0);
     assert_int_equal(sl_kernel_attach_states(guard, st, 2), 1);
     assert_string_equal(st[0].interface, "sl9");
     assert_int_equal(st[0].xdp, SL_ATTACH_NATIVE);
@@ -308,21 +272,21 @@ static void test_a_renamed_interface_stays_guarded(void **state)
     guard = NULL;
     th_sh("ip link set sl9 down && ip link set sl9 name sl0 && ip link set sl0 up");
     policy.interfaces[0] = SL_S("sl0");
-    start();
-    assert_int_equal(link_of(DIR "/links/xdp_sl0"), link);
-    assert_int_not_equal(access(DIR "/links/xdp_sl9", F_OK), 0);
+    th_start();
+    assert_int_equal(link_of(TH_PINS "/links/xdp_sl0"), link);
+    assert_int_not_equal(access(TH_PINS "/links/xdp_sl9", F_OK), 0);
     if (strcmp(before[0].tc, "tcx") == 0)
-        assert_int_equal(link_of(DIR "/links/tcx_in_sl0"), tc);
+        assert_int_equal(link_of(TH_PINS "/links/tcx_in_sl0"), tc);
 }
 
 static void test_a_renamed_interface_that_is_no_longer_wanted(void **state)
 {
     (void)state;
-    start();
+    th_start();
     th_sh("ip link set sl0 down && ip link set sl0 name sl9 && ip link set sl9 up");
     assert_int_equal(sl_kernel_refresh(guard), 0);
     policy.interfaces[0] = SL_S("sl1");
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
     assert_int_equal(th_xdp_on("sl9"), 0);
     assert_int_not_equal(th_xdp_on("sl1"), 0);
     th_sh("ip link set sl9 down && ip link set sl9 name sl0");
@@ -331,7 +295,7 @@ static void test_a_renamed_interface_that_is_no_longer_wanted(void **state)
 static void test_another_interface_takes_the_name(void **state)
 {
     (void)state;
-    start();
+    th_start();
     th_sh("ip link set sl0 down && ip link set sl0 name sl9 && ip link set sl9 up");
     assert_int_equal(sl_kernel_refresh(guard), 0);
     th_sh("ip link set sl1 down && ip link set sl1 name sl0 && ip link set sl0 up");
@@ -345,11 +309,11 @@ static void test_generic_mode(void **state)
     (void)state;
     struct sl_attach_state st;
     policy.s.kernel.mode = SL_KERNEL_GENERIC;
-    start();
+    th_start();
     assert_int_equal(sl_kernel_attach_states(guard, &st, 1), 1);
     assert_int_equal(st.xdp, SL_ATTACH_GENERIC);
     policy.s.kernel.mode = SL_KERNEL_NATIVE; /* the mode changes with the policy */
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
     assert_int_equal(sl_kernel_attach_states(guard, &st, 1), 1);
     assert_int_equal(st.xdp, SL_ATTACH_NATIVE);
 }
@@ -362,7 +326,7 @@ static void test_auto_falls_back_native_refuses(void **state)
     policy.s.kernel.mode = SL_KERNEL_NATIVE;
     assert_int_equal(sl_kernel_start(&policy.s, &guard), -EOPNOTSUPP);
     policy.s.kernel.mode = SL_KERNEL_AUTO;
-    start();
+    th_start();
     assert_int_equal(sl_kernel_attach_states(guard, &st, 1), 1);
     assert_int_equal(st.xdp, SL_ATTACH_GENERIC);
 }
@@ -372,11 +336,11 @@ static void test_a_dot_in_an_interface_name(void **state)
     (void)state;
     th_sh("ip link add sl0.7 type veth peer name sl1.7 && ip link set sl0.7 up");
     policy.interfaces[0] = SL_S("sl0.7");
-    start();
-    restart();
+    th_start();
+    th_restart();
     assert_int_not_equal(th_xdp_on("sl0.7"), 0);
     policy.interfaces[0] = SL_S("sl0");
-    restart();
+    th_restart();
     assert_int_equal(th_xdp_on("sl0.7"), 0);
     assert_int_not_equal(th_xdp_on("sl0"), 0);
     th_sh("ip link del sl0.7");
@@ -387,7 +351,7 @@ static void test_jumbo_frames(void **state)
     (void)state;
     struct sl_attach_state st;
     th_sh("ip link set sl0 mtu 9000 && ip link set sl1 mtu 9000");
-    start();
+    th_start();
     assert_int_equal(sl_kernel_attach_states(guard, &st, 1), 1);
     assert_int_equal(st.xdp, SL_ATTACH_NATIVE);
 }
@@ -396,10 +360,9 @@ static void test_another_pin_root(void **state)
 {
     (void)state;
     assert_int_equal(setenv("SLUICE_BPF_ROOT", "/sys/fs/bpf/elsewhere", 1), 0);
-    start();
+    th_start();
     assert_int_equal(access("/sys/fs/bpf/elsewhere/v" SL_ABI_SCHEMA_STR "/links/xdp_sl0", F_OK), 0);
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     assert_true(sl_kernel_detach_all() >= 1);
     assert_nothing_left();
     assert_int_equal(setenv("SLUICE_BPF_ROOT", "/tmp/sluice", 1), 0); /* no bpffs */
@@ -411,11 +374,10 @@ static void test_mode_off(void **state)
 {
     (void)state;
     size_t n;
-    start();
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_start();
+    th_stop();
     policy.s.kernel.mode = SL_KERNEL_OFF;
-    start(); /* takes off what the former daemon left */
+    th_start(); /* takes off what the former daemon left */
     assert_nothing_left();
     const struct sl_kernel_fds f = sl_kernel_fds(guard);
     assert_int_equal(f.penalties, -1);
@@ -431,10 +393,10 @@ static void test_mode_off(void **state)
     policy.s.kernel.mode = SL_KERNEL_AUTO;
     assert_int_equal(sl_kernel_apply(guard, &policy.s), -EOPNOTSUPP);
     policy.s.kernel.mode = SL_KERNEL_OFF;
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
+    th_apply();
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, th_setup, th_teardown)
 
 int main(void)
 {

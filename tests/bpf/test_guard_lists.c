@@ -5,17 +5,13 @@
 
 #include "harness/ranges.h"
 
-#define LISTS SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR "/maps/sl_list_files"
+#define LISTS TH_PINS "/maps/sl_list_files"
 
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
 static struct sl_snapshot *lists[2]; /* .51.100.0/24 and .51.101.0/24 of 198 */
 
 static int setup(void **state)
 {
-    (void)state;
-    th_veth();
-    th_policy(&policy, "192.0.2.1:443");
+    (void)th_setup(state);
     lists[0] =
         tr_snapshot(SL_S("198.51.100.9\n"), SL_S("198.51.100.0/24\n2001:db8:1::/48\n2001:db8:2::/48\n"));
     lists[1] = tr_snapshot(SL_SLICE_NUL, SL_S("198.51.101.0/24\n"));
@@ -24,14 +20,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
-    sl_kernel_close(guard);
-    guard = NULL;
-    (void)sl_kernel_detach_all();
-    th_no_veth();
     sl_snapshot_unref(lists[0]);
     sl_snapshot_unref(lists[1]);
-    return 0;
+    return th_teardown(state);
 }
 
 /* The policy names the files of one of the lists, or none: -1. */
@@ -72,7 +63,7 @@ static void apply(int i, int want)
 static void start(int i)
 {
     name(i);
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
 }
 
 static void test_from_policy_to_policy(void **state)
@@ -121,13 +112,11 @@ static void test_they_outlive_the_daemon(void **state)
 {
     (void)state;
     start(0);
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     expect(XDP_DROP, XDP_PASS);
     start(1);
     expect(XDP_PASS, XDP_DROP);
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     start(-1); /* what a former daemon left is dropped */
     assert_int_equal(nodes(), 0);
     expect(XDP_PASS, XDP_PASS);

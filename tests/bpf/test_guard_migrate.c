@@ -13,7 +13,6 @@
 
 #define DIR0 SL_PIN_ROOT "/v0"
 #define DIR1 SL_PIN_ROOT "/v1"
-#define DIR  SL_PIN_ROOT "/v" SL_ABI_SCHEMA_STR
 
 #define PENALISED "198.51.100.9"
 #define DENIED    "198.51.100.77"
@@ -70,25 +69,10 @@ const struct sl_schema *sl_schema_find(unsigned number)
 
 /* ---- a daemon of schema 0 that has ended */
 
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
-
 static int setup(void **state)
 {
-    (void)state;
-    th_veth();
-    th_policy(&policy, "192.0.2.1:443");
+    (void)th_setup(state);
     th_deny(&policy, "203.0.113.0/24");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sl_kernel_close(guard);
-    guard = NULL;
-    (void)sl_kernel_detach_all();
-    th_no_veth();
     return 0;
 }
 
@@ -189,7 +173,7 @@ static void header_of(unsigned number, int boot_differs)
 {
     struct sl_state_header h;
     const __u32 zero = 0;
-    const int was = pinned(DIR "/maps/sl_state");
+    const int was = pinned(TH_PINS "/maps/sl_state");
     assert_int_equal(bpf_map_lookup_elem(was, &zero, &h), 0);
     close(was);
     h.schema = number;
@@ -209,7 +193,7 @@ static void use_and_end(void)
     const struct sl_penalty_request r = {
         .source = th_ip(PENALISED), .effect = SL_PENALTY_SOURCE, .duration_ns = AN_HOUR};
     uint64_t deadline;
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
     assert_int_equal(sl_kernel_list_add(guard, &denied, SL_LIST_DENY, 0), 0);
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
     struct sl_bucket_table t = sl_kernel_buckets(guard);
@@ -217,8 +201,7 @@ static void use_and_end(void)
     ahead = sl_now_ns() + AN_HOUR;
     for (uint64_t i = 1; i <= 100; i++)
         sl_bucket_get(&t, KEY(i), sl_now_ns())->tat = ahead + i;
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
 }
 
 /* Its links and buckets stay, under another schema, and its programs run on. */
@@ -230,15 +213,15 @@ static void former_daemon(unsigned number, int boot_differs)
     th_sh("mkdir -p %s/maps %s/links", former, former);
     number ? maps1() : maps0();
     header_of(number, boot_differs);
-    pin(pinned(DIR "/maps/sl_buckets"), "maps/sl_buckets");
+    pin(pinned(TH_PINS "/maps/sl_buckets"), "maps/sl_buckets");
     for (size_t i = 0; i < SL_ARRAY_LEN(links); i++) {
         char from[128], to[64];
-        (void)snprintf(from, sizeof(from), DIR "/links/%s", links[i]);
+        (void)snprintf(from, sizeof(from), TH_PINS "/links/%s", links[i]);
         (void)snprintf(to, sizeof(to), "links/%s", links[i]);
         if (access(from, F_OK) == 0) /* a kernel without TCX has no such links */
             pin(pinned(from), to);
     }
-    th_sh("rm -r " DIR);
+    th_sh("rm -r " TH_PINS);
     assert_int_not_equal(th_xdp_on("sl0"), 0);
 }
 
@@ -258,10 +241,10 @@ static void carried_over(unsigned number)
     former_daemon(number, 0);
     (void)snprintf(was, sizeof(was), "%s/links/xdp_sl0", former);
     const uint32_t link = link_id(was), prog = th_xdp_on("sl0");
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link); /* the same link, */
-    assert_int_not_equal(th_xdp_on("sl0"), prog);          /* with our program */
-    assert_int_equal(th_prog_of_link(DIR "/links/xdp_sl0", NULL), (int)th_xdp_on("sl0"));
+    th_start();
+    assert_int_equal(link_id(TH_PINS "/links/xdp_sl0"), link); /* the same link, */
+    assert_int_not_equal(th_xdp_on("sl0"), prog);              /* with our program */
+    assert_int_equal(th_prog_of_link(TH_PINS "/links/xdp_sl0", NULL), (int)th_xdp_on("sl0"));
     assert_int_not_equal(access(former, F_OK), 0);
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
@@ -277,15 +260,14 @@ static void carried_over(unsigned number)
 static void goes_on(void)
 {
     const struct sl_cidr denied = th_cidr(DENIED "/32"), penalised = th_cidr(PENALISED "/32");
-    const uint32_t link = link_id(DIR "/links/xdp_sl0");
+    const uint32_t link = link_id(TH_PINS "/links/xdp_sl0");
     assert_int_equal(sl_kernel_list_remove(guard, &denied), 1);
     assert_int_equal(sl_kernel_penalty_remove(guard, &penalised), 1);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_PASS);
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_PASS);
-    sl_kernel_close(guard);
-    guard = NULL;
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
+    th_stop();
+    th_start();
+    assert_int_equal(link_id(TH_PINS "/links/xdp_sl0"), link);
     assert_int_equal(sl_kernel_buckets(guard).seed, seed);
 }
 
@@ -328,7 +310,7 @@ static void schema_1_of_another_shape_is_refused(void **state)
     pin(map_of(BPF_MAP_TYPE_HASH, 40, 88), "maps/sl_penalties");
     assert_int_equal(sl_kernel_start(&policy.s, &guard), -EINVAL);
     assert_int_equal(th_xdp_on("sl0"), prog);
-    assert_int_not_equal(access(DIR, F_OK), 0);
+    assert_int_not_equal(access(TH_PINS, F_OK), 0);
 }
 
 static void no_packet_passes_meanwhile(void **state)
@@ -342,7 +324,7 @@ static void no_packet_passes_meanwhile(void **state)
     th_flood_start(&f);
     th_flood_more(&f, 100);
     const unsigned long before = f.sent;
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
     assert_true(f.sent > before + 10); /* they came all the while */
     th_flood_more(&f, 100);
     th_flood_stop(&f);
@@ -362,8 +344,8 @@ static void of_another_boot_only_the_links_are_taken(void **state)
     (void)state;
     former_daemon(0, 1);
     const uint32_t link = link_id(DIR0 "/links/xdp_sl0");
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
+    th_start();
+    assert_int_equal(link_id(TH_PINS "/links/xdp_sl0"), link);
     assert_int_not_equal(access(DIR0, F_OK), 0);
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_PASS);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_PASS);
@@ -382,11 +364,11 @@ static void a_schema_that_is_not_known_is_refused(void **state)
     assert_int_equal(sl_kernel_start(&policy.s, &guard), -EPROTONOSUPPORT);
     assert_null(guard);
     assert_int_equal(access(SL_PIN_ROOT "/v999", F_OK), 0);
-    assert_int_not_equal(access(DIR, F_OK), 0); /* no half of ours beside it */
-    assert_int_equal(th_xdp_on("sl0"), prog);   /* guarded by the other one */
+    assert_int_not_equal(access(TH_PINS, F_OK), 0); /* no half of ours beside it */
+    assert_int_equal(th_xdp_on("sl0"), prog);       /* guarded by the other one */
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
     assert_true(sl_kernel_detach_all() >= 1); /* the way out */
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
 }
 
 static void a_living_daemon_of_another_schema_is_not_taken_over(void **state)
@@ -399,14 +381,13 @@ static void a_living_daemon_of_another_schema_is_not_taken_over(void **state)
     assert_int_equal(sl_kernel_start(&policy.s, &guard), -EBUSY);
     assert_int_equal(th_xdp_on("sl0"), prog);
     assert_int_equal(access(DIR0 "/links/xdp_sl0", F_OK), 0);
-    assert_int_not_equal(access(DIR, F_OK), 0);
+    assert_int_not_equal(access(TH_PINS, F_OK), 0);
     policy.s.kernel.mode = SL_KERNEL_OFF; /* nor is its guard taken off */
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
     assert_int_equal(th_xdp_on("sl0"), prog);
-    sl_kernel_close(guard);
-    guard = NULL;
+    th_stop();
     close(held);
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0); /* once it is dead */
+    th_start(); /* once it is dead */
     assert_int_equal(th_xdp_on("sl0"), 0);
 }
 
@@ -421,8 +402,8 @@ static void a_start_that_fails_leaves_the_former_guard_on(void **state)
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
     policy.s.kernel.interfaces.n = 1;
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-    assert_int_equal(link_id(DIR "/links/xdp_sl0"), link);
+    th_start();
+    assert_int_equal(link_id(TH_PINS "/links/xdp_sl0"), link);
     assert_int_not_equal(access(DIR0, F_OK), 0);
     th_expect_on("sl0", PENALISED, "192.0.2.1", 443, XDP_DROP);
     th_expect_on("sl0", DENIED, "192.0.2.1", 443, XDP_DROP);
@@ -430,7 +411,7 @@ static void a_start_that_fails_leaves_the_former_guard_on(void **state)
     assert_int_equal(sl_bucket_get(&t, KEY(7), sl_now_ns())->tat, ahead + 7);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, th_teardown)
 
 int main(void)
 {

@@ -5,37 +5,6 @@
 
 #include "kernel/guard_priv.h"
 
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
-
-static int setup(void **state)
-{
-    (void)state;
-    th_veth();
-    th_policy(&policy, "192.0.2.1:443");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sl_kernel_close(guard);
-    guard = NULL;
-    (void)sl_kernel_detach_all();
-    th_no_veth();
-    return 0;
-}
-
-static void start(void)
-{
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
-}
-
-static void apply(void)
-{
-    assert_int_equal(sl_kernel_apply(guard, &policy.s), 0);
-}
-
 static void expect(const char *src, const char *dst, unsigned port, int action)
 {
     th_expect_on("sl0", src, dst, port, action);
@@ -50,7 +19,7 @@ static void test_wildcards_follow_the_hosts_addresses(void **state)
     th_bind(&policy, 0, "[::]:8443");
     th_deny(&policy, "0.0.0.0/0");
     th_deny(&policy, "::/0");
-    start();
+    th_start();
     expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
     expect("203.0.113.1", "192.0.2.9", 443, XDP_PASS); /* forwarded: not the host's */
     expect("2001:db8::77", "2001:db8::1", 8443, XDP_DROP);
@@ -74,16 +43,16 @@ static void test_listeners_come_and_go(void **state)
 {
     (void)state;
     th_deny(&policy, "203.0.113.0/24");
-    start();
+    th_start();
     expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
     expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
     policy.s.n_listeners = 2;
     th_bind(&policy, 1, "192.0.2.1:8443");
-    apply();
+    th_apply();
     expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
     expect("203.0.113.1", "192.0.2.1", 8443, XDP_DROP);
     policy.s.n_listeners = 1;
-    apply();
+    th_apply();
     expect("203.0.113.1", "192.0.2.1", 443, XDP_DROP);
     expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
 }
@@ -94,7 +63,7 @@ static void test_listener_counters_by_slot(void **state)
     struct sl_listener_stats a, b;
     policy.s.n_listeners = 2;
     th_bind(&policy, 1, "192.0.2.1:8443");
-    start();
+    th_start();
     expect("203.0.113.1", "192.0.2.1", 443, XDP_PASS);
     expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
     expect("203.0.113.1", "192.0.2.1", 8443, XDP_PASS);
@@ -114,13 +83,13 @@ static void test_operators_entries_survive_reloads(void **state)
                          six = th_cidr("2001:db8:bad::/48");
     th_allow(&policy, "203.0.113.0/24");
     th_bind(&policy, 0, "[2001:db8::1]:443");
-    start();
+    th_start();
     assert_int_equal(sl_kernel_list_add(guard, &one, SL_LIST_DENY, 0), 0);
     assert_int_equal(sl_kernel_list_add(guard, &six, SL_LIST_DENY, 3600 * SL_NS_PER_SEC), 0);
     expect("203.0.113.7", "192.0.2.1", 443, XDP_DROP);
     expect("203.0.113.8", "192.0.2.1", 443, XDP_PASS);
     expect("2001:db8:bad::5", "2001:db8::1", 443, XDP_DROP);
-    apply();
+    th_apply();
     expect("203.0.113.7", "192.0.2.1", 443, XDP_DROP);
     expect("2001:db8:bad::5", "2001:db8::1", 443, XDP_DROP);
     assert_int_equal(sl_kernel_list_add(guard, &range, SL_LIST_DENY, 0), 0); /* the policy's own prefix */
@@ -130,7 +99,7 @@ static void test_operators_entries_survive_reloads(void **state)
     expect("203.0.113.8", "192.0.2.1", 443, XDP_PASS);
     policy.s.kernel.allow.n = 0;
     th_deny(&policy, "203.0.113.0/24");
-    apply();
+    th_apply();
     expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
     assert_int_equal(sl_kernel_list_remove(guard, &range), 0); /* the policy's stays */
     expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
@@ -141,7 +110,7 @@ static void test_sweep_brings_back_what_a_timed_entry_hid(void **state)
     (void)state;
     const struct sl_cidr c = th_cidr("203.0.113.0/24");
     th_deny(&policy, "203.0.113.0/24");
-    start();
+    th_start();
     assert_int_equal(sl_kernel_list_add(guard, &c, SL_LIST_ALLOW, 1), 0); /* over at once */
     sl_kernel_sweep(guard);
     expect("203.0.113.8", "192.0.2.1", 443, XDP_DROP);
@@ -186,18 +155,17 @@ static void test_ceiling_is_headroom_times_the_shortest_window(void **state)
     consumer(0, "acme", "198.51.100.0/28");
     consumer(0, "acme", "203.0.113.5/32");
     slow_tier(5, 2);
-    start();
+    th_start();
     assert_int_equal(admitted_of("198.51.100.1", 7), 7);
     assert_int_equal(admitted_of("203.0.113.5", 7), 3); /* one bucket over all its ranges */
     assert_int_equal(admitted_of("198.51.100.16", 20), 20);
-    apply(); /* no reload refills it */
+    th_apply(); /* no reload refills it */
     assert_int_equal(admitted_of("198.51.100.1", 7), 0);
-    sl_kernel_close(guard);
-    guard = NULL;
-    start(); /* nor a restart */
+    th_stop();
+    th_start(); /* nor a restart */
     assert_int_equal(admitted_of("198.51.100.1", 7), 0);
     policy.tier.headroom = 0;
-    apply();
+    th_apply();
     assert_int_equal(admitted_of("198.51.100.1", 7), 7);
 }
 
@@ -209,7 +177,7 @@ static void test_what_two_consumers_claim_has_no_ceiling(void **state)
     consumer(0, "acme", "203.0.113.0/28");
     consumer(1, "umbrella", "203.0.113.0/28"); /* the same */
     slow_tier(2, 1);
-    start();
+    th_start();
     assert_int_equal(admitted_of("198.51.100.17", 20), 20);
     assert_int_equal(admitted_of("203.0.113.1", 20), 20);
     assert_int_equal(admitted_of("198.51.100.1", 20), 2);
@@ -220,7 +188,7 @@ static void test_the_kernels_bucket_is_nobody_elses(void **state)
     (void)state;
     consumer(0, "acme", "198.51.100.0/28");
     slow_tier(5, 1);
-    start();
+    th_start();
     /* the whole table is taken by other keys, again and again; the slot that the kernel knows stays */
     struct sl_bucket_table t = sl_kernel_buckets(guard);
     const uint64_t now = sl_now_ns();
@@ -236,7 +204,7 @@ static void test_the_kernels_bucket_is_nobody_elses(void **state)
     }
     assert_int_equal(admitted_of("198.51.100.1", 10), 5);
     policy.s.n_consumers = 0; /* and is given back when its consumer goes */
-    apply();
+    th_apply();
     for (size_t i = 0; i < t.n; i++)
         assert_false(t.slots[i].key & SL_BUCKET_PINNED);
 }
@@ -246,11 +214,11 @@ static void test_per_source_limits_from_the_policy(void **state)
     (void)state;
     policy.s.kernel.per_source.new_connections = (struct sl_rate){.count = 3, .per_ns = 3600 * SL_NS_PER_SEC};
     policy.s.kernel.per_source.burst = 3600;
-    start();
+    th_start();
     assert_int_equal(admitted_of("198.51.100.1", 10), 3);
     assert_int_equal(admitted_of("198.51.100.2", 10), 3);
     policy.s.kernel.shadow = true;
-    apply();
+    th_apply();
     assert_int_equal(admitted_of("198.51.100.1", 10), 10);
     struct sl_count is[SL_REASON_COUNT], would[SL_REASON_COUNT];
     assert_int_equal(sl_maps_reasons(sl_kernel_fds(guard).reasons, is, would), 0);
@@ -266,13 +234,13 @@ static void test_listener_limit_and_fragments_from_the_policy(void **state)
     policy.s.kernel.per_listener.new_connections =
         (struct sl_rate){.count = 3, .per_ns = 3600 * SL_NS_PER_SEC};
     policy.s.kernel.per_listener.burst = 3600;
-    start();
+    th_start();
     assert_int_equal(admitted_of("198.51.100.1", 2), 2);
     assert_int_equal(admitted_of("198.51.100.2", 10), 1);
     assert_int_equal(th_run_on("sl0", &later), 1);
     policy.s.kernel.per_listener.new_connections.count = 0;
     policy.s.kernel.fragments = SL_FRAGMENTS_PASS;
-    apply();
+    th_apply();
     assert_int_equal(admitted_of("198.51.100.1", 10), 10);
     assert_int_equal(th_run_on("sl0", &later), 2);
 }
@@ -322,12 +290,12 @@ static void test_penalty_given_listed_taken_back(void **state)
     const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 3600 * SL_NS_PER_SEC);
     const struct sl_cidr c = th_cidr("198.51.100.9/32"), other = th_cidr("198.51.100.8/32");
     uint64_t deadline = 0;
-    start();
+    th_start();
     const uint64_t before = sl_now_ns();
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
     assert_in_range(deadline, before + r.duration_ns, sl_now_ns() + r.duration_ns);
     expect("198.51.100.9", "192.0.2.1", 443, XDP_DROP);
-    apply();
+    th_apply();
     expect("198.51.100.9", "192.0.2.1", 443, XDP_DROP);
     struct found f = penalties();
     assert_int_equal(f.n, 1);
@@ -345,7 +313,7 @@ static void test_scopes_of_penalties(void **state)
 {
     (void)state;
     uint64_t deadline;
-    start();
+    th_start();
     struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_FLOW, 3600 * SL_NS_PER_SEC);
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
     const struct th_packet flow = th_tcp4("198.51.100.9", 40000, "192.0.2.1", 443, TH_ACK),
@@ -386,7 +354,7 @@ static void test_repeats_double_up_to_the_cap(void **state)
     const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, hour);
     static const uint64_t hours[] = {1, 2, 4, 4};
     uint64_t deadline;
-    start();
+    th_start();
     for (size_t i = 0; i < SL_ARRAY_LEN(hours); i++) {
         const uint64_t before = sl_now_ns();
         assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
@@ -409,7 +377,7 @@ static void test_sweep_forgets_old_penalties(void **state)
     const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, second);
     struct sl_penalty_key key;
     uint64_t deadline;
-    start();
+    th_start();
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
     expire(2 * second + 1);
     sl_kernel_sweep(guard);
@@ -423,7 +391,7 @@ static void test_ipv6_penalties_hold_the_64(void **state)
     (void)state;
     uint64_t deadline;
     th_bind(&policy, 0, "[2001:db8::1]:443");
-    start();
+    th_start();
     const struct sl_penalty_request r = request("2001:db8:5:5::9", SL_PENALTY_SOURCE, 3600 * SL_NS_PER_SEC);
     const struct sl_cidr one = th_cidr("2001:db8:5:5::1234/128");
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
@@ -437,7 +405,7 @@ static void test_bad_requests_are_refused(void **state)
 {
     (void)state;
     uint64_t deadline;
-    start();
+    th_start();
     struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 0);
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -EINVAL);
     r = request("198.51.100.9", 7, 1000);
@@ -477,7 +445,7 @@ static void test_in_a_full_penalty_table_the_nearest_end_gives_way(void **state)
     const struct sl_cidr all = th_cidr("0.0.0.0/0");
     char name[SL_IP_STRLEN];
     uint64_t deadline;
-    start();
+    th_start();
     fill(first, 0);
     /* nearer than all: it is the one that has no room */
     struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, hour / 2);
@@ -513,7 +481,7 @@ static void test_an_operators_penalty_gives_way_to_none(void **state)
     const uint64_t hour = 3600 * SL_NS_PER_SEC;
     const struct sl_cidr all = th_cidr("0.0.0.0/0");
     uint64_t deadline;
-    start();
+    th_start();
     fill(sl_now_ns() + hour, 1);
     const struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_SOURCE, 24 * hour);
     assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), -ENOSPC);
@@ -524,7 +492,7 @@ static void test_an_operators_penalty_gives_way_to_none(void **state)
     expect("198.51.100.9", "192.0.2.1", 443, XDP_DROP);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, th_setup, th_teardown)
 
 int main(void)
 {

@@ -11,15 +11,11 @@
 
 #define POLICIES 300
 #define PACKETS  2000
-#define OURS     "192.0.2.1" /* th_veth's */
-#define OURS6    "2001:db8::1"
 
 static const char *const addresses4[] = {OURS, "192.0.2.2", "198.51.100.7", "255.255.255.255", "224.0.0.1"};
 static const char *const addresses6[] = {OURS6, "2001:db8::2", "ff02::1", "fe80::1", "2001:db8::9"};
 static const unsigned ports[] = {22, 53, 80, 443, 8443};
 
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
 static uint64_t seed;
 enum bound { NO, OURS_ONLY, ANY_OF_THE_HOST };
 static enum bound bound4[5], bound6[5]; /* by ports[] */
@@ -144,7 +140,7 @@ static void test_no_policy_drops_what_is_not_for_a_listener(void **state)
     unsigned others = 0, dropped = 0;
     seed = th_seed();
     th_veth();
-    th_sh("echo 2 >/proc/sys/net/ipv4/tcp_syncookies");
+    th_syncookies("2");
     for (unsigned i = 0; i < POLICIES; i++) {
         random_policy();
         assert_int_equal(guard ? sl_kernel_apply(guard, &policy.s) : sl_kernel_start(&policy.s, &guard), 0);
@@ -158,9 +154,7 @@ static void test_no_policy_drops_what_is_not_for_a_listener(void **state)
             judge(fd, &others, &dropped);
         close(fd);
     }
-    sl_kernel_close(guard);
-    (void)sl_kernel_detach_all();
-    th_no_veth();
+    (void)th_teardown(state);
     print_message("%u packets were not for a listener; %u of the others were dropped\n", others, dropped);
     assert_true(others > POLICIES * PACKETS / 10 &&
                 dropped > POLICIES * PACKETS / 100); /* or nothing was shown */

@@ -10,9 +10,6 @@
 #include <pcap/pcap.h>
 #undef bpf_insn
 
-#define OURS  "192.0.2.1"
-#define OURS6 "2001:db8::1"
-
 static const char *const places[] = {
     "/usr/share/gocode/src/github.com/google/gopacket/pcap/*.pcap",
     "/usr/share/gocode/src/github.com/google/gopacket/pcapgo/tests/*/*.pcapng",

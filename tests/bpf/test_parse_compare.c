@@ -6,9 +6,6 @@
  */
 #include "random_packets.h"
 
-#define OURS    "192.0.2.1"
-#define OURS6   "2001:db8::1"
-#define PORT    443
 #define PACKETS 1000000
 #define BATCH   64 /* packets that the kernel judges between two looks at its counters */
 

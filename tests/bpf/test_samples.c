@@ -3,11 +3,7 @@
 #include "bpf_harness.h"
 #include "kernel/samples.h"
 
-#define OURS   "192.0.2.1"
-#define OURS6  "2001:db8::1"
-#define BAD    "203.0.113.9"
-#define CLIENT "198.51.100.7"
-#define PORT   443
+#define BAD "203.0.113.9"
 
 static struct th_guard guard;
 static struct sl_sample seen[4096];
@@ -48,9 +44,7 @@ static void sampling(uint64_t interval_ns, uint64_t tolerance_ns)
 
 static int setup_with(bool frags)
 {
-    th_load_with(&guard, frags);
-    th_listen(&guard, OURS, PORT, 3);
-    th_listen(&guard, OURS6, PORT, 4);
+    th_load_ours(&guard, frags, 3, 4);
     th_list(&guard, BAD, SL_LIST_DENY, 0);
     return 0;
 }

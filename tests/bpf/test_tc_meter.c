@@ -16,8 +16,6 @@
 #define PAYLOAD (4u << 20)
 #define MSS     1448
 
-static struct th_policy policy;
-static struct sl_kernel_guard *guard;
 static pid_t client;
 static int to_client;
 
@@ -128,22 +126,17 @@ static int setup(void **state)
     th_policy(&policy, "192.0.2.1:7777");
     policy.s.n_consumers = 1; /* without one nothing is metered */
     policy.consumers[0] = (struct sl_consumer){.name = "acme"};
-    assert_int_equal(sl_kernel_start(&policy.s, &guard), 0);
+    th_start();
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     close(to_client);
     close(from_client);
     if (client > 0)
         (void)waitpid(client, NULL, 0);
-    sl_kernel_close(guard);
-    guard = NULL;
-    (void)sl_kernel_detach_all();
-    th_no_veth();
-    return 0;
+    return th_teardown(state);
 }
 
 /* ---- the server */

@@ -4,19 +4,12 @@
 
 #include "base/clock.h"
 
-#define OURS   "192.0.2.1"
-#define OURS6  "2001:db8::1"
-#define CLIENT "198.51.100.7"
-#define PORT   443
-
 static struct th_guard guard;
 
 static int setup(void **state)
 {
     (void)state;
-    th_load(&guard);
-    th_listen(&guard, OURS, PORT, 0);
-    th_listen(&guard, OURS6, PORT, 0);
+    th_load_ours(&guard, true, 0, 0);
     return 0;
 }
 

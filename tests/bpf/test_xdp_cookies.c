@@ -6,27 +6,15 @@
 #include "bpf_harness.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#define OURS    "192.0.2.1"
-#define OURS6   "2001:db8::1"
-#define CLIENT  "198.51.100.7"
 #define CLIENT6 "2001:db8:c::7"
-#define PORT    443
 #define SILENT  444 /* a listener of the guard, without a socket */
 #define ISN     0x89abfffeu
 
 static struct th_guard guard;
 static int listeners[2];
-
-static void sysctl(const char *value)
-{
-    const int fd = open("/proc/sys/net/ipv4/tcp_syncookies", O_WRONLY);
-    assert_true(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value));
-    close(fd);
-}
 
 static struct sl_sockaddr sockaddr(const char *address, unsigned port)
 {
@@ -50,13 +38,11 @@ static int listen_on(const char *address, unsigned port, int backlog)
 static int setup(void **state)
 {
     (void)state;
-    th_load(&guard);
-    th_listen(&guard, OURS, PORT, 0);
-    th_listen(&guard, OURS6, PORT, 0);
+    th_load_ours(&guard, true, 0, 0);
     th_listen(&guard, OURS, SILENT, 0);
     guard.config.flags |= SL_COOKIES_ALWAYS;
     th_write_config(&guard);
-    sysctl("2");
+    th_syncookies("2");
     listeners[0] = listen_on(OURS, PORT, 8);
     listeners[1] = listen_on(OURS6, PORT, 8);
     return 0;
@@ -349,12 +335,12 @@ static void test_without_the_sysctl_the_stack_gives_none(void **state)
 {
     (void)state;
     const struct th_packet p4 = syn(SL_AF_INET, PLAIN), p6 = syn(SL_AF_INET6, PLAIN);
-    sysctl("1");
+    th_syncookies("1");
     left(&p4, 1);
     left(&p6, 1);
-    sysctl("0");
+    th_syncookies("0");
     left(&p4, 1);
-    sysctl("2");
+    th_syncookies("2");
     (void)answered(&p4, PLAIN, 1460);
 }
 
@@ -425,9 +411,9 @@ static void test_auto_answers_past_the_listeners_limit(void **state)
     const uint64_t failed = counted(SL_SYN_COOKIE_FAILED);
     th_expect(&guard, &options, SL_DROP_LISTENER_RATE);
     assert_int_equal(counted(SL_SYN_COOKIE_FAILED), failed + 1);
-    sysctl("1");
+    th_syncookies("1");
     th_expect(&guard, &s, SL_DROP_LISTENER_RATE);
-    sysctl("2");
+    th_syncookies("2");
     th_clock(&guard, TH_START + 1000000000);
     left(&s, 0);
     (void)answered(&s, PLAIN, 1460);
@@ -445,7 +431,7 @@ static void test_always_answers_past_the_listeners_limit_too(void **state)
     th_write_config(&guard);
     for (int i = 0; i < 5; i++)
         (void)answered(&s, PLAIN, 1460);
-    sysctl("1");
+    th_syncookies("1");
     th_expect(&guard, &s, SL_DROP_LISTENER_RATE);
 }
 
@@ -484,7 +470,7 @@ static void test_shadow_passes_and_counts(void **state)
     assert_int_equal(run(s.b, s.n, &n), 2);
     assert_int_equal(n, s.n);
     assert_memory_equal(out, s.b, n);
-    sysctl("1");
+    th_syncookies("1");
     left(&s, 1);
 }
 

@@ -2,20 +2,14 @@
 /* Each reason of the guard: a packet that reaches it, and one that just misses it. */
 #include "bpf_harness.h"
 
-#define OURS   "192.0.2.1"
-#define OURS6  "2001:db8::1"
-#define OTHER  "192.0.2.2"
-#define CLIENT "198.51.100.7"
-#define PORT   443
+#define OTHER "192.0.2.2"
 
 static struct th_guard guard;
 
 static int setup(void **state)
 {
     (void)state;
-    th_load(&guard);
-    th_listen(&guard, OURS, PORT, 3);
-    th_listen(&guard, OURS6, PORT, 4);
+    th_load_ours(&guard, true, 3, 4);
     return 0;
 }
 

@@ -14,15 +14,15 @@
  * said on stderr. */
 static SL_UNUSED struct sl_snapshot *tr_snapshot(struct sl_slice allow, struct sl_slice deny)
 {
-    static const char policy[] = "version: 1\nlisteners: {w: {bind: [\"192.0.2.1:80\"]}}\n"
-                                 "routes: {r: {auth: [public], respond: {}}}\n"
-                                 "kernel: {mode: off, allow: {$file: allow}, deny: [{$file: deny}]}\n";
+    static const char text[] = "version: 1\nlisteners: {w: {bind: [\"192.0.2.1:80\"]}}\n"
+                               "routes: {r: {auth: [public], respond: {}}}\n"
+                               "kernel: {mode: off, allow: {$file: allow}, deny: [{$file: deny}]}\n";
     struct sl_diag diag;
     struct sl_bundle *b = NULL;
     struct sl_snapshot *s = NULL;
     struct sl_buf SL_BUF said = {0};
     sl_diag_init(&diag);
-    int r = sl_bundle_from_text("p.yaml", sl_slice_str(policy), &diag, &b);
+    int r = sl_bundle_from_text("p.yaml", sl_slice_str(text), &diag, &b);
     if (r == 0)
         r = sl_bundle_put_list(b, "allow", allow);
     if (r == 0)

@@ -8,10 +8,12 @@
  * flow only if nobody else did on it, and a trusted proxy never: what it carries is not one client.
  *
  * Counts stand in the region that all workers share, since a flood over many connections meets all of them.
- * Fields are read and written without a lock: a lost count delays a rung by one request.
+ * Fields of a count are read and written without a lock: a lost one delays a rung by one request. A success
+ * is never lost (neighbours.c).
  */
 #include "base/log.h"
 #include "gateway/exchange_priv.h"
+#include "gateway/neighbours_priv.h"
 #include "net/ipc.h"
 #include "net/socket.h"
 
@@ -54,28 +56,6 @@ static uint64_t _sl_identity_key(const struct sl_exchange *ex)
 
 /* ---- the NAT guard */
 
-static struct sl_shared_source *_sl_source_entry(struct sl_exchange *ex, bool take)
-{
-    uint64_t key = _sl_source_key(ex);
-    struct sl_shared_source *row = &ex->w->args->counters.shared
-                                        ->sources[key / 2 % (SL_SHARED_SOURCES / SL_WAYS) * SL_WAYS],
-                            *oldest = row;
-    for (size_t i = 0; i < SL_WAYS; i++) {
-        if (_sl_load(&row[i].key) == key)
-            return &row[i];
-        if (_sl_load(&row[i].touched_ns) < _sl_load(&oldest->touched_ns))
-            oldest = &row[i];
-    }
-    if (!take)
-        return NULL;
-    _sl_store(&oldest->key, key);
-    for (size_t i = 0; i < SL_ARRAY_LEN(oldest->seen); i++) {
-        _sl_store(&oldest->seen[i].identity, 0);
-        _sl_store(&oldest->seen[i].at_ns, 0);
-    }
-    return oldest;
-}
-
 void sl_escalate_succeeded(struct sl_exchange *ex)
 {
     uint64_t id = _sl_identity_key(ex), now = ex->w->loop.now;
@@ -85,31 +65,13 @@ void sl_escalate_succeeded(struct sl_exchange *ex)
         return;
     c->identity = id;
     c->identity_ns = now;
-    struct sl_shared_source *s = _sl_source_entry(ex, true);
-    size_t at = 0;
-    for (size_t i = 0; i < SL_ARRAY_LEN(s->seen); i++) {
-        if (_sl_load(&s->seen[i].identity) == id) {
-            at = i;
-            break;
-        }
-        if (_sl_load(&s->seen[i].at_ns) < _sl_load(&s->seen[at].at_ns))
-            at = i;
-    }
-    _sl_store(&s->seen[at].identity, id);
-    _sl_store(&s->seen[at].at_ns, now);
-    _sl_store(&s->touched_ns, now);
+    sl_neighbours_note(ex->w->args->counters.shared->neighbours, _sl_source_key(ex), id, now);
 }
 
 static bool _sl_others_succeed(struct sl_exchange *ex, uint64_t within)
 {
-    const struct sl_shared_source *s = _sl_source_entry(ex, false);
-    uint64_t id = _sl_identity_key(ex), now = ex->w->loop.now;
-    for (size_t i = 0; s && i < SL_ARRAY_LEN(s->seen); i++) {
-        uint64_t at = _sl_load(&s->seen[i].at_ns), who = _sl_load(&s->seen[i].identity);
-        if (who && who != id && at + within > now)
-            return true;
-    }
-    return false;
+    return sl_neighbours_succeed(ex->w->args->counters.shared->neighbours, _sl_source_key(ex),
+                                 _sl_identity_key(ex), ex->w->loop.now, within);
 }
 
 /* ---- the count */

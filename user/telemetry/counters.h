@@ -111,15 +111,9 @@ struct sl_worker_counters {
  * succeeded from where (gateway/escalate.c), and the seed of the TLS ticket keys (gateway/ticket.c). Fixed
  * tables of 4-way rows; a full row forgets what was touched longest ago.
  */
-#define SL_SHARED_SOURCES  4096
-#define SL_SHARED_SUBJECTS 8192
-struct sl_shared_source { /* an address, and which identities succeeded from it: the NAT guard */
-    uint64_t key;         /* hash of the address; 0: free */
-    uint64_t touched_ns;
-    struct {
-        uint64_t identity, at_ns;
-    } seen[3];
-};
+#define SL_SHARED_NEIGHBOURS     2048 /* rows */
+#define SL_SHARED_NEIGHBOURS_ROW 16
+#define SL_SHARED_SUBJECTS       8192
 struct sl_shared_subject { /* a consumer or address, and how often it was refused */
     uint64_t key;          /* 0: free */
     uint64_t touched_ns;
@@ -137,7 +131,8 @@ struct sl_shared_tickets {
 };
 struct sl_shared {
     _Alignas(SL_CACHE_LINE) struct sl_shared_tickets tickets;
-    _Alignas(SL_CACHE_LINE) struct sl_shared_source sources[SL_SHARED_SOURCES];
+    /* which identities succeeded from an address: words of user/gateway/neighbours.c */
+    _Alignas(SL_CACHE_LINE) uint64_t neighbours[SL_SHARED_NEIGHBOURS][SL_SHARED_NEIGHBOURS_ROW];
     struct sl_shared_subject subjects[SL_SHARED_SUBJECTS];
 };
 

@@ -24,6 +24,7 @@
 #define SL_SLOTS_TIERS     1024
 #define SL_SLOTS_UPSTREAMS 2048
 #define SL_SLOTS_CONSUMERS SL_MAX_CONSUMER_SLOTS
+#define SL_SLOTS_TARGETS   8192
 
 struct sl_policy_text {
     char *name; /* as given on the command line, or as its include resolves it */

@@ -18,6 +18,7 @@ enum sl_slot_kind {
     SL_SLOT_TIER,
     SL_SLOT_UPSTREAM,
     SL_SLOT_CONSUMER,
+    SL_SLOT_TARGET, /* named upstream/target */
     SL_SLOT_KINDS
 };
 struct sl_slots;

@@ -145,6 +145,90 @@ static const struct sl_type _sl_balance = {
     .parse = _sl_parse_balance};
 static const struct sl_type _sl_pending = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "0", .max = "1000000"};
+
+/* ---- health and breaker */
+
+static bool _sl_parse_percent(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
+{
+    uint64_t v;
+    (void)r, (void)n;
+    if (text.n < 2 || text.p[text.n - 1] != '%' || sl_slice_u64(sl_slice(text.p, text.n - 1), &v) < 0 ||
+        v > 100)
+        return false;
+    *(uint32_t *)out = (uint32_t)v;
+    return true;
+}
+static const struct sl_type _sl_percent = {.kind = SL_T_PARSED,
+                                           .size = sizeof(uint32_t),
+                                           .what = "a share from \"0%\" to \"100%\"",
+                                           .pattern = "^([0-9]|[1-9][0-9]|100)%$",
+                                           .parse = _sl_parse_percent};
+static const struct sl_type _sl_status = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a status", .min = "200", .max = "599"};
+static const struct sl_type _sl_statuses = {
+    .kind = SL_T_LIST, .size = sizeof(struct sl_statuses), .what = "a list of statuses", .item = &_sl_status};
+static const struct sl_type _sl_count = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1", .max = "1000000"};
+
+#define AT(m) (offsetof(struct sl_health, passive.m) - offsetof(struct sl_health, passive))
+static const struct sl_field _sl_passive_fields[] = {
+    {"statuses", &_sl_statuses, AT(statuses), "[500, 502, 503]", 0,
+     "Answers that count as failures, beside connections that fail, break or stay silent."},
+    {"failures", &_sl_count, AT(failures), "5", 0, "So many in a row, over all workers, eject a target."},
+    {"eject", &sl_type_duration, AT(eject), "\"30s\"", 0, "For how long it gets no requests."},
+    {"max_ejected", &_sl_percent, AT(max_ejected), "\"50%\"", 0,
+     "Share of the upstream's targets that may be ejected at once."},
+    SL_FIELDS_END,
+};
+#undef AT
+static void _sl_finish_enabled(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
+{
+    (void)r, (void)n, (void)raw;
+    *(bool *)out = true; /* enabled, the first member */
+}
+static const struct sl_type _sl_passive = {.kind = SL_T_OBJECT,
+                                           .what = "a map (passive: {} will do)",
+                                           .fields = _sl_passive_fields,
+                                           .finish = _sl_finish_enabled};
+#define AT(m) offsetof(struct sl_health, m)
+static const struct sl_field _sl_health_fields[] = {
+    {"active", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"passive", &_sl_passive, AT(passive), NULL, 0, "Eject targets that fail requests. Not written: never."},
+    {"panic", &_sl_percent, AT(panic), "\"30%\"", 0,
+     "Where less than this share of the targets is healthy, all are used: better some errors than no "
+     "service."},
+    {"slow_start", &sl_type_duration_or_none, AT(slow_start), "\"0s\"", 0,
+     "A target that comes back gets a tenth of its weight first and all of it after this time. Not for "
+     "hashes."},
+    SL_FIELDS_END,
+};
+#undef AT
+static const struct sl_type _sl_health = {
+    .kind = SL_T_OBJECT, .what = "a map of passive, panic, slow_start", .fields = _sl_health_fields};
+
+static const struct sl_type _sl_ratio = {
+    .kind = SL_T_REAL, .size = sizeof(double), .what = "a number from 0.01 to 1", .min = "0.01", .max = "1"};
+#define AT(m) offsetof(struct sl_breaker_config, m)
+static const struct sl_field _sl_breaker_fields[] = {
+    {"error_ratio", &_sl_ratio, AT(error_ratio), "0.5", 0,
+     "It opens where this share of the requests fails: no answer, or one of 5xx."},
+    {"min_requests", &_sl_count, AT(min_requests), "20", 0,
+     "But not before so many within the window, per worker."},
+    {"window", &sl_type_duration, AT(window), "\"10s\"", 0, "What is counted."},
+    {"open", &sl_type_duration, AT(open), "\"10s\"", 0,
+     "Requests are answered 503 for so long; then one goes through, and its outcome decides."},
+    {"max_pending", &_sl_pending, AT(max_pending), NULL, 0,
+     "The upstream's max_pending, which may stand here as well."},
+    SL_FIELDS_END,
+};
+#undef AT
+static const struct sl_type _sl_breaker = {.kind = SL_T_OBJECT,
+                                           .what = "a map (breaker: {} will do)",
+                                           .fields = _sl_breaker_fields,
+                                           .finish = _sl_finish_enabled};
+
+/* ---- the upstream */
+
 #define AT(m) offsetof(struct sl_upstream, m)
 static const struct sl_field _sl_upstream_fields[] = {
     {"targets", &_sl_targets, AT(targets), NULL, SL_F_REQUIRED, "Where it runs."},
@@ -157,15 +241,30 @@ static const struct sl_field _sl_upstream_fields[] = {
     {"keepalive", &_sl_keepalive, AT(keepalive), "{}", 0, "Connections that are used again."},
     {"max_pending", &_sl_pending, AT(max_pending), "1000", 0,
      "Requests that may wait for a connection, per worker; more are answered 503."},
-    {"health", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"breaker", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"health", &_sl_health, AT(health), "{}", 0, "Which targets are fit to get requests."},
+    {"breaker", &_sl_breaker, AT(breaker), NULL, 0,
+     "Spare an upstream that fails most of what it gets. Not written: never."},
     SL_FIELDS_END,
 };
 #undef AT
+static void _sl_finish_upstream(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
+{
+    struct sl_upstream *u = out;
+    const struct sl_node *own = sl_node_get(n, "max_pending"), *breaker = sl_node_get(n, "breaker"),
+                         *other = breaker && breaker->kind == SL_NODE_MAP
+                                      ? sl_node_get(breaker, "max_pending")
+                                      : NULL;
+    (void)raw;
+    if (own && other)
+        sl_read_key_error(r, other, "max_pending stands at %s already", sl_read_place(r, own));
+    if (other)
+        u->max_pending = u->breaker.max_pending;
+}
 static const struct sl_type _sl_upstream = {.kind = SL_T_OBJECT,
                                             .size = sizeof(struct sl_upstream),
                                             .what = "a map with targets",
-                                            .fields = _sl_upstream_fields};
+                                            .fields = _sl_upstream_fields,
+                                            .finish = _sl_finish_upstream};
 const struct sl_type sl_type_upstreams = {.kind = SL_T_NAMED,
                                           .size = sizeof(struct sl_strings),
                                           .what = "a map of upstreams by name",

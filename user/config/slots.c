@@ -6,6 +6,7 @@
 #include "config/bundle_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 struct sl_slots {
     struct {
@@ -18,7 +19,7 @@ struct sl_slots {
 static const size_t _sl_caps[SL_SLOT_KINDS] = {
     [SL_SLOT_LISTENER] = SL_SLOTS_LISTENERS, [SL_SLOT_ROUTE] = SL_SLOTS_ROUTES,
     [SL_SLOT_TIER] = SL_SLOTS_TIERS,         [SL_SLOT_UPSTREAM] = SL_SLOTS_UPSTREAMS,
-    [SL_SLOT_CONSUMER] = SL_SLOTS_CONSUMERS,
+    [SL_SLOT_CONSUMER] = SL_SLOTS_CONSUMERS, [SL_SLOT_TARGET] = SL_SLOTS_TARGETS,
 };
 
 struct sl_slots *sl_slots_new(void)
@@ -88,6 +89,32 @@ struct sl_slots *sl_slots_clone(const struct sl_slots *s)
     return copy;
 }
 
+/* An upstream's name and an address, neither of which is long. */
+#define SL_TARGET_NAME 256
+
+static const char *_sl_target_name(const struct sl_upstream *u, const struct sl_target *t,
+                                   char out[SL_TARGET_NAME])
+{
+    (void)snprintf(out, SL_TARGET_NAME, "%s/%s", u->name, t->text);
+    return out;
+}
+
+static void _sl_apply_targets(const struct sl_slots *slots, struct sl_upstream *u)
+{
+    char name[SL_TARGET_NAME];
+    for (size_t i = 0; i < u->n_targets; i++)
+        u->targets[i].slot = sl_slots_find(slots, SL_SLOT_TARGET, _sl_target_name(u, &u->targets[i], name));
+}
+
+static int _sl_add_targets(struct sl_slots *slots, const struct sl_upstream *u)
+{
+    char name[SL_TARGET_NAME];
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < u->n_targets; i++)
+        r = sl_slots_add(slots, SL_SLOT_TARGET, _sl_target_name(u, &u->targets[i], name));
+    return r;
+}
+
 void sl_slots_apply(const struct sl_slots *slots, struct sl_snapshot *s)
 {
     for (size_t i = 0; i < s->n_listeners; i++)
@@ -96,8 +123,10 @@ void sl_slots_apply(const struct sl_slots *slots, struct sl_snapshot *s)
         s->routes[i].slot = sl_slots_find(slots, SL_SLOT_ROUTE, s->routes[i].name);
     for (size_t i = 0; i < s->n_tiers; i++)
         s->tiers[i].slot = sl_slots_find(slots, SL_SLOT_TIER, s->tiers[i].name);
-    for (size_t i = 0; i < s->n_upstreams; i++)
+    for (size_t i = 0; i < s->n_upstreams; i++) {
         s->upstreams[i].slot = sl_slots_find(slots, SL_SLOT_UPSTREAM, s->upstreams[i].name);
+        _sl_apply_targets(slots, &s->upstreams[i]);
+    }
     for (size_t i = 0; i < s->n_consumers; i++)
         s->consumers[i].slot = sl_slots_find(slots, SL_SLOT_CONSUMER, s->consumers[i].name);
 }
@@ -113,6 +142,8 @@ static int _sl_add_all(struct sl_slots *slots, const struct sl_snapshot *s)
         r = sl_slots_add(slots, SL_SLOT_TIER, s->tiers[i].name);
     for (size_t i = 0; r == 0 && i < s->n_upstreams; i++)
         r = sl_slots_add(slots, SL_SLOT_UPSTREAM, s->upstreams[i].name);
+    for (size_t i = 0; r == 0 && i < s->n_upstreams; i++)
+        r = _sl_add_targets(slots, &s->upstreams[i]);
     for (size_t i = 0; r == 0 && i < s->n_consumers; i++)
         r = sl_slots_add(slots, SL_SLOT_CONSUMER, s->consumers[i].name);
     return r;

@@ -160,6 +160,29 @@ struct sl_target {
     struct sl_sockaddr address;
     const char *text; /* as written */
     uint32_t weight;
+    uint32_t slot; /* of its upstream's target of that text */
+};
+struct sl_statuses {
+    uint32_t *v;
+    size_t n;
+};
+struct sl_health {
+    struct {
+        bool enabled;
+        struct sl_statuses statuses; /* answers that count as failures; no answer always does */
+        uint32_t failures;           /* in a row */
+        uint64_t eject;
+        uint32_t max_ejected; /* percent of the targets */
+    } passive;
+    uint32_t panic;      /* percent of the targets: with fewer healthy ones, all are used */
+    uint64_t slow_start; /* 0: none */
+};
+struct sl_breaker_config {
+    bool enabled;
+    double error_ratio;
+    uint32_t min_requests;
+    uint64_t window, open;
+    uint32_t max_pending; /* where written; the upstream's own is what holds */
 };
 enum sl_balance {
     SL_BALANCE_ROUND_ROBIN,
@@ -185,6 +208,8 @@ struct sl_upstream {
         uint64_t idle_timeout;
         uint64_t requests; /* per connection */
     } keepalive;
+    struct sl_health health;
+    struct sl_breaker_config breaker;
     uint32_t max_pending; /* exchanges waiting for a connection, per worker */
     uint32_t slot;
 };

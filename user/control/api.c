@@ -96,6 +96,14 @@ static void _sl_get_samples(struct sl_admin_client *a)
     sl_admin_json(a, 200, sl_samples_json(a->control, after));
 }
 
+static void _sl_get_upstreams(struct sl_admin_client *a)
+{
+    if (a->control->snapshot)
+        sl_admin_json(a, 200, sl_upstreams_json(a->control));
+    else
+        sl_admin_error(a, 503, "no policy is in force yet");
+}
+
 /* ---- changing: asked of the supervisor */
 
 static void _sl_ask(struct sl_admin_client *a, union sl_ipc *m,
@@ -231,6 +239,30 @@ static void _sl_post_detach(struct sl_admin_client *a)
     _sl_ask(a, &m, _sl_changed);
 }
 
+/* ---- changing: shared health */
+
+static void _sl_post_drain(struct sl_admin_client *a)
+{
+    json_t *j = _sl_body(a);
+    const char *target = NULL;
+    int off = 0;
+    uint64_t active = 0;
+    int r = json_unpack_ex(j, NULL, JSON_STRICT, "{s:s, s?b}", "target", &target, "off", &off);
+    if (r < 0 || !a->control->snapshot)
+        sl_admin_error(a, r < 0 ? 400 : 503,
+                       r < 0 ? "wanted: {\"target\": \"10.0.1.10:8080\", \"off\": true to take it back}"
+                             : "no policy is in force yet");
+    else if ((r = sl_control_drain(a->control, target, !off, &active)) > 0)
+        sl_admin_json(a, 200,
+                      json_pack("{s:b, s:i, s:I}", "ok", 1, "targets", r, "active", (json_int_t)active));
+    else
+        sl_admin_json(a, 200,
+                      json_pack("{s:b, s:s}", "ok", 0, "error",
+                                r < 0 ? "it is one target too many to have a state of its own"
+                                      : "the policy in force has no such target"));
+    json_decref(j);
+}
+
 /* ---- the paths */
 
 static const struct sl_api_path {
@@ -246,6 +278,7 @@ static const struct sl_api_path {
     {"/v1/policy", SL_METHOD_GET, false, _sl_get_policy},
     {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
     {"/v1/top", SL_METHOD_GET, false, _sl_get_top},
+    {"/v1/upstreams", SL_METHOD_GET, false, _sl_get_upstreams},
     {"/v1/samples", SL_METHOD_GET, false, _sl_get_samples},
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
     {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},
@@ -253,6 +286,7 @@ static const struct sl_api_path {
     {"/v1/deny", SL_METHOD_POST, false, _sl_post_deny},
     {"/v1/allow", SL_METHOD_POST, false, _sl_post_allow},
     {"/v1/forget", SL_METHOD_POST, false, _sl_post_forget},
+    {"/v1/drain", SL_METHOD_POST, false, _sl_post_drain},
     {"/v1/detach", SL_METHOD_POST, false, _sl_post_detach},
 };
 

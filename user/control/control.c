@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The controller's loop: the supervisor's messages on one side, the admin API on the other. Invariant:
- * nothing here changes anything; changes are asked of the supervisor, and the asking client waits for its
- * answer.
+ * nothing here changes anything but rows of shared health (upstreams.c); other changes are asked of the
+ * supervisor, and the asking client waits for its answer.
  */
 #include "control/control_priv.h"
 

@@ -91,6 +91,14 @@ void sl_totals_add(void *sum, const void *part, size_t bytes);
 void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out);
 void sl_totals_route(const struct sl_counters *c, uint32_t slot, struct sl_route_counters *out);
 
+/* upstreams.c: how targets do, and taking one out of service */
+json_t *sl_upstreams_json(const struct sl_control *c);
+struct sl_metrics;
+void sl_upstreams_metrics(const struct sl_control *c, struct sl_metrics *m);
+/* How many targets have that name ("ADDRESS" or "UPSTREAM/ADDRESS"), now drained or no longer; -ENOSPC: one
+ * stands past the table's end. *active: exchanges that are still on their way to them. */
+int sl_control_drain(struct sl_control *c, const char *name, bool drained, uint64_t *active);
+
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);
 void sl_control_samples_stop(struct sl_control *c);

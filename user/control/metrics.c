@@ -89,6 +89,14 @@ static const struct sl_field _sl_upstream_fields[] = {
     SL_U("upstream_reused_total", "counter", reused, "requests on a kept connection"),
     SL_U("upstream_active_connections", "gauge", active, "connections in use"),
     SL_U("upstream_idle_connections", "gauge", idle, "connections kept for the next request"),
+    SL_U("upstream_pending", "gauge", pending, "requests that wait for a connection"),
+    SL_U("upstream_overloaded_total", "counter", overloaded, "requests refused over max_pending"),
+    SL_U("upstream_breaker_opened_total", "counter", breaker_opened, "times that the breaker opened"),
+    SL_U("upstream_breaker_refused_total", "counter", breaker_refused,
+         "requests that the open breaker refused"),
+    SL_U("upstream_ejections_total", "counter", ejections, "targets ejected for failures in a row"),
+    SL_U("upstream_panics_total", "counter", panics,
+         "requests that all targets were taken for, since too few were healthy"),
 };
 
 /* Rows of one kind: how many are shown under their own names, row 0 ("other") counted in. */
@@ -449,6 +457,7 @@ int sl_metrics_print(const struct sl_control *c, struct sl_buf *out)
     _sl_tiers(&p);
     _sl_upstreams(&p);
     _sl_routes(&p);
+    sl_upstreams_metrics(c, &p.m);
     p.m.left = 1;
     sl_metrics_one(&p.m, "metrics_series_folded", "gauge",
                    "series over observe.metrics.max_series: counted in \"other\", or left out",

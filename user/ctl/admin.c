@@ -29,8 +29,7 @@ static void _sl_tell(const json_t *j)
     (void)sl_ctl_print(&text, stderr);
 }
 
-/* The end of every request: JSON as it came, or the line; exit by "ok". Frees j. */
-static int _sl_finish(const struct sl_ctl *ctl, json_t *j, const char *refused, const char *done)
+int sl_ctl_finish(const struct sl_ctl *ctl, json_t *j, const char *refused, const char *done)
 {
     bool ok = _sl_ok(j);
     int r = SL_CTL_OK;
@@ -72,7 +71,7 @@ int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv)
     else if (trial)
         (void)snprintf(done + at, sizeof(done) - (size_t)at,
                        "; it is what served before: nothing to confirm");
-    return _sl_finish(ctl, j, "not applied; what was in force goes on serving", done);
+    return sl_ctl_finish(ctl, j, "not applied; what was in force goes on serving", done);
 }
 
 /* POST without a body or words, answered as apply is. */
@@ -94,7 +93,7 @@ int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv)
     if (!j)
         return code;
     (void)snprintf(done, sizeof(done), "confirmed: version %.0f stays", sl_ctl_num(j, "version"));
-    return _sl_finish(ctl, j, "nothing was confirmed", done);
+    return sl_ctl_finish(ctl, j, "nothing was confirmed", done);
 }
 
 int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv)
@@ -109,7 +108,7 @@ int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv)
         "rolled back: version %.0f serves what was in force before. The policy on disk stays as it "
         "is: the next apply or restart reads it",
         sl_ctl_num(j, "version"));
-    return _sl_finish(ctl, j, "nothing was rolled back", done);
+    return sl_ctl_finish(ctl, j, "nothing was rolled back", done);
 }
 
 /* The prefix in its canonical text, or a word on what is wrong with it. */
@@ -160,7 +159,7 @@ int sl_ctl_deny(const struct sl_ctl *ctl, int argc, char **argv)
     (void)snprintf(done, sizeof(done), "%s: %s %s%s", prefix,
                    strcmp(verb, "deny") == 0 ? "denied" : "allowed", ms ? "for " : "until `sluicectl forget`",
                    ms ? sl_ctl_span((double)ms / 1000, span) : "");
-    return _sl_finish(ctl, j, "refused; nothing was changed", done);
+    return sl_ctl_finish(ctl, j, "refused; nothing was changed", done);
 }
 
 int sl_ctl_forget(const struct sl_ctl *ctl, int argc, char **argv)
@@ -180,7 +179,7 @@ int sl_ctl_forget(const struct sl_ctl *ctl, int argc, char **argv)
     if (!j)
         return SL_CTL_FAILED;
     (void)snprintf(done, sizeof(done), "%s: %.0f taken back", prefix, sl_ctl_num(j, "removed"));
-    return _sl_finish(ctl, j, "refused; nothing was changed", done);
+    return sl_ctl_finish(ctl, j, "refused; nothing was changed", done);
 }
 
 int sl_ctl_metrics(const struct sl_ctl *ctl, int argc, char **argv)
@@ -233,6 +232,6 @@ int sl_ctl_detach(const struct sl_ctl *ctl, int argc, char **argv)
     json_t *j = sl_ctl_call(ctl, "POST", "/v1/detach", NULL);
     if (!j)
         return SL_CTL_FAILED;
-    return _sl_finish(ctl, j, "refused; the guard stays",
-                      "detached: the proxy serves on, without the kernel's guard");
+    return sl_ctl_finish(ctl, j, "refused; the guard stays",
+                         "detached: the proxy serves on, without the kernel's guard");
 }

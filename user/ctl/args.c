@@ -33,7 +33,10 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "One step, to what was in force before, with the files as they were then; also ends a trial.\n"
      "The policy on disk stays as it is: mend it, or the next `apply` or restart brings it back.\n",
      sl_ctl_rollback},
-    {"status", "", "processes, policy version, interfaces", "", sl_ctl_status},
+    {"status", "[upstreams]", "processes, policy version, interfaces",
+     "`status upstreams`: each target of each upstream, whether it is healthy, ejected or drained, what\n"
+     "is on its way there, and how the upstream's breaker stands.\n",
+     sl_ctl_status},
     {"top", "[--once] [--interval 1s]", "kernel and proxy verdicts side by side, live",
      "Per listener, route and tier, with rates. q quits. Without a terminal, or with --once, it\n"
      "prints the rates over one interval; with --json one object a line, until stopped.\n",
@@ -48,6 +51,11 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "Beside the policy's lists; survives reloads. Without --for it holds until `forget`.\n", sl_ctl_deny},
     {"allow", "CIDR [--for 10m]", "let a source pass without kernel limits",
      "Beside the policy's lists; survives reloads. Without --for it holds until `forget`.\n", sl_ctl_deny},
+    {"drain", "TARGET [--off]", "send no more requests to a target of an upstream",
+     "TARGET as the policy writes it, 10.0.1.10:8080, or orders/10.0.1.10:8080 for one upstream's only.\n"
+     "What is under way ends in peace: `status upstreams` shows how much that still is. Holds over\n"
+     "reloads until `drain TARGET --off` or a restart of the daemon.\n",
+     sl_ctl_drain},
     {"forget", "CIDR", "take back a deny, an allow and all penalties in the range", "", sl_ctl_forget},
     {"penalties", "", "who is being dropped, why, and for how much longer", "", sl_ctl_penalties},
     {"metrics", "", "the Prometheus text of /metrics", "", sl_ctl_metrics},

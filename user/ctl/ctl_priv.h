@@ -120,6 +120,13 @@ int sl_ctl_table_row(struct sl_ctl_table *t, const char *const *texts) SL_MUST_C
 int sl_ctl_table_print(const struct sl_ctl_table *t, unsigned indent, struct sl_buf *out) SL_MUST_CHECK;
 void sl_ctl_table_free(struct sl_ctl_table *t);
 
+/* ---- admin.c */
+/* The end of every request that changes something: JSON as it came, or the line; exit by "ok". Frees j. */
+int sl_ctl_finish(const struct sl_ctl *ctl, json_t *j, const char *refused, const char *done);
+
+/* ---- upstreams.c */
+int sl_ctl_upstreams_text(const json_t *list, struct sl_buf *out);
+
 /* ---- JSON, read without trust: what is absent or of another type is 0 or "" */
 double sl_ctl_num(const json_t *j, const char *key);
 const char *sl_ctl_str(const json_t *j, const char *key);
@@ -139,6 +146,9 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * "routes": {NAME: {"codes": {"2xx": N, …}, "reasons": {REASON: N}, "seconds": {"buckets": [N, …]}}},
  * "histogram_bounds_seconds": [S, …], "tiers": {NAME:
  * {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
+ * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",
+ * "pending", "retries", "ejections", "panics", "targets": [{"target", "weight", "state":
+ *                 "healthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}
  * /v1/samples?after=N|now  {"sampling": are drops sampled, "next": N to ask for next, "more": there are more
  *                 already, "missed": gone before they were asked for, "counts": {"taken", "lost",
  *                 "skipped"}, "samples": [{"number", "time_ns", "interface", "listener", "reason", "passed",
@@ -152,6 +162,7 @@ int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_drain(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_top(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_deny(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_forget(const struct sl_ctl *ctl, int argc, char **argv);

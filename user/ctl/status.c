@@ -248,6 +248,8 @@ static int _sl_show(const struct sl_ctl *ctl, int argc, char **argv, const char 
 
 int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "upstreams") == 0)
+        return _sl_show(ctl, 1, argv, "/v1/upstreams", "upstreams", sl_ctl_upstreams_text);
     return _sl_show(ctl, argc, argv, "/v1/status", NULL, _sl_status_text);
 }
 

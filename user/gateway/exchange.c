@@ -267,6 +267,8 @@ static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
 {
     if (ex->up)
         sl_forward_release(ex, false);
+    if (ex->attempts.probe)
+        sl_group_unprobe(ex->group, &ex->attempts);
     sl_exchange_set_state(ex, SL_EX_DONE);
     ex->timer.at = 0;
     sl_account(ex);
@@ -405,7 +407,7 @@ static void _sl_on_timer(struct sl_timer *t)
     bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;
     enum sl_proxy_reason why = client ? SL_WHY_REQUEST_TIMEOUT : SL_WHY_UPSTREAM_TIMEOUT;
     if (!client && ex->group)
-        sl_group_counters(ex->group)->timeouts++;
+        sl_forward_timed_out(ex);
     if (ex->head_sent) {
         sl_exchange_abort(ex, why, client ? "the client stopped reading" : "the upstream stopped sending");
         return;

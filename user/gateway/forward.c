@@ -87,12 +87,29 @@ static void _sl_start(struct sl_exchange *ex)
     (void)sl_relay_request(ex);
 }
 
+/* RFC 9110 section 10.2.3: when it is worth asking again. */
+static enum sl_stage_result _sl_broken(struct sl_exchange *ex)
+{
+    const uint64_t seconds = (ex->attempts.retry_after + SL_NS_PER_SEC - 1) / SL_NS_PER_SEC;
+    const char *text = sl_arena_printf(&ex->arena, "%llu", (unsigned long long)seconds);
+    if (text)
+        (void)sl_headers_set(&ex->res.headers, &ex->arena, SL_S("Retry-After"), sl_slice_str(text));
+    return sl_respond_problem(ex, SL_WHY_UPSTREAM_BREAKER, 503,
+                              "the upstream has failed too often of late and is given a rest");
+}
+
 static enum sl_stage_result _sl_no_connection(struct sl_exchange *ex, int error)
 {
     switch (error) {
-    case -EBUSY:
+    case SL_GROUP_FULL:
         return sl_respond_problem(ex, SL_WHY_UPSTREAM_OVERLOADED, 503,
                                   "too many requests wait for the upstream");
+    case SL_GROUP_OPEN:
+        return _sl_broken(ex);
+    case SL_GROUP_DRAINED:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_DRAINED, 503, "the upstream is taken out of service");
+    case SL_GROUP_UNHEALTHY:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_UNHEALTHY, 503, "no target of the upstream is healthy");
     case -ETIMEDOUT:
         return sl_respond_problem(ex, SL_WHY_UPSTREAM_TIMEOUT, 504, "the upstream cannot be reached in time");
     case -EPROTO:
@@ -107,9 +124,11 @@ static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse re
     struct sl_group *g = ex->group;
     uint64_t timeout = ex->route->policy->route->timeouts.connect;
     int r;
-    do
+    do {
         r = sl_group_connect(g, &ex->attempts, timeout, reuse, &_sl_ops, ex, &ex->up);
-    while (r < 0 && r != -EBUSY && ex->attempts.tries < 2 && sl_group_size(g) > 1);
+        if (r < 0 && !sl_group_refused(r))
+            sl_group_report(g, &ex->attempts, ex->attempts.failed, 0);
+    } while (r < 0 && !sl_group_refused(r) && ex->attempts.tries < 2 && sl_group_size(g) > 1);
     if (r < 0)
         return _sl_no_connection(ex, r);
     if (r > 0) {
@@ -139,6 +158,7 @@ static void _sl_on_connected(struct sl_upconn *u, int error)
         return;
     }
     ex->attempts.failed = u->pool;
+    sl_group_report(ex->group, &ex->attempts, u->pool, 0);
     sl_forward_release(ex, false);
     if (ex->attempts.tries < 2 && sl_group_size(ex->group) > 1) {
         sl_group_counters(ex->group)->retries++;
@@ -147,6 +167,13 @@ static void _sl_on_connected(struct sl_upconn *u, int error)
     } else {
         (void)_sl_no_connection(ex, error);
     }
+}
+
+void sl_forward_timed_out(struct sl_exchange *ex)
+{
+    sl_group_counters(ex->group)->timeouts++;
+    if (ex->up && !ex->head_sent && ex->state >= SL_EX_SENDING)
+        sl_group_report(ex->group, &ex->attempts, ex->up->pool, 0);
 }
 
 void sl_forward_release(struct sl_exchange *ex, bool reuse)
@@ -226,6 +253,8 @@ void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const c
     bool replay = why == SL_WHY_UPSTREAM_RESET && _sl_may_replay(ex);
     if (ex->up && why == SL_WHY_UPSTREAM_RESET)
         sl_upconn_counters(ex->up)->resets++;
+    if (ex->up && !replay && (why == SL_WHY_UPSTREAM_RESET || why == SL_WHY_UPSTREAM_MALFORMED))
+        sl_group_report(ex->group, &ex->attempts, ex->up->pool, 0);
     sl_forward_release(ex, false);
     if (!replay) {
         (void)sl_respond_problem(ex, why, 502, detail);
@@ -283,6 +312,7 @@ static int _sl_take_answer(struct sl_exchange *ex, bool *again)
         return 0;
     }
     ex->first_byte = ex->w->loop.now;
+    sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
     sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);
     sl_exchange_set_state(ex, SL_EX_STREAMING);
     ex->replayable = false;

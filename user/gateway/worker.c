@@ -225,12 +225,15 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     if (r < 0)
         return r;
     sl_tls_init();
-    sl_upstreams_init(&w->upstreams, &w->loop, &w->bufs, w->counters);
+    sl_upstreams_init(&w->upstreams, &w->loop, &w->bufs, w->counters, &args->counters.shared->health);
     w->rng = w->loop.now | 1;
     for (size_t i = 0; i < SL_COUNTER_LISTENERS; i++) /* gauges of a predecessor that died */
         w->counters->listeners[i].active = 0;
     for (size_t i = 0; i < SL_COUNTER_UPSTREAMS; i++)
-        w->counters->upstreams[i].active = w->counters->upstreams[i].idle = 0;
+        w->counters->upstreams[i].active = w->counters->upstreams[i].idle =
+            w->counters->upstreams[i].pending = 0;
+    for (size_t i = 0; i < SL_COUNTER_TARGETS; i++)
+        w->counters->targets[i].active = 0;
     w->counters->started_ns = w->loop.now;
     w->counters->pid = (uint64_t)getpid();
     ev_io_init(&w->ipc, _sl_on_ipc, args->ipc_fd, EV_READ);

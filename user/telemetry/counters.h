@@ -14,6 +14,7 @@
 #define SL_COUNTER_ROUTES    12288
 #define SL_COUNTER_TIERS     1024
 #define SL_COUNTER_UPSTREAMS 2048
+#define SL_COUNTER_TARGETS   8192
 #define SL_HISTOGRAM_BUCKETS 14
 
 /* Upper bounds in µs of the latency buckets; the last is +Inf. */
@@ -48,6 +49,9 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(UPSTREAM_MALFORMED, "upstream_malformed", 502)       \
     X(UPSTREAM_TIMEOUT, "upstream_timeout", 504)           \
     X(UPSTREAM_OVERLOADED, "upstream_overloaded", 503)     \
+    X(UPSTREAM_BREAKER, "upstream_breaker", 503)           \
+    X(UPSTREAM_DRAINED, "upstream_drained", 503)           \
+    X(UPSTREAM_UNHEALTHY, "upstream_unhealthy", 503)       \
     X(OVERLOADED, "overloaded", 503)                       \
     X(CLIENT_GONE, "client_gone", 499)                     \
     X(HEADERS_TOO_LARGE, "headers_too_large", 431)         \
@@ -88,7 +92,13 @@ struct sl_tier_counters {
 struct sl_upstream_counters {
     uint64_t requests, connects, connect_failures, resets, timeouts, retries, reused;
     uint64_t active, idle; /* gauges */
+    uint64_t pending;      /* gauge: exchanges that wait for a connection */
+    uint64_t overloaded, breaker_opened, breaker_refused, ejections, panics;
     struct sl_histogram first_byte;
+};
+struct sl_target_counters {
+    uint64_t requests, failures;
+    uint64_t active; /* gauge: exchanges on their way there */
 };
 
 struct sl_worker_counters {
@@ -103,6 +113,7 @@ struct sl_worker_counters {
     struct sl_listener_counters listeners[SL_COUNTER_LISTENERS];
     struct sl_tier_counters tiers[SL_COUNTER_TIERS];
     struct sl_upstream_counters upstreams[SL_COUNTER_UPSTREAMS];
+    struct sl_target_counters targets[SL_COUNTER_TARGETS];
     struct sl_route_counters routes[SL_COUNTER_ROUTES];
 };
 
@@ -129,11 +140,33 @@ struct sl_shared_tickets {
     uint64_t epoch;
     uint8_t seed[32];
 };
+/*
+ * How targets and upstreams do, as all workers see it: one worker's failures warn the others. Every field is
+ * read and written by itself, atomically; whoever changes what decides who gets requests raises `changes`
+ * afterwards, and each worker looks at the rows again only once that has changed. Rows are those of the
+ * slots; row 0, of whom the table has no room for, is never used: such targets count as healthy.
+ */
+struct sl_shared_target {
+    uint64_t ejected_until; /* CLOCK_MONOTONIC ns; past or 0: not ejected */
+    uint64_t back_at;       /* when it last came back: slow start begins there; 0: never */
+    uint32_t failures;      /* in a row */
+    uint32_t drained;       /* 1: by the operator */
+};
+struct sl_shared_upstream {
+    uint64_t open_until;  /* the breaker's; 0: closed; past: half open */
+    uint64_t probe_until; /* half open: a worker has the one probe until then */
+};
+struct sl_shared_health {
+    _Alignas(SL_CACHE_LINE) uint64_t changes;
+    _Alignas(SL_CACHE_LINE) struct sl_shared_target targets[SL_COUNTER_TARGETS];
+    struct sl_shared_upstream upstreams[SL_COUNTER_UPSTREAMS];
+};
 struct sl_shared {
     _Alignas(SL_CACHE_LINE) struct sl_shared_tickets tickets;
     /* which identities succeeded from an address: words of user/gateway/neighbours.c */
     _Alignas(SL_CACHE_LINE) uint64_t neighbours[SL_SHARED_NEIGHBOURS][SL_SHARED_NEIGHBOURS_ROW];
     struct sl_shared_subject subjects[SL_SHARED_SUBJECTS];
+    struct sl_shared_health health;
 };
 
 /* The region: supervisor makes it before the fork (memfd, sparse); all map it. workers <= SL_MAX_WORKERS. */

@@ -15,7 +15,7 @@
 
 static bool _sl_usable(const struct sl_member *m, const struct sl_attempts *a)
 {
-    return m->pool != a->failed;
+    return m->effective > 0 && m->pool != a->failed;
 }
 
 /* xorshift64: for spreading load, never for secrets */
@@ -35,8 +35,8 @@ static struct sl_member *_sl_in_turn(struct sl_group *g, const struct sl_attempt
         struct sl_member *m = &g->members[i];
         if (!_sl_usable(m, a))
             continue;
-        m->current += m->weight;
-        total += m->weight;
+        m->current += m->effective;
+        total += m->effective;
         if (!best || m->current > best->current)
             best = m;
     }
@@ -45,7 +45,7 @@ static struct sl_member *_sl_in_turn(struct sl_group *g, const struct sl_attempt
     return best;
 }
 
-/* The member whose share of the sum of weights holds a random point. */
+/* The member whose share of the sum of effective weights holds a random point. */
 static struct sl_member *_sl_draw(struct sl_group *g)
 {
     uint64_t point = _sl_random(g->all) % g->members[g->n - 1].upto;
@@ -65,7 +65,7 @@ static struct sl_member *_sl_less_busy(struct sl_group *g, const struct sl_attem
     struct sl_member *x = _sl_draw(g), *y = _sl_draw(g);
     if (!_sl_usable(x, a) || !_sl_usable(y, a))
         return _sl_usable(x, a) ? x : _sl_usable(y, a) ? y : NULL;
-    return (int64_t)y->pool->active * x->weight < (int64_t)x->pool->active * y->weight ? y : x;
+    return (int64_t)y->pool->active * x->effective < (int64_t)x->pool->active * y->effective ? y : x;
 }
 
 /* One key always finds the same target; where that cannot be used, the same other one. */
@@ -84,6 +84,11 @@ static struct sl_member *_sl_hashed(struct sl_group *g, const struct sl_attempts
 struct sl_pool *sl_balance_pick(struct sl_group *g, const struct sl_attempts *a)
 {
     struct sl_member *m = NULL;
+    if (sl_health_stale(g))
+        sl_health_refresh(g);
+    if (g->usable == 0)
+        return NULL;
+    g->counters->panics += g->panic;
     if (g->n == 1)
         return g->members[0].pool;
     if (g->maglev && a->hashed)
@@ -92,16 +97,17 @@ struct sl_pool *sl_balance_pick(struct sl_group *g, const struct sl_attempts *a)
         m = _sl_less_busy(g, a);
     if (!m)
         m = _sl_in_turn(g, a);
-    return m ? m->pool : g->members[0].pool;
+    for (m = m ? m : g->members; !m->effective; m++)
+        ; /* all that are left have failed this request: there is one, since some are usable */
+    return m->pool;
 }
 
 int sl_balance_init(struct sl_group *g)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < g->n; i++) {
-        sum += (uint64_t)g->members[i].weight;
-        g->members[i].upto = sum;
-    }
+    g->fitness = calloc(g->n, sizeof(*g->fitness));
+    if (!g->fitness)
+        return -ENOMEM;
+    sl_health_refresh(g);
     if (g->n < 2 || (g->cfg->balance != SL_BALANCE_HASH_IP && g->cfg->balance != SL_BALANCE_HASH_HEADER))
         return 0;
     return sl_maglev_new(g->members, g->n, &g->maglev, &g->n_maglev);

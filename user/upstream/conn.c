@@ -69,6 +69,7 @@ void sl_upconn_release(struct sl_upconn *c, bool reuse)
     if (c->owner) {
         p->counters->active--;
         p->active--;
+        p->target->active--;
     }
     c->owner = NULL;
     c->ops = NULL;
@@ -195,6 +196,8 @@ static void _sl_upconn_open(struct sl_upconn *c, int fd, SSL *ssl, uint64_t time
     c->pool->refs++;
     c->pool->counters->active++;
     c->pool->active++;
+    c->pool->target->active++;
+    c->pool->target->requests++;
 }
 
 int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_ns,

@@ -9,6 +9,7 @@ static void _sl_group_unref(struct sl_group *g)
     if (--g->refs)
         return;
     free(g->maglev);
+    free(g->fitness);
     free(g);
 }
 
@@ -19,6 +20,8 @@ int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct s
         return -ENOMEM;
     *g = (struct sl_group){.all = u, .cfg = cfg, .refs = 1};
     g->counters = &u->counters->upstreams[sl_slot(cfg->slot, SL_COUNTER_UPSTREAMS)];
+    if (cfg->breaker.enabled && cfg->slot < SL_COUNTER_UPSTREAMS && cfg->slot)
+        g->breaker = &u->health->upstreams[cfg->slot];
     for (size_t i = 0; i < cfg->n_targets; i++) {
         int r = sl_pool_get(u, cfg, &cfg->targets[i], &g->members[i].pool);
         if (r < 0) {
@@ -64,6 +67,7 @@ struct sl_upstream_counters *sl_group_counters(const struct sl_group *g)
 void sl_group_pending_done(struct sl_group *g)
 {
     g->pending--;
+    g->counters->pending--;
     _sl_group_unref(g);
 }
 
@@ -90,21 +94,29 @@ static struct sl_upconn *_sl_kept(struct sl_pool *p, enum sl_reuse reuse, const 
     p->counters->reused++;
     p->counters->active++;
     p->active++;
+    p->target->active++;
+    p->target->requests++;
     return c;
 }
 
 int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, enum sl_reuse reuse,
                      const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
 {
-    struct sl_pool *p = sl_balance_pick(g, a);
+    int r = g->breaker ? sl_breaker_admit(g, a) : 0;
+    struct sl_pool *p = r == 0 ? sl_balance_pick(g, a) : NULL;
+    if (!p)
+        return r < 0 ? r : g->drained ? SL_GROUP_DRAINED : SL_GROUP_UNHEALTHY;
     a->tries++;
     if (reuse != SL_REUSE_NONE && (*out = _sl_kept(p, reuse, ops, owner)))
         return 1;
-    if (g->pending >= g->cfg->max_pending)
-        return -EBUSY;
+    if (g->pending >= g->cfg->max_pending) {
+        g->counters->overloaded++;
+        return SL_GROUP_FULL;
+    }
     g->pending++;
+    g->counters->pending++;
     g->refs++;
-    int r = sl_upconn_new(p, g, timeout_ns, ops, owner, out);
+    r = sl_upconn_new(p, g, timeout_ns, ops, owner, out);
     if (r < 0) {
         a->failed = p;
         sl_group_pending_done(g);

@@ -7,8 +7,14 @@
 
 struct sl_member {
     struct sl_pool *pool;
-    int64_t weight, current; /* current: of the smooth round robin */
-    uint64_t upto;           /* sum of the weights up to and with this one */
+    int64_t weight;
+    int64_t effective; /* by which it gets requests now; 0: it gets none */
+    int64_t current;   /* of the smooth round robin */
+    uint64_t upto;     /* sum of effective up to and with this one */
+};
+struct sl_breaker_half {
+    uint64_t since;
+    uint32_t requests, errors;
 };
 struct sl_group {
     struct sl_upstreams *all;
@@ -18,6 +24,12 @@ struct sl_group {
     struct sl_upstream_counters *counters;
     uint16_t *maglev; /* [n_maglev] indices of members; NULL unless it balances by hash */
     uint32_t n_maglev;
+    uint64_t seen, look_at;             /* changes of health seen; when to look again in any case */
+    bool panic, drained;                /* all are used, though not fit; all are drained */
+    size_t usable;                      /* members with effective > 0 */
+    struct sl_shared_upstream *breaker; /* NULL: none */
+    struct sl_breaker_half halves[2];   /* now, and before */
+    int64_t *fitness;                   /* [n], of sl_health_refresh alone */
     size_t n;
     struct sl_member members[];
 };
@@ -26,8 +38,22 @@ struct sl_group {
 /* Sums weights and, where the group balances by hash, fills its table. Once all members are there. 0 or
  * -ENOMEM. */
 int sl_balance_init(struct sl_group *g) SL_MUST_CHECK;
-/* By the policy's balance; never the target that failed, unless it is the only one. */
+/* By the policy's balance among those that are usable; never the target that failed, unless it is the only
+ * one. NULL: none is usable. */
 struct sl_pool *sl_balance_pick(struct sl_group *g, const struct sl_attempts *a);
+
+/* ---- health.c */
+void sl_health_refresh(struct sl_group *g);
+static inline bool sl_health_stale(const struct sl_group *g)
+{
+    return __atomic_load_n(&g->all->health->changes, __ATOMIC_ACQUIRE) != g->seen ||
+           g->all->loop->now >= g->look_at;
+}
+
+/* ---- breaker.c */
+/* 0, with a->probe set where this is the probe; SL_GROUP_OPEN with a->retry_after. */
+int sl_breaker_admit(struct sl_group *g, struct sl_attempts *a);
+void sl_breaker_report(struct sl_group *g, struct sl_attempts *a, bool failed);
 
 /* ---- maglev.c */
 /* 0 or -ENOMEM; *out and *n are the table (free it). Members must have text and weight. */

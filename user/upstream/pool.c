@@ -14,9 +14,9 @@
 #define SL_WARN_EVERY_NS (5 * SL_NS_PER_SEC)
 
 void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,
-                       struct sl_worker_counters *counters)
+                       struct sl_worker_counters *counters, struct sl_shared_health *health)
 {
-    *u = (struct sl_upstreams){.loop = loop, .bufs = bufs, .counters = counters};
+    *u = (struct sl_upstreams){.loop = loop, .bufs = bufs, .counters = counters, .health = health};
     u->rng = sl_hash(&loop->now, sizeof(loop->now), (uint64_t)getpid()) | 1;
     sl_list_init(&u->pools);
 }
@@ -38,8 +38,11 @@ static uint64_t _sl_key(const struct sl_upstream *cfg, const struct sl_target *t
     return h;
 }
 
-static void _sl_configure(struct sl_pool *p, const struct sl_upstream *cfg)
+static void _sl_configure(struct sl_pool *p, const struct sl_upstream *cfg, const struct sl_target *t)
 {
+    const uint32_t row = sl_slot(t->slot, SL_COUNTER_TARGETS);
+    p->target = &p->all->counters->targets[row];
+    p->shared = row ? &p->all->health->targets[row] : NULL;
     p->max_idle = cfg->keepalive.idle;
     p->idle_timeout = cfg->keepalive.idle_timeout;
     p->max_requests = cfg->keepalive.requests;
@@ -104,7 +107,7 @@ int sl_pool_get(struct sl_upstreams *u, const struct sl_upstream *cfg, const str
         if (r < 0)
             return r;
     }
-    _sl_configure(p, cfg);
+    _sl_configure(p, cfg, t);
     p->refs++;
     p->groups++;
     *out = p;

@@ -22,6 +22,8 @@ struct sl_pool {
     uint32_t n_idle;
     uint32_t active; /* connections with an owner: what this worker has on its way there */
     struct sl_upstream_counters *counters;
+    struct sl_target_counters *target;
+    struct sl_shared_target *shared; /* NULL: the table has no room for it */
 };
 
 /* The pool of that target, new or kept from before, with one group reference. */

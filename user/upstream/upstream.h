@@ -17,16 +17,18 @@ struct sl_pool;
 struct sl_group;
 struct sl_upconn;
 
-/* What a worker's upstreams share. Zero-initialised but for loop, bufs, counters; call sl_upstreams_init. */
+/* What a worker's upstreams share. Zero-initialised but for loop, bufs, counters, health; call
+ * sl_upstreams_init. */
 struct sl_upstreams {
     struct sl_loop *loop;
     struct sl_bufpool *bufs;
     struct sl_worker_counters *counters;
+    struct sl_shared_health *health;
     struct sl_list pools;
     uint64_t rng; /* for least_request */
 };
 void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,
-                       struct sl_worker_counters *counters);
+                       struct sl_worker_counters *counters, struct sl_shared_health *health);
 
 /* cfg is borrowed and must outlive the group. 0, -ENOMEM, or -EINVAL for unusable TLS material, named in the
  * log. */
@@ -74,8 +76,10 @@ struct sl_upconn {
 struct sl_attempts {
     const void *failed; /* the target that could not be connected to; NULL: none */
     unsigned tries;
-    bool hashed;   /* hash is one: of the client's address or a header's value */
-    uint64_t hash; /* by which an upstream with balance: hash:… chooses; without one, round robin */
+    bool probe;           /* of a half open breaker: sl_group_report or sl_group_unprobe ends it */
+    uint64_t retry_after; /* ns, with SL_GROUP_OPEN */
+    bool hashed;          /* hash is one: of the client's address or a header's value */
+    uint64_t hash;        /* by which an upstream with balance: hash:… chooses; without one, round robin */
 };
 
 enum sl_reuse {
@@ -83,13 +87,34 @@ enum sl_reuse {
     SL_REUSE_PEEKED, /* it may not: the socket is asked before a kept connection is trusted with it */
     SL_REUSE_NONE,   /* a new connection, since a kept one has just let us down */
 };
+/* Why an upstream takes no request now: no fault of a target's, and no other try helps. */
+enum sl_group_refusal {
+    SL_GROUP_FULL = -100001,      /* max_pending */
+    SL_GROUP_OPEN = -100002,      /* the breaker */
+    SL_GROUP_DRAINED = -100003,   /* all targets, by the operator */
+    SL_GROUP_UNHEALTHY = -100004, /* none is fit, and health.panic is 0% */
+};
+static inline bool sl_group_refused(int r)
+{
+    return r <= SL_GROUP_FULL;
+}
 /*
  * Picks a target (as the upstream is balanced, not the one that failed before) and gives an idle connection
- * (returns 1, ready to be written) or begins to connect within timeout_ns (returns 0). -EBUSY past
- * max_pending; other -errno where not even a socket could be had; a->failed is then set as well.
+ * (returns 1, ready to be written) or begins to connect within timeout_ns (returns 0). enum
+ * sl_group_refusal; -errno where not even a socket could be had; a->failed is then set as well.
  */
 int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, enum sl_reuse reuse,
                      const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out) SL_MUST_CHECK;
+/* What became of a try at that target (of an upconn, or of attempts.failed): the status of its answer, or 0
+ * where none came. Once a try; not where nobody is to blame. */
+void sl_group_report(struct sl_group *g, struct sl_attempts *a, const void *target, unsigned status);
+/* The exchange ends without an answer that says how the upstream does. */
+void sl_group_unprobe(struct sl_group *g, struct sl_attempts *a);
+/* After a row of shared health was written: every worker looks again. */
+static inline void sl_health_changed(struct sl_shared_health *h)
+{
+    (void)__atomic_add_fetch(&h->changes, 1, __ATOMIC_RELEASE);
+}
 /* Gives the connection back: kept where reuse is set and the pool has room, else closed. No callback comes
  * after. */
 void sl_upconn_release(struct sl_upconn *c, bool reuse);

@@ -14,6 +14,8 @@
 struct world {
     struct sl_loop loop;
     struct sl_upstreams all;
+    struct sl_shared_health *health;
+    struct sl_upstream_counters counters;
     struct sl_upstream cfg;
     struct sl_pool pools[MAX];
     char names[MAX][32];
@@ -23,9 +25,9 @@ struct world {
 static struct sl_group *make(struct world *w, enum sl_balance how, size_t n, const unsigned *weights)
 {
     w->cfg.balance = how;
-    w->all.rng = 0x1234567;
+    w->all = (struct sl_upstreams){.loop = &w->loop, .health = w->health, .rng = 0x1234567};
     w->g = calloc(1, sizeof(*w->g) + n * sizeof(w->g->members[0]));
-    *w->g = (struct sl_group){.all = &w->all, .cfg = &w->cfg, .n = n};
+    *w->g = (struct sl_group){.all = &w->all, .cfg = &w->cfg, .counters = &w->counters, .n = n};
     for (size_t i = 0; i < n; i++) {
         snprintf(w->names[i], sizeof(w->names[i]), "10.0.%zu.%zu:8080", i / 256, i % 256);
         w->pools[i] = (struct sl_pool){.text = w->names[i]};
@@ -37,6 +39,7 @@ static struct sl_group *make(struct world *w, enum sl_balance how, size_t n, con
 
 static void drop(struct world *w)
 {
+    free(w->g->fitness);
     free(w->g->maglev);
     free(w->g);
 }
@@ -53,12 +56,15 @@ static struct sl_attempts key(uint64_t i)
 
 static int set_up(void **state)
 {
-    *state = calloc(1, sizeof(struct world));
-    return *state ? 0 : -1;
+    struct world *w = *state = calloc(1, sizeof(*w));
+    w->health = aligned_alloc(SL_CACHE_LINE, sizeof(*w->health));
+    memset(w->health, 0, sizeof(*w->health));
+    return 0;
 }
 
 static int tear_down(void **state)
 {
+    free(((struct world *)*state)->health);
     free(*state);
     return 0;
 }

@@ -17,6 +17,7 @@ struct world {
     struct sl_bufpool bufs;
     struct sl_upstreams all;
     struct sl_worker_counters *counters;
+    struct sl_shared_health *health;
     int listeners[3];
     struct sl_target targets[3];
     char text[3][32];
@@ -58,7 +59,9 @@ static int set_up(void **state)
     struct world *w = calloc(1, sizeof(*w));
     assert_int_equal(sl_loop_init(&w->loop), 0);
     w->counters = calloc(1, sizeof(*w->counters));
-    sl_upstreams_init(&w->all, &w->loop, &w->bufs, w->counters);
+    w->health = aligned_alloc(SL_CACHE_LINE, sizeof(*w->health));
+    memset(w->health, 0, sizeof(*w->health));
+    sl_upstreams_init(&w->all, &w->loop, &w->bufs, w->counters, w->health);
     for (int i = 0; i < 3; i++) {
         w->listeners[i] = listen_here(&w->targets[i].address);
         snprintf(w->text[i], sizeof(w->text[i]), "target-%d", i);
@@ -83,6 +86,7 @@ static int tear_down(void **state)
         if (w->listeners[i] >= 0)
             close(w->listeners[i]);
     free(w->counters);
+    free(w->health);
     free(w);
     return 0;
 }
@@ -274,7 +278,7 @@ static void test_max_pending_is_a_bound(void **state)
     struct sl_upconn *c[3] = {NULL};
     assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[0]), 0);
     assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[1]), 0);
-    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[2]), -EBUSY);
+    assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[2]), SL_GROUP_FULL);
     sl_upconn_release(c[0], false); /* given up: no longer pending */
     assert_int_equal(sl_group_connect(g, &a, SL_NS_PER_SEC, SL_REUSE_ANY, &ops, w, &c[2]), 0);
     sl_upconn_release(c[1], false);

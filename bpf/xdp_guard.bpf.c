@@ -14,6 +14,7 @@
 #include "lib/maps.h"
 #include "lib/parse.h"
 #include "lib/sample.h"
+#include "lib/top.h"
 #include <bpf/bpf_helpers.h>
 
 char _license[] SEC("license") = "GPL";
@@ -339,7 +340,10 @@ int sl_xdp_guard(struct xdp_md *ctx)
     enum sl_reason r = sl_judge(&g, parsed);
     if (r == SL_PASS || r == SL_DROP_LISTENER_RATE)
         r = sl_step_cookie(ctx, &g, r);
-    if ((g.config->flags & SL_SAMPLE_DROPS) && sl_reason_is_drop(r))
+    const __u32 top = sl_reason_is_drop(r) ? SL_TOP_DROPPED | SL_TOP_ALL : SL_TOP_ALL;
+    if ((g.config->flags & top) && g.listener != SL_NO_LISTENER && sl_top_counts())
+        (void)sl_guard_top(&g.packet, g.now);
+    if ((g.config->flags & SL_SAMPLE_DROPS) && sl_reason_is_drop(r) && sl_sample_due(g.now))
         (void)sl_guard_sample(ctx, &g.packet, r | (shadow ? SL_SAMPLE_PASSED : 0), g.listener, g.now);
     return sl_count_verdict(r, g.listener, g.bytes, (int)shadow);
 }

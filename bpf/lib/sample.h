@@ -70,6 +70,23 @@ SL_INLINE int sl_sample_put(struct xdp_md *ctx, const struct sl_packet *p, __u32
     return 1;
 }
 
+/* Whether a sample may be due; if not, which is what most of a flood is, it is counted here and at once. */
+SL_INLINE int sl_sample_due(__u64 now)
+{
+    const __u32 zero = 0;
+    const struct sl_sampling *rate = bpf_map_lookup_elem(&sl_sampling, &zero);
+    if (!rate)
+        return 0;
+    const __u64 tat = *(const volatile __u64 *)&rate->tat;
+    if (tat + rate->interval_ns <= now + rate->tolerance_ns ||
+        tat > now + rate->tolerance_ns + SL_CLOCK_SLACK_NS)
+        return 1;
+    struct sl_sample_counts *counts = bpf_map_lookup_elem(&sl_sampled, &zero);
+    if (counts)
+        counts->skipped++;
+    return 0;
+}
+
 /* Global, so that the verifier looks at it once and the path of what is not sampled stays short. */
 __noinline int sl_guard_sample(struct xdp_md *ctx, const struct sl_packet *p, __u32 verdict, __u32 listener,
                                __u64 now)

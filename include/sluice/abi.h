@@ -367,6 +367,8 @@ enum sl_kernel_flags {
     SL_HAVE_LIST_FILES = 64,
     SL_COOKIES_AUTO = 128,   /* each SYN past its listener's limit is answered instead of dropped */
     SL_SAMPLE_DROPS = 65536, /* bpf/lib/sample.h */
+    SL_TOP_DROPPED = 131072, /* bpf/lib/top.h: what is dropped, by source */
+    SL_TOP_ALL = 262144,     /* all that is for a listener, by source */
 };
 
 /*
@@ -400,6 +402,26 @@ struct sl_sample_counts {
     __u64 taken;
     __u64 lost;    /* the ring was full */
     __u64 skipped; /* over the rate */
+};
+
+/*
+ * Who sends most: tables of fixed size, one a CPU, kind and window (bpf/lib/top.h says what is certain of
+ * them). Tables of two windows: the one that runs, and the one before.
+ */
+#define SL_TOP_SLOTS \
+    512 /* a power of two; a table must fit into 32 KiB, the kernel's largest per-CPU value */
+#define SL_TOP_ONE_IN    16 /* packets are counted, at random */
+#define SL_TOP_WINDOW_NS 10000000000ull
+enum sl_top_kind { SL_TOP_SOURCE, SL_TOP_PREFIX, SL_TOP_KINDS }; /* /32 and /64; /24 and /48 */
+struct sl_top_slot {
+    __u64 addr[2]; /* of the candidate, as in struct sl_addr */
+    __u32 family;
+    __u32 window; /* whose counts these are: time / SL_TOP_WINDOW_NS, cut */
+    __u32 votes;  /* for the candidate less those of others */
+    __u32 total;
+};
+struct sl_top_table {
+    struct sl_top_slot slots[SL_TOP_SLOTS];
 };
 
 /* Header of the pinned state: says which boot the monotonic times belong to. */
@@ -436,5 +458,7 @@ SL_ASSERT_SIZE(sl_state_header, 40);
 SL_ASSERT_SIZE(sl_sample, 192);
 SL_ASSERT_SIZE(sl_sampling, 24);
 SL_ASSERT_SIZE(sl_sample_counts, 24);
+SL_ASSERT_SIZE(sl_top_slot, 32);
+SL_ASSERT_SIZE(sl_top_table, 32 * SL_TOP_SLOTS);
 
 #endif

@@ -270,6 +270,14 @@ static const struct sl_type _sl_fragments = {.kind = SL_T_CHOICE,
                                              .choices = _sl_fragment_choices};
 static const struct sl_type _sl_table_size = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1024", .max = "16777216"};
+static const struct sl_choice _sl_top_choices[] = {{"dropped", SL_TOP_COUNT_DROPPED, false},
+                                                   {"all", SL_TOP_COUNT_ALL, false},
+                                                   {"off", SL_TOP_COUNT_OFF, false},
+                                                   {NULL, 0, false}};
+static const struct sl_type _sl_top_sources = {.kind = SL_T_CHOICE,
+                                               .size = sizeof(enum sl_top_counted),
+                                               .what = "one of dropped, all, off",
+                                               .choices = _sl_top_choices};
 static const struct sl_type _sl_samples = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number of packets", .min = "0", .max = "10000"};
 
@@ -295,6 +303,8 @@ static const struct sl_field _sl_kernel_fields[] = {
      "SYNs answered by the guard, nothing kept (needs net.ipv4.tcp_syncookies = 2). auto: past per_listener, "
      "where it "
      "can be had; always: each one, refused where it cannot."},
+    {"top_sources", &_sl_top_sources, AT(top_sources), "\"dropped\"", 0,
+     "Which packets `sluicectl top sources` counts by their source: those dropped, or all for a listener."},
     {"samples_per_second", &_sl_samples, AT(samples), "100", 0,
      "Dropped packets whose first bytes are kept for `sluicectl capture`, at most; 0: none."},
     {"table_size", &_sl_table_size, AT(table_size), "262144", 0,

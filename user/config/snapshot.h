@@ -312,6 +312,7 @@ struct sl_range_counts {
 struct sl_range_counts sl_ranges_count(const struct sl_ranges *r, bool ipv6);
 enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
 enum sl_syn_cookies { SL_SYN_COOKIES_AUTO, SL_SYN_COOKIES_ALWAYS, SL_SYN_COOKIES_OFF };
+enum sl_top_counted { SL_TOP_COUNT_DROPPED, SL_TOP_COUNT_ALL, SL_TOP_COUNT_OFF };
 struct sl_kernel {
     struct sl_pos pos;
     enum sl_kernel_mode mode; /* OFF where the policy has no kernel section */
@@ -332,7 +333,8 @@ struct sl_kernel {
     } per_listener;
     enum sl_fragments fragments;
     uint32_t table_size; /* buckets */
-    uint32_t samples;    /* of dropped packets, a second; 0: none */
+    enum sl_top_counted top_sources;
+    uint32_t samples; /* of dropped packets, a second; 0: none */
 };
 
 struct sl_admin {

@@ -77,20 +77,35 @@ static void _sl_get_policy(struct sl_admin_client *a)
         sl_admin_reply(a, 200, "application/json", sl_buf_slice(&out));
 }
 
-/* ?after=N, or ?after=now; without it, all that are kept */
+static void _sl_get_top_sources(struct sl_admin_client *a)
+{
+    if (a->control->snapshot)
+        sl_admin_json(a, 200, sl_top_sources_json(a->control));
+    else
+        sl_admin_error(a, 503, "no policy is in force yet");
+}
+
+static bool _sl_query_number(struct sl_slice q, struct sl_slice key, uint64_t *out)
+{
+    return sl_slice_starts(q, key) && sl_slice_u64(sl_slice(q.p + key.n, q.n - key.n), out) == 0 &&
+           *out <= INT64_MAX;
+}
+
+/* ?after=N, ?after=now, or ?last=N: without it, all that are kept */
 static void _sl_get_samples(struct sl_admin_client *a)
 {
-    const struct sl_slice q = a->req.query, key = SL_S("after=");
-    uint64_t after = 0;
+    const struct sl_slice q = a->req.query;
+    uint64_t after = 0, last = 0;
     if (!a->control->bundle) {
         sl_admin_error(a, 503, "no policy is in force yet");
         return;
     }
     if (q.n && sl_slice_eq(q, SL_S("after=now")))
-        after = UINT64_MAX;
-    else if (q.n && (!sl_slice_starts(q, key) ||
-                     sl_slice_u64(sl_slice(q.p + key.n, q.n - key.n), &after) < 0 || after > INT64_MAX)) {
-        sl_admin_error(a, 400, "wanted: /v1/samples?after=NUMBER, or after=now");
+        after = SL_SAMPLES_NOW;
+    else if (q.n && _sl_query_number(q, SL_S("last="), &last))
+        after = sl_samples_before_last(a->control, last);
+    else if (q.n && !_sl_query_number(q, SL_S("after="), &after)) {
+        sl_admin_error(a, 400, "wanted: /v1/samples?after=NUMBER, after=now or last=NUMBER");
         return;
     }
     sl_admin_json(a, 200, sl_samples_json(a->control, after));
@@ -279,6 +294,7 @@ static const struct sl_api_path {
     {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
     {"/v1/top", SL_METHOD_GET, false, _sl_get_top},
     {"/v1/upstreams", SL_METHOD_GET, false, _sl_get_upstreams},
+    {"/v1/top/sources", SL_METHOD_GET, false, _sl_get_top_sources},
     {"/v1/samples", SL_METHOD_GET, false, _sl_get_samples},
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
     {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},

@@ -102,8 +102,12 @@ int sl_control_drain(struct sl_control *c, const char *name, bool drained, uint6
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);
 void sl_control_samples_stop(struct sl_control *c);
-/* Those after that number, oldest first; 0: all that are kept, UINT64_MAX: none, only where they stand. */
+/* Those after that number, oldest first; 0: all that are kept, SL_SAMPLES_NOW: only where they stand. */
+#define SL_SAMPLES_NOW UINT64_MAX
 json_t *sl_samples_json(const struct sl_control *c, uint64_t after);
+/* The number after which the last n begin. */
+uint64_t sl_samples_before_last(const struct sl_control *c, uint64_t n);
+json_t *sl_top_sources_json(const struct sl_control *c);
 
 /* top.c, metrics.c, status.c */
 json_t *sl_top_json(const struct sl_control *c);

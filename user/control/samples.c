@@ -7,6 +7,7 @@
 #include "kernel/samples.h"
 #include "control/control_priv.h"
 #include "kernel/maps.h"
+#include "kernel/top.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -122,8 +123,11 @@ static json_t *_sl_sample(const struct sl_control *c, uint64_t number, uint64_t 
                      "length", (json_int_t)s->length, "data", _sl_hex(s->data, s->captured));
 }
 
-/* Only what comes from now on: no sample has that number. */
-#define SL_SAMPLES_NOW UINT64_MAX
+uint64_t sl_samples_before_last(const struct sl_control *c, uint64_t n)
+{
+    const struct sl_samples *k = c->samples;
+    return k ? k->next - 1 - SL_MIN(n, k->next - k->first) : 0;
+}
 
 json_t *sl_samples_json(const struct sl_control *c, uint64_t after)
 {
@@ -145,4 +149,31 @@ json_t *sl_samples_json(const struct sl_control *c, uint64_t after)
                      (json_int_t)(gap ? k->first - after - 1 : 0), "more", to < k->next, "counts", "taken",
                      (json_int_t)n.taken, "lost", (json_int_t)n.lost, "skipped", (json_int_t)n.skipped,
                      "samples", list);
+}
+
+/* ---- who sends most */
+
+static json_t *_sl_top_entries(const struct sl_control *c, enum sl_top_kind kind, uint64_t now)
+{
+    struct sl_top_entry e[SL_TOP_MAX];
+    json_t *list = json_array();
+    const int n = sl_top_read(c->args->kernel.top, kind, now, e, SL_ARRAY_LEN(e));
+    for (int i = 0; i < n; i++) {
+        char text[SL_IP_STRLEN];
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:I, s:I}", "source", sl_cidr_text(&e[i].who, text), "packets_at_least",
+                            (json_int_t)e[i].at_least, "packets_at_most", (json_int_t)e[i].at_most));
+    }
+    return list;
+}
+
+json_t *sl_top_sources_json(const struct sl_control *c)
+{
+    static const char *const counted[] = {"dropped", "all", "off"};
+    const uint64_t now = sl_now_ns();
+    const enum sl_top_counted what =
+        c->args->kernel.top < 0 ? SL_TOP_COUNT_OFF : c->snapshot->kernel.top_sources;
+    return json_pack("{s:s, s:f, s:i, s:o, s:o}", "counted", counted[what], "seconds", sl_top_seconds(now),
+                     "counted_one_in", SL_TOP_ONE_IN, "sources", _sl_top_entries(c, SL_TOP_SOURCE, now),
+                     "prefixes", _sl_top_entries(c, SL_TOP_PREFIX, now));
 }

@@ -37,9 +37,12 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "`status upstreams`: each target of each upstream, whether it is healthy, ejected or drained, what\n"
      "is on its way there, and how the upstream's breaker stands.\n",
      sl_ctl_status},
-    {"top", "[--once] [--interval 1s]", "kernel and proxy verdicts side by side, live",
-     "Per listener, route and tier, with rates. q quits. Without a terminal, or with --once, it\n"
-     "prints the rates over one interval; with --json one object a line, until stopped.\n",
+    {"top", "[drops | sources] [--once]", "kernel and proxy verdicts side by side, live",
+     "[drops | sources [--prefix]] [--once] [--interval 1s]: per listener, route and tier, with rates;\n"
+     "`top drops`: why the kernel drops, and the latest samples; `top sources`: the addresses (IPv6:\n"
+     "/64) that send most of what is dropped, or of all with kernel.top_sources: all; --prefix: by\n"
+     "/24 and /48. q quits. Without a terminal, or with --once, it prints the rates over one\n"
+     "interval; with --json one object a line, until stopped.\n",
      sl_ctl_top},
     {"capture", "[--reason R]... [--write FILE]", "dropped packets as they come, sampled",
      "[--reason R]... [--count N] [--for 10s] [--write FILE | -]: one line each, with --json one\n"

@@ -149,11 +149,12 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",
  * "pending", "retries", "ejections", "panics", "targets": [{"target", "weight", "state":
  *                 "healthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}
- * /v1/samples?after=N|now  {"sampling": are drops sampled, "next": N to ask for next, "more": there are more
- *                 already, "missed": gone before they were asked for, "counts": {"taken", "lost",
- *                 "skipped"}, "samples": [{"number", "time_ns", "interface", "listener", "reason", "passed",
- *                 "source", "source_port", "destination", "destination_port", "protocol", "tcp_flags",
- *                 "length", "data": hexadecimal}]}
+ * /v1/top/sources  {"counted": "dropped|all|off", "seconds": what the counts are of, "sources": [{"source",
+ *                 "packets_at_least", "packets_at_most"}], "prefixes": the same}
+ * /v1/samples?after=N|now  or ?last=N {"sampling": are drops sampled, "next": N to ask for next, "more":
+ * there are more already, "missed": gone before they were asked for, "counts": {"taken", "lost", "skipped"},
+ * "samples": [{"number", "time_ns", "interface", "listener", "reason", "passed", "source", "source_port",
+ * "destination", "destination_port", "protocol", "tcp_flags", "length", "data": hexadecimal}]}
  */
 int sl_ctl_check(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_diff(const struct sl_ctl *ctl, int argc, char **argv);

@@ -34,10 +34,11 @@ struct sl_kernel_fds {
     int lists4, lists6;
     int samples; /* ring of struct sl_sample (kernel/samples.h) */
     int sampled; /* per-CPU struct sl_sample_counts */
+    int top;     /* per-CPU struct sl_top_table (kernel/top.h) */
 };
-#define SL_KERNEL_NO_FDS                       \
-    {                                          \
-        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 \
+#define SL_KERNEL_NO_FDS                           \
+    {                                              \
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 \
     }
 
 /*

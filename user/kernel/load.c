@@ -306,6 +306,7 @@ int sl_guard_load(struct sl_kernel_guard *g, uint32_t table_size)
     const bool before = !ours && sl_before_state(g, &header);
     if (ours)
         r = _sl_each_map(g, _sl_reuse);
+    g->xdp->rodata->top_seed = header.bucket_seed; /* the one kept, so that sources stay in their slots */
     if (r == 0)
         r = _sl_load_programs(g);
     if (r == 0)
@@ -381,6 +382,7 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g)
     f.lists6 = sl_guard_map(g, SL_PLAN_LISTS6);
     f.samples = bpf_map__fd(g->xdp->maps.sl_samples);
     f.sampled = bpf_map__fd(g->xdp->maps.sl_sampled);
+    f.top = bpf_map__fd(g->xdp->maps.sl_top);
     if (g->meter) {
         f.socket_storage = bpf_map__fd(g->meter->maps.sl_sockets);
         f.consumer_bytes = bpf_map__fd(g->meter->maps.sl_usage);

@@ -265,7 +265,10 @@ int sl_plan_new(const struct sl_snapshot *s, const struct sl_addresses *host,
         .ipv6_prefix = SL_IPV6_SOURCE_BITS,
         .generation = generation,
         .flags = (k->fragments == SL_FRAGMENTS_PASS ? SL_PASS_FRAGMENTS : 0u) |
-                 (k->samples ? SL_SAMPLE_DROPS : 0u),
+                 (k->samples ? SL_SAMPLE_DROPS : 0u) |
+                 (k->top_sources == SL_TOP_COUNT_ALL       ? SL_TOP_ALL
+                  : k->top_sources == SL_TOP_COUNT_DROPPED ? SL_TOP_DROPPED
+                                                           : 0u),
     };
     if (k->samples) /* a tenth of a second's worth at once, so that a burst is not all of the second */
         p->sampling =

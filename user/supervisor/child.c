@@ -105,9 +105,9 @@ static void _sl_default_signals(void)
 static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, const char *name)
 {
     const struct sl_supervisor *s = c->s;
-    const int keep[] = {c->ipc,       s->counters.fd,    k->socket_storage,
-                        k->reasons,   k->listener_stats, k->consumer_bytes,
-                        k->penalties, k->samples,        k->sampled};
+    const int keep[] = {
+        c->ipc,       s->counters.fd, k->socket_storage, k->reasons, k->listener_stats, k->consumer_bytes,
+        k->penalties, k->samples,     k->sampled,        k->top};
     (void)prctl(PR_SET_NAME, name);
     sl_log_setup(name, s->options->log_level);
     _sl_default_signals();

@@ -126,6 +126,7 @@ static void test_kernel(void **state)
     assert_int_equal(x.s->kernel.fragments, SL_FRAGMENTS_DROP);
     assert_int_equal(x.s->kernel.per_listener.new_connections.count, 0);
     assert_int_equal(x.s->kernel.samples, 100);
+    assert_int_equal(x.s->kernel.top_sources, SL_TOP_COUNT_DROPPED);
     result_free(&x);
 }
 

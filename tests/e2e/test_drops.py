@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is dropped, seen: samples in lines, in JSON and as a file that tcpdump reads."""
+import ctypes
 import json
 import os
 import re
@@ -199,3 +200,39 @@ def test_top_sources_says_when_it_is_off(net, origin):
         assert code == 1 and "kernel.top_sources" in out
         assert g.admin("/v1/top/sources").json()["sources"] == []
         assert g.ctl("top", "sources", "drops")[0] == 2 and g.ctl("top", "--prefix")[0] == 2 and g.ctl("top", "sorces")[0] == 2
+
+
+@pytest.fixture
+def bpf_stats():
+    """What kernel.bpf_stats_enabled does, for as long as a descriptor is open (BPF_ENABLE_STATS of bpf(2))."""
+    nr = {"x86_64": 321, "aarch64": 280, "ppc64le": 361}[os.uname().machine]
+    run_time = ctypes.create_string_buffer(128)
+    fd = ctypes.CDLL(None, use_errno=True).syscall(nr, 32, run_time, len(run_time))
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    yield
+    os.close(fd)
+
+
+def test_fill_and_run_time_are_in_metrics_and_status(net, origin, bpf_stats):
+    deny = [f"{net.client.address}/32", "203.0.113.0/24", "2001:db8:bad::/48"]
+    with Gateway(policy(origin, deny=deny, table_size=4096), net.gw) as g:
+        knock(net.client, 40)
+        for kind, n in (("lists4", 2), ("lists6", 1)):
+            until(lambda k=kind, n=n: g.metric("sluice_kernel_map_entries", map=k) == n, f"{n} in {kind}")
+        assert g.metric("sluice_kernel_map_max_entries", map="buckets") == 4096
+        assert g.metric("sluice_kernel_map_entries", map="listeners") > 0
+        until(lambda: g.metric("sluice_kernel_program_runs_total", program="xdp_guard") >= 40, "the guard's runs")
+        assert g.metric("sluice_kernel_program_seconds_total", program="xdp_guard") > 0
+        until(lambda: sum(g.metric("sluice_kernel_samples_total", result=r) for r in ("taken", "lost", "over_rate")) >= 40, "40 drops accounted for")
+        code, out = g.ctl("status")
+        assert code == 0 and re.search(r"^  lists4 +2 +\d+ +0 %$", out, re.M) and re.search(r"^  xdp_guard +\d+ +\d+$", out, re.M), out
+        assert {m["map"] for m in g.ctl_json("status")["kernel"]["maps"]} >= {"listeners", "lists4", "lists6", "buckets"}
+
+
+def test_a_kernel_that_counts_no_run_time_gives_no_series(net, origin):
+    with open("/proc/sys/kernel/bpf_stats_enabled") as f:
+        if f.read().strip() != "0":
+            pytest.skip("kernel.bpf_stats_enabled is 1 on this host")
+    with Gateway(policy(origin), net.gw) as g:
+        until(lambda: g.metric("sluice_kernel_map_entries", map="listeners") > 0, "the supervisor's word")
+        assert 'program="' not in g.metrics_text()

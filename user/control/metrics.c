@@ -6,6 +6,7 @@
  */
 #include "telemetry/metrics.h"
 #include "control/control_priv.h"
+#include "control/metrics_guard_priv.h"
 #include "kernel/maps.h"
 
 #include <errno.h>
@@ -376,6 +377,7 @@ static void _sl_kernel(struct sl_page *p)
     _sl_kernel_reasons(p);
     _sl_attachments(p);
     _sl_features(p);
+    sl_metrics_guard(p->c, &p->m);
     _sl_syn_cookies(p);
     _sl_lists(p);
     (void)sl_maps_penalties(p->c->args->kernel.penalties, _sl_count_penalty, &penalties);

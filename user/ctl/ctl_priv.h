@@ -138,7 +138,8 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  *                 "workers": [{"index", "pid", "version", "restarts"}],
  *                 "trial": {"waits", "left_ms", "former": the version that a rollback brings back, or 0},
  *                 "kernel": {"shadow", "features": [{"name", "present", "without"}], "interfaces":
- * [{"interface", "xdp": "native|generic|none", "tc"}], "syn_cookies": {"policy": "auto|always|off", "state":
+ * [{"interface", "xdp": "native|generic|none", "tc"}], "maps": [{"map", "entries", "max"}], "programs":
+ * [{"program", "runs", "run_ns"}], "syn_cookies": {"policy": "auto|always|off", "state":
  * "off|idle|missing|on", "why"}}} /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source",
  * "left_ms", "level", "rejections", "manual", "consumer", "rule"}]} /v1/top        {"kernel": {REASON:
  * {"packets", "bytes", "would_drop_packets", "would_drop_bytes", "drops", "answers"}}, "listeners": {NAME:

@@ -158,6 +158,56 @@ static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *ou
     return r;
 }
 
+/* The maps that hold something, and the programs where the kernel counts their time. */
+static int _sl_maps(const json_t *kernel, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"map", ">entries", ">of", ">full"};
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *map;
+    int r = 0;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(json_object_get(kernel, "maps"), i, map)
+    {
+        const double n = sl_ctl_num(map, "entries"), max = sl_ctl_num(map, "max");
+        if (r == 0 && n > 0 && max > 0)
+            r = sl_ctl_table_row(&t,
+                                 (const char *const[]){sl_ctl_str(map, "map"), sl_arena_printf(a, "%.0f", n),
+                                                       sl_arena_printf(a, "%.0f", max),
+                                                       sl_arena_printf(a, "%.0f %%", 100 * n / max)});
+    }
+    if (r == 0 && t.rows)
+        r = sl_buf_printf(out, "\n");
+    if (r == 0 && t.rows)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
+static int _sl_programs(const json_t *kernel, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"program", ">runs", ">ns a run"};
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *p;
+    int r = 0;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(json_object_get(kernel, "programs"), i, p)
+    {
+        const double runs = sl_ctl_num(p, "runs");
+        if (r == 0 && runs > 0)
+            r = sl_ctl_table_row(
+                &t, (const char *const[]){sl_ctl_str(p, "program"), sl_arena_printf(a, "%.0f", runs),
+                                          sl_arena_printf(a, "%.0f", sl_ctl_num(p, "run_ns") / runs)});
+    }
+    if (r == 0 && t.rows)
+        r = sl_buf_printf(out, "\n");
+    if (r == 0 && t.rows)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
 static int _sl_status_text(const json_t *status, struct sl_buf *out)
 {
     struct sl_arena arena;
@@ -184,6 +234,10 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = _sl_features(status, &arena, out);
     if (r == 0)
         r = _sl_lists(status, &arena, out);
+    if (r == 0)
+        r = _sl_maps(json_object_get(status, "kernel"), &arena, out);
+    if (r == 0)
+        r = _sl_programs(json_object_get(status, "kernel"), &arena, out);
     sl_arena_free(&arena);
     return r;
 }

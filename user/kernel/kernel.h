@@ -80,6 +80,21 @@ struct sl_feature {
 size_t sl_kernel_features(const struct sl_kernel_guard *g, const struct sl_feature **out);
 /* Whether the policy insists on SYN cookies that this host does not give; why then says what is missing. */
 bool sl_kernel_lacks_cookies(const struct sl_snapshot *s, char why[SL_COOKIES_WHY]);
+/* How full the maps are. Penalties and lists out of files are counted elsewhere; of a large bucket table, an
+ * estimate. */
+#define SL_MAP_FILLS 8
+struct sl_map_fill {
+    const char *map;
+    size_t entries, max;
+};
+size_t sl_kernel_map_fills(const struct sl_kernel_guard *g, struct sl_map_fill out[SL_MAP_FILLS]);
+/* Since they were loaded, while kernel.bpf_stats_enabled is 1: else 0 runs. */
+#define SL_PROGRAMS 3
+struct sl_program_runs {
+    const char *program;
+    uint64_t runs, run_ns;
+};
+size_t sl_kernel_program_runs(const struct sl_kernel_guard *g, struct sl_program_runs out[SL_PROGRAMS]);
 /* Frees memory and descriptors; pins and links stay attached (a restart takes them over). */
 void sl_kernel_close(struct sl_kernel_guard *g);
 /* Detaches everything under SL_PIN_ROOT and removes the pins, daemon or no daemon. Returns how many links, or

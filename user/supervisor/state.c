@@ -112,6 +112,28 @@ static json_t *_sl_features_json(const struct sl_supervisor *s)
     return all;
 }
 
+static json_t *_sl_maps_json(const struct sl_supervisor *s)
+{
+    struct sl_map_fill m[SL_MAP_FILLS];
+    const size_t n = sl_kernel_map_fills(s->guard, m);
+    json_t *all = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(all, json_pack("{s:s, s:I, s:I}", "map", m[i].map, "entries",
+                                                   (json_int_t)m[i].entries, "max", (json_int_t)m[i].max));
+    return all;
+}
+
+static json_t *_sl_programs_json(const struct sl_supervisor *s)
+{
+    struct sl_program_runs p[SL_PROGRAMS];
+    const size_t n = sl_kernel_program_runs(s->guard, p);
+    json_t *all = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(all, json_pack("{s:s, s:I, s:I}", "program", p[i].program, "runs",
+                                                   (json_int_t)p[i].runs, "run_ns", (json_int_t)p[i].run_ns));
+    return all;
+}
+
 static json_t *_sl_kernel_json(const struct sl_supervisor *s)
 {
     static const char *const modes[] = {"none", "native", "generic"};
@@ -131,6 +153,8 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
                   "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard), "lists",
                   _sl_lists_json(s), "list_bytes", (json_int_t)sl_kernel_list_bytes(s->guard));
     (void)json_object_set_new(j, "features", _sl_features_json(s));
+    (void)json_object_set_new(j, "maps", _sl_maps_json(s));
+    (void)json_object_set_new(j, "programs", _sl_programs_json(s));
     return j;
 }
 

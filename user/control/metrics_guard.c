@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the guard's maps hold, what its programs cost, and what became of the samples, as metrics. */
+#include "control/control_priv.h"
+#include "control/metrics_guard_priv.h"
+#include "kernel/maps.h"
+#include "kernel/samples.h"
+
+static void _sl_fills(const json_t *maps, struct sl_metrics *m)
+{
+    static const struct {
+        const char *name, *key, *help;
+    } families[] = {{"kernel_map_entries", "entries", "entries of the guard's maps; buckets: an estimate"},
+                    {"kernel_map_max_entries", "max", "entries that the guard's maps have room for"}};
+    for (size_t f = 0; f < SL_ARRAY_LEN(families); f++) {
+        size_t i;
+        json_t *map;
+        sl_metrics_family(m, families[f].name, "gauge", families[f].help);
+        json_array_foreach(maps, i, map)
+        {
+            sl_metrics_sample(
+                m, families[f].name,
+                (const char *const[]){"map", json_string_value(json_object_get(map, "map")), NULL},
+                json_number_value(json_object_get(map, families[f].key)));
+        }
+    }
+}
+
+static double _sl_program(const json_t *program, bool seconds)
+{
+    const double n = json_number_value(json_object_get(program, seconds ? "run_ns" : "runs"));
+    return seconds ? n / 1e9 : n;
+}
+
+/* The kernel counts runs only while kernel.bpf_stats_enabled is 1 (or something like bpftop asks for it): a
+ * program that seems never to have run has no series. */
+static void _sl_programs(const json_t *programs, struct sl_metrics *m)
+{
+    static const char *const names[] = {"kernel_program_runs_total", "kernel_program_seconds_total"},
+                             *const helps[] = {
+                                 "runs of the guard's programs while kernel.bpf_stats_enabled is 1",
+                                 "time spent in them"};
+    for (size_t f = 0; f < SL_ARRAY_LEN(names); f++) {
+        size_t i;
+        json_t *p;
+        sl_metrics_family(m, names[f], "counter", helps[f]);
+        json_array_foreach(programs, i, p)
+        {
+            if (_sl_program(p, false) > 0)
+                sl_metrics_sample(
+                    m, names[f],
+                    (const char *const[]){"program", json_string_value(json_object_get(p, "program")), NULL},
+                    _sl_program(p, f == 1));
+        }
+    }
+}
+
+static void _sl_samples(const struct sl_control *c, struct sl_metrics *m)
+{
+    struct sl_sample_counts n;
+    if (c->args->kernel.sampled < 0 || sl_samples_counts(c->args->kernel.sampled, &n) < 0)
+        return;
+    const struct {
+        const char *result;
+        uint64_t n;
+    } v[] = {{"taken", n.taken}, {"lost", n.lost}, {"over_rate", n.skipped}};
+    sl_metrics_family(m, "kernel_samples_total", "counter",
+                      "drops by whether a sample was taken; lost: the ring was full");
+    for (size_t i = 0; i < SL_ARRAY_LEN(v); i++)
+        sl_metrics_sample(m, "kernel_samples_total", (const char *const[]){"result", v[i].result, NULL},
+                          (double)v[i].n);
+}
+
+void sl_metrics_guard(const struct sl_control *c, struct sl_metrics *m)
+{
+    const json_t *kernel = json_object_get(c->state, "kernel");
+    _sl_fills(json_object_get(kernel, "maps"), m);
+    _sl_programs(json_object_get(kernel, "programs"), m);
+    _sl_samples(c, m);
+}

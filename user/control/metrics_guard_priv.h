@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SL_CONTROL_METRICS_GUARD_PRIV_H
+#define SL_CONTROL_METRICS_GUARD_PRIV_H
+
+#include "telemetry/metrics.h"
+
+struct sl_control;
+/* Appends the guard's gauges to the page. */
+void sl_metrics_guard(const struct sl_control *c, struct sl_metrics *m);
+
+#endif

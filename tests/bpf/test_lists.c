@@ -85,7 +85,7 @@ static void expect_from(const char *src, enum sl_reason want)
 
 /* ---- against a slow search */
 
-static void compare(const struct tr_list *l, uint64_t *seed, bool ipv6, unsigned tries)
+static void compare(const struct tr_list *l, uint64_t *seed, bool ipv6)
 {
     struct sl_snapshot *s = tr_compile(l);
     char text[SL_IP_STRLEN];
@@ -93,9 +93,8 @@ static void compare(const struct tr_list *l, uint64_t *seed, bool ipv6, unsigned
     const int fd = nodes_of(s->kernel.ranges);
     put_nodes(bpf_map__fd(g.skel->maps.sl_list_files), fd);
     close(fd);
-    for (unsigned i = 0; i < tries; i++) {
-        const struct sl_ip ip =
-            i % 4 ? tr_near(seed, &l->v[tr_random(seed) % l->n]) : tr_random_ip(seed, ipv6);
+    for (unsigned i = 0; i < 150; i++) {
+        const struct sl_ip ip = tr_probe(l, seed, ipv6, i);
         const struct th_packet p = from(&ip);
         const uint32_t verdict = tr_slow(l, &ip);
         const int want = verdict == SL_LIST_DENY ? 1 : 2;
@@ -105,29 +104,12 @@ static void compare(const struct tr_list *l, uint64_t *seed, bool ipv6, unsigned
     sl_snapshot_unref(s);
 }
 
+/* First each length denied alone, so that a drop says that it was found. */
 static void each_length(bool ipv6)
 {
-    struct sl_cidr v[120];
-    bool allow[120];
-    const unsigned max = ipv6 ? 128 : 32;
-    uint64_t seed = ipv6 ? 66 : 44;
     g.config.flags |= SL_HAVE_LIST_FILES;
     th_write_config(&g);
-    for (unsigned len = 0; len <= max; len++) {
-        struct tr_list l = {v, allow, len ? 20 : 1};
-        for (size_t i = 0; i < l.n; i++) {
-            v[i] = tr_random_cidr(&seed, ipv6, len);
-            allow[i] = false; /* so that a drop says that this length was found */
-        }
-        compare(&l, &seed, ipv6, 100);
-        for (const size_t base = l.n; l.n < SL_ARRAY_LEN(v); l.n++) {
-            const struct sl_ip in = tr_near(&seed, &v[tr_random(&seed) % base]);
-            const uint8_t deep = (uint8_t)(tr_random(&seed) % (max + 1));
-            v[l.n] = (struct sl_cidr){.ip = sl_ip_mask(in, deep), .len = deep};
-            allow[l.n] = tr_random(&seed) & 1;
-        }
-        compare(&l, &seed, ipv6, 200);
-    }
+    tr_each_length(ipv6, 20, true, compare);
 }
 
 static void test_each_length_ipv4(void **state)

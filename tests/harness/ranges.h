@@ -93,6 +93,47 @@ static SL_UNUSED uint32_t tr_slow(const struct tr_list *l, const struct sl_ip *i
     return verdict;
 }
 
+/* The i-th address to ask for: each fourth is any, the others lie at the edges of the list's ranges. */
+static SL_UNUSED struct sl_ip tr_probe(const struct tr_list *l, uint64_t *seed, bool ipv6, unsigned i)
+{
+    return i % 4 ? tr_near(seed, &l->v[tr_random(seed) % l->n]) : tr_random_ip(seed, ipv6);
+}
+
+/* Adds ranges of any length and verdict around and inside those that are there, until there are n. */
+static SL_UNUSED void tr_nest(struct tr_list *l, uint64_t *seed, bool ipv6, size_t n)
+{
+    for (const size_t base = l->n; l->n < n; l->n++) {
+        const struct sl_ip in = tr_near(seed, &l->v[tr_random(seed) % base]);
+        const uint8_t deep = (uint8_t)(tr_random(seed) % (ipv6 ? 129 : 33));
+        l->v[l->n] = (struct sl_cidr){.ip = sl_ip_mask(in, deep), .len = deep};
+        l->allow[l->n] = tr_random(seed) & 1;
+    }
+}
+
+/* Compares lists of each length: n ranges of it alone (denied, where deny_only), then with 4n others nested.
+ */
+static SL_UNUSED void tr_each_length(bool ipv6, size_t n, bool deny_only,
+                                     void (*compare)(const struct tr_list *, uint64_t *seed, bool ipv6))
+{
+    struct sl_cidr *v = calloc(5 * n, sizeof(*v));
+    bool *allow = calloc(5 * n, sizeof(*allow));
+    uint64_t seed = ipv6 ? 6 : 4;
+    if (!v || !allow)
+        abort();
+    for (unsigned len = 0; len <= (ipv6 ? 128 : 32); len++) {
+        struct tr_list l = {v, allow, len ? n : 1};
+        for (size_t i = 0; i < l.n; i++) {
+            v[i] = tr_random_cidr(&seed, ipv6, len);
+            allow[i] = !deny_only && (tr_random(&seed) & 1);
+        }
+        compare(&l, &seed, ipv6);
+        tr_nest(&l, &seed, ipv6, 5 * n);
+        compare(&l, &seed, ipv6);
+    }
+    free(v);
+    free(allow);
+}
+
 static SL_UNUSED struct sl_snapshot *tr_compile(const struct tr_list *l)
 {
     struct sl_buf text[2] = {{0}, {0}};

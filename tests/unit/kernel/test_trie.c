@@ -21,8 +21,7 @@ static void compare(const struct tr_list *l, uint64_t *seed, bool ipv6, unsigned
     assert_non_null(s);
     assert_int_equal(sl_trie_build(s->kernel.ranges, &t), 0);
     for (unsigned i = 0; i < tries; i++) {
-        const struct sl_ip ip =
-            i % 4 ? tr_near(seed, &l->v[tr_random(seed) % l->n]) : tr_random_ip(seed, ipv6);
+        const struct sl_ip ip = tr_probe(l, seed, ipv6, i);
         const uint32_t want = tr_slow(l, &ip), got = sl_trie_lookup(&t, &ip);
         hits += want != 0;
         if (want != got)
@@ -33,40 +32,21 @@ static void compare(const struct tr_list *l, uint64_t *seed, bool ipv6, unsigned
     sl_snapshot_unref(s);
 }
 
-static void each_length(bool ipv6)
+static void compare_400(const struct tr_list *l, uint64_t *seed, bool ipv6)
 {
-    static struct sl_cidr v[RANGES];
-    static bool allow[RANGES];
-    const unsigned max = ipv6 ? 128 : 32;
-    uint64_t seed = ipv6 ? 6 : 4;
-    for (unsigned len = 0; len <= max; len++) {
-        /* this length alone, then with others of any length around and inside it */
-        struct tr_list l = {v, allow, len ? 40 : 1};
-        for (size_t i = 0; i < l.n; i++) {
-            v[i] = tr_random_cidr(&seed, ipv6, len);
-            allow[i] = tr_random(&seed) & 1;
-        }
-        compare(&l, &seed, ipv6, 400);
-        for (size_t base = l.n; l.n < 4 * base + 40; l.n++) {
-            const struct sl_ip in = tr_near(&seed, &v[tr_random(&seed) % base]);
-            const uint8_t deep = (uint8_t)(tr_random(&seed) % (max + 1));
-            v[l.n] = (struct sl_cidr){.ip = sl_ip_mask(in, deep), .len = deep};
-            allow[l.n] = tr_random(&seed) & 1;
-        }
-        compare(&l, &seed, ipv6, 400);
-    }
+    compare(l, seed, ipv6, 400);
 }
 
 static void test_each_length_ipv4(void **state)
 {
     (void)state;
-    each_length(false);
+    tr_each_length(false, 40, false, compare_400);
 }
 
 static void test_each_length_ipv6(void **state)
 {
     (void)state;
-    each_length(true);
+    tr_each_length(true, 40, false, compare_400);
 }
 
 static void test_dense(void **state)

@@ -70,9 +70,9 @@ SL_INLINE int sl_cookie_read_tcp(struct sl_cursor *c, struct sl_syn *s)
     return words >= 5;
 }
 
-/* The IP header at the cursor, and its length; 0 where it is a fragment's, or has options or extension
+/* The IP header at the cursor; 0 where it is a fragment's, or has options or extension
  * headers. */
-SL_INLINE const void *sl_cookie_read_ip(struct sl_cursor *c, struct sl_syn *s, __u16 type)
+SL_INLINE const void *sl_cookie_read_ip(struct sl_cursor *c, struct sl_syn *s, int type)
 {
     if (type == SL_ETH_IP4) {
         const struct sl_wire_ip4 *ip = sl_take(c, sizeof(*ip));
@@ -93,18 +93,7 @@ SL_INLINE const void *sl_cookie_read_ip(struct sl_cursor *c, struct sl_syn *s, _
 /* The SYN's IP header, with all else in s; 0 where it is not one that we answer. */
 SL_INLINE const void *sl_cookie_read(struct sl_cursor *c, struct sl_syn *s)
 {
-    const struct sl_wire_eth *eth = sl_take(c, sizeof(*eth));
-    if (!eth)
-        return 0;
-    __u16 type = SL_BE16(eth->type_be);
-    for (int i = 0; i < SL_MAX_VLANS; i++) {
-        if (type != SL_ETH_VLAN && type != SL_ETH_QINQ)
-            break;
-        const struct sl_wire_vlan *vlan = sl_take(c, sizeof(*vlan));
-        if (!vlan)
-            return 0;
-        type = SL_BE16(vlan->type_be);
-    }
+    const int type = sl_parse_link(c);
     s->l2 = c->at;
     const void *ip = sl_cookie_read_ip(c, s, type);
     return ip && sl_cookie_read_tcp(c, s) ? ip : 0;

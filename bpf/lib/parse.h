@@ -295,23 +295,32 @@ SL_INLINE enum sl_parsed sl_parse_ip6(struct sl_cursor *c, struct sl_packet *p)
     return sl_parse_proto(c, p, later);
 }
 
+/* Past the Ethernet header and as many VLAN tags as we follow: the type of what is next, -1 where the frame
+ * ends before. */
+SL_INLINE int sl_parse_link(struct sl_cursor *c)
+{
+    const struct sl_wire_eth *eth = sl_take(c, sizeof(*eth));
+    if (!eth)
+        return -1;
+    int type = SL_BE16(eth->type_be);
+    for (int i = 0; i < SL_MAX_VLANS; i++) {
+        if (type != SL_ETH_VLAN && type != SL_ETH_QINQ)
+            break;
+        const struct sl_wire_vlan *vlan = sl_take(c, sizeof(*vlan));
+        if (!vlan)
+            return -1;
+        type = SL_BE16(vlan->type_be);
+    }
+    return type;
+}
+
 /* p must be zeroed. */
 SL_INLINE enum sl_parsed sl_parse(const void *data, const void *end, struct sl_packet *p)
 {
     struct sl_cursor c = {.data = data, .end = end, .left = 0xffffffff};
-    const struct sl_wire_eth *eth = sl_take(&c, sizeof(*eth));
-    if (!eth)
+    switch (sl_parse_link(&c)) {
+    case -1:
         return SL_PARSED_UNKNOWN;
-    __u16 type = SL_BE16(eth->type_be);
-    for (int i = 0; i < SL_MAX_VLANS; i++) {
-        if (type != SL_ETH_VLAN && type != SL_ETH_QINQ)
-            break;
-        const struct sl_wire_vlan *vlan = sl_take(&c, sizeof(*vlan));
-        if (!vlan)
-            return SL_PARSED_UNKNOWN;
-        type = SL_BE16(vlan->type_be);
-    }
-    switch (type) {
     case SL_ETH_IP4:
         return sl_parse_ip4(&c, p);
     case SL_ETH_IP6:

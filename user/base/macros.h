@@ -40,7 +40,6 @@ static inline void sl_closep(const int *fd)
 #define SL_MUST_CHECK         __attribute__((warn_unused_result))
 #define SL_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #define SL_UNUSED             __attribute__((unused))
-#define SL_LIKELY(x)          __builtin_expect(!!(x), 1)
 #define SL_UNLIKELY(x)        __builtin_expect(!!(x), 0)
 #define SL_ARRAY_LEN(a)       (sizeof(a) / sizeof((a)[0]))
 #define SL_CONTAINER_OF(p, type, member) \

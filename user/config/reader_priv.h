@@ -99,7 +99,6 @@ const char *sl_suggest_text(const struct sl_suggest *s, struct sl_arena *a);
 
 /* ---- check*.c: what takes more than one value to judge */
 void sl_check_policy(struct sl_reader *r, const struct sl_node *root);
-void sl_check_listeners(struct sl_reader *r);
 void sl_check_kernel(struct sl_reader *r, const struct sl_node *root);
 void sl_check_consumers(struct sl_reader *r, const struct sl_node *root);
 

@@ -162,11 +162,6 @@ ssize_t sl_stream_write(struct sl_stream *s, const void *p, size_t n)
     return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
-bool sl_stream_more(const struct sl_stream *s)
-{
-    return !s->eof && (!s->drained || (s->ssl && SSL_has_pending(s->ssl)));
-}
-
 int sl_stream_handshake(struct sl_stream *s)
 {
     ERR_clear_error();

@@ -40,8 +40,6 @@ void sl_stream_close(struct sl_stream *s, bool notify);
 ssize_t sl_stream_read(struct sl_stream *s, void *p, size_t n);
 /* Bytes taken, maybe fewer than n; 0: none now; or -errno. */
 ssize_t sl_stream_write(struct sl_stream *s, const void *p, size_t n);
-/* Whether a read now may find more without waiting for an event. */
-bool sl_stream_more(const struct sl_stream *s);
 /* 1 done; 0 under way (watchers are set); -errno. The side (accept or connect) was chosen on the SSL. */
 int sl_stream_handshake(struct sl_stream *s);
 /* FIN to the peer: what is sent next goes nowhere. */

@@ -14,12 +14,6 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
 
-const char *sl_upconn_state_name(enum sl_upconn_state s)
-{
-    static const char *const names[] = {"connecting", "handshake", "busy", "idle", "closed"};
-    return s < SL_ARRAY_LEN(names) ? names[s] : "?";
-}
-
 bool sl_upconn_edge(enum sl_upconn_state from, enum sl_upconn_state to)
 {
     static const unsigned legal[] = {

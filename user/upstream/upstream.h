@@ -54,7 +54,6 @@ enum sl_upconn_state {
     SL_UPCONN_IDLE,
     SL_UPCONN_CLOSED
 };
-const char *sl_upconn_state_name(enum sl_upconn_state s);
 
 struct sl_upconn {
     struct sl_stream stream;

@@ -5,6 +5,7 @@
  * set. What was not signed here must never be accepted, and no header may carry a control byte.
  */
 #include "config/config.h"
+#include "harness/b64url.h"
 #include "http/uri.h"
 #include "policy/jose_priv.h"
 #include "policy/policy.h"
@@ -85,18 +86,6 @@ static void one_token(struct sl_slice data, struct sl_arena *a)
     must(judge(&query, a) != SL_AUTH_OK);
 }
 
-static struct sl_slice b64(struct sl_arena *a, struct sl_slice raw)
-{
-    char *out = sl_arena_alloc(a, raw.n / 3 * 4 + 8);
-    must(out);
-    int n = EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)raw.p, (int)raw.n);
-    while (n && out[n - 1] == '=')
-        n--;
-    for (int i = 0; i < n; i++)
-        out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
-    return sl_slice(out, (size_t)n);
-}
-
 static void signed_claims(struct sl_slice data, struct sl_arena *a)
 {
     unsigned char mac[32];
@@ -104,11 +93,11 @@ static void signed_claims(struct sl_slice data, struct sl_arena *a)
     const ssize_t line = sl_slice_chr(data, '\n');
     struct sl_slice head = line < 0 ? SL_S("{\"alg\":\"HS256\"}") : sl_slice(data.p, (size_t)line);
     const struct sl_slice claims = line < 0 ? data : sl_slice(data.p + line + 1, data.n - (size_t)line - 1);
-    const struct sl_slice h = b64(a, head), c = b64(a, claims);
+    const struct sl_slice h = b64url(a, head), c = b64url(a, claims);
     const char *input = sl_arena_printf(a, SL_SFMT "." SL_SFMT, SL_SARG(h), SL_SARG(c));
     must(input && EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, SECRET, sizeof(SECRET) - 1,
                             (const unsigned char *)input, strlen(input), mac, sizeof(mac), &n));
-    const struct sl_slice sig = b64(a, sl_slice((char *)mac, n));
+    const struct sl_slice sig = b64url(a, sl_slice((char *)mac, n));
     struct sl_request req = {0};
     add(&req.headers, a, "Authorization", "bearer ",
         sl_slice_str(sl_arena_printf(a, "%s." SL_SFMT, input, SL_SARG(sig))));

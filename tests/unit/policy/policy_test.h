@@ -4,43 +4,13 @@
 #define SL_TEST_POLICY_H
 
 #include "config/config.h"
+#include "harness/arena.h"
 #include "http/uri.h"
 #include "policy/policy.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-static SL_UNUSED struct sl_arena arena;
-
-static SL_UNUSED int with_arena(void **state)
-{
-    (void)state;
-    sl_arena_init(&arena, 0);
-    return 0;
-}
-
-static SL_UNUSED int drop_arena(void **state)
-{
-    (void)state;
-    sl_arena_free(&arena);
-    return 0;
-}
 #define unit_test_arena(f) cmocka_unit_test_setup_teardown(f, with_arena, drop_arena)
-
-static SL_UNUSED void assert_slice(struct sl_slice got, const char *want)
-{
-    if (got.n == strlen(want) && (got.n == 0 || memcmp(got.p, want, got.n) == 0))
-        return;
-    print_error("got \"%.*s\", want \"%s\"\n", (int)got.n, got.p ? got.p : "", want);
-    fail();
-}
 
 static SL_UNUSED void print_diag(const struct sl_diag *d)
 {

@@ -3,6 +3,7 @@
 #ifndef SL_TEST_SIGN_H
 #define SL_TEST_SIGN_H
 
+#include "harness/b64url.h"
 #include "policy/jose_priv.h"
 #include "policy_test.h"
 
@@ -23,13 +24,7 @@ struct signer {
 
 static SL_UNUSED struct sl_slice b64(struct sl_slice raw)
 {
-    char *out = sl_arena_alloc(&arena, raw.n / 3 * 4 + 8);
-    int n = EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)raw.p, (int)raw.n);
-    while (n && out[n - 1] == '=')
-        n--;
-    for (int i = 0; i < n; i++)
-        out[i] = (char)(out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i]);
-    return sl_slice(out, (size_t)n);
+    return b64url(&arena, raw);
 }
 
 static SL_UNUSED EVP_PKEY *new_key(enum sl_jose_alg alg)

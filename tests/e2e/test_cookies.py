@@ -15,7 +15,7 @@ from harness.client import Client, Closed, tls_context
 from harness.gateway import Gateway, proc_status
 from harness.ns import Net, Thread
 from harness.origin import Origin
-from harness.policy import merge, serving
+from harness.policy import guarded
 from harness.wait import until
 
 pytestmark = pytest.mark.root
@@ -42,14 +42,7 @@ def syncookies(host, value):
 
 
 def policy(origin, kernel=None, **over):
-    base = serving(origin, P, address="10.77.0.1",
-                   kernel={"interfaces": ["eth0"], "mode": "native", "syn_cookies": "always"})
-    base["listeners"]["main"]["bind"].append(f"[fd77::1]:{P}")
-    return merge(merge(base, {"kernel": kernel or {}}), over)
-
-
-def counted(g, reason, what="packets"):
-    return g.top()["kernel"].get(reason, {}).get(what, 0)
+    return guarded(origin, P, {"syn_cookies": "always", **(kernel or {})}, **over)
 
 
 def netstat(host, name):
@@ -89,7 +82,7 @@ def test_a_client_connects_by_a_cookie_and_keeps_its_connection(net, origin, add
     with Gateway(policy(origin), net.gw) as g:
         with Client(net.client.connect((address, P))) as c:
             assert [c.request("GET", f"/{i}").status for i in range(5)] == [200] * 5
-        assert counted(g, "syn_cookie_sent") == 1 and counted(g, "syn_cookie_failed") == 0
+        assert g.counted("syn_cookie_sent") == 1 and g.counted("syn_cookie_failed") == 0
         assert netstat(net.gw, "SyncookiesRecv") == 1 and netstat(net.gw, "SyncookiesSent") == 0
 
 
@@ -103,14 +96,14 @@ def test_curl_and_large_bodies_over_tls(net, origin, ca):
         with Client(net.client.connect(("10.77.0.1", TLS)), tls_context(ca.cert), "api.test") as c:
             body = bytes(range(256)) * 2000
             assert c.request("POST", "/", body=body).status == 200
-        assert counted(g, "syn_cookie_sent") == 2
+        assert g.counted("syn_cookie_sent") == 2
         assert netstat(net.gw, "SyncookiesRecv") == 2
 
 
 def test_a_flood_of_invented_sources_leaves_nothing_behind(net, origin):
     with Gateway(policy(origin), net.gw) as g:
         flood(net.client, FLOOD)
-        until(lambda: counted(g, "syn_cookie_sent") >= FLOOD, "each SYN answered")
+        until(lambda: g.counted("syn_cookie_sent") >= FLOOD, "each SYN answered")
         assert net.gw.run(["ss", "-Htn", "state", "syn-recv"], check=True).stdout == ""
         assert netstat(net.gw, "SyncookiesSent") == 0
         with Client(net.client.connect(("10.77.0.1", P))) as c:
@@ -124,7 +117,7 @@ def test_auto_connects_who_comes_past_the_listeners_limit(net, origin):
             for _ in range(40):
                 c = held.enter_context(Client(net.client.connect(("10.77.0.1", P))))
                 assert c.request("GET", "/").status == 200
-        assert 30 - 10 <= counted(g, "syn_cookie_sent") <= 30 and counted(g, "listener_connections") == 0
+        assert 30 - 10 <= g.counted("syn_cookie_sent") <= 30 and g.counted("listener_connections") == 0
         syncookies(net.gw, 1)
         rc, out = g.apply(g.policy)
         assert rc == 0, out
@@ -133,14 +126,14 @@ def test_auto_connects_who_comes_past_the_listeners_limit(net, origin):
         with pytest.raises(TimeoutError):
             for _ in range(15):
                 net.client.connect(("10.77.0.1", P), timeout=1).close()
-        assert counted(g, "listener_connections") > 0
+        assert g.counted("listener_connections") > 0
 
 
 def test_shadow_counts_what_would_be_answered(net, origin):
     with Gateway(policy(origin, {"shadow": True}), net.gw) as g:
         with Client(net.client.connect(("10.77.0.1", P))) as c:
             assert c.request("GET", "/").status == 200
-        assert counted(g, "syn_cookie_sent") == 0 and counted(g, "syn_cookie_sent", "would_drop_packets") == 1
+        assert g.counted("syn_cookie_sent") == 0 and g.counted("syn_cookie_sent", "would_drop_packets") == 1
         assert netstat(net.gw, "SyncookiesSent") == 1, "the stack's own"
 
 
@@ -167,7 +160,7 @@ def test_always_is_refused_without_the_sysctl(net, origin):
         assert g.metric("sluice_kernel_syn_cookies", state="off") == 1
         with Client(net.client.connect(("10.77.0.1", P))) as c:
             assert c.request("GET", "/").status == 200
-        assert counted(g, "syn_cookie_sent") == 0
+        assert g.counted("syn_cookie_sent") == 0
 
 
 def test_a_sysctl_turned_later_is_said_and_taken_up(net, origin):
@@ -279,19 +272,19 @@ def test_a_million_invented_sources_and_nobody_else_notices(bpffs, kernel):
             with Gateway(p, net.gw) as g:
                 penalised(g, net.bad)
                 assert connects(net.client, iter([False] * 5 + [True]).__next__) == 5
-                before, answers = memory(g), counted(g, "syn_cookie_sent")
+                before, answers = memory(g), g.counted("syn_cookie_sent")
                 flooder = net.bad.popen(["/usr/bin/python3", "-c", FLOODER, "1000000", "10", template().hex()], stdout=subprocess.PIPE, text=True)
                 good = [Thread(f, net.client, lambda: flooder.poll() is not None) for f in (connects, keeps_alive)]
-                dropped = counted(g, "penalty_connect") + counted(g, "penalty_source")
+                dropped = g.counted("penalty_connect") + g.counted("penalty_source")
                 with net.bad.socket() as s:
                     s.settimeout(2)
                     with pytest.raises(TimeoutError):
                         s.connect(("10.77.0.1", P))
-                assert counted(g, "penalty_connect") + counted(g, "penalty_source") > dropped
+                assert g.counted("penalty_connect") + g.counted("penalty_source") > dropped
                 sent = int(flooder.communicate(timeout=60)[0])
                 made, asked = [t.join() for t in good]
-                until(lambda: counted(g, "syn_cookie_sent") - answers >= sent // 2, "the flood, but what veth had no room for")
-                print(f"{sent} SYNs, {counted(g, 'syn_cookie_sent') - answers} answered, {made} connections, {asked} requests, {memory(g) - before} KiB more")
-                assert made > 0 and asked > 0 and counted(g, "syn_cookie_failed") == 0
+                until(lambda: g.counted("syn_cookie_sent") - answers >= sent // 2, "the flood, but what veth had no room for")
+                print(f"{sent} SYNs, {g.counted('syn_cookie_sent') - answers} answered, {made} connections, {asked} requests, {memory(g) - before} KiB more")
+                assert made > 0 and asked > 0 and g.counted("syn_cookie_failed") == 0
                 assert net.gw.run(["ss", "-Htn", "state", "syn-recv"], check=True).stdout == ""
                 assert memory(g) < before + 8192

@@ -10,30 +10,15 @@ import time
 
 import pytest
 from harness.gateway import SLUICECTL, Gateway
-from harness.ns import Net
-from harness.origin import Origin
-from harness.policy import merge, serving
+from harness.policy import guarded
 from harness.wait import until
 
 pytestmark = pytest.mark.root
 P = 8080
 
 
-@pytest.fixture
-def net(bpffs):
-    with Net("gw", "client", "other") as n:
-        yield n
-
-
-@pytest.fixture
-def origin(net):
-    with Origin(net.gw, address="127.0.0.1") as o:
-        yield o
-
-
 def policy(origin, **kernel):
-    base = serving(origin, P, address="10.77.0.1", kernel={"interfaces": ["eth0"], "mode": "native"})
-    return merge(base, {"kernel": kernel})
+    return guarded(origin, P, kernel)
 
 
 def knock(host, n=1):
@@ -125,17 +110,17 @@ def test_samples_are_held_to_their_rate_and_all_drops_accounted_for(net, origin)
             knock(net.client, 20)
         j = samples(g)
         n, spent = j["counts"], time.monotonic() - start
-        drops = g.top()["kernel"]["deny_list"]["packets"]
+        drops = g.counted("deny_list")
         assert 1 <= n["taken"] <= spent + 2 and n["lost"] == 0
         assert n["taken"] + n["skipped"] <= drops and drops >= 2000
-        until(lambda: sum(samples(g)["counts"].values()) == g.top()["kernel"]["deny_list"]["packets"], "all drops accounted for")
+        until(lambda: sum(samples(g)["counts"].values()) == g.counted("deny_list"), "all drops accounted for")
 
 
 def test_off_says_so_and_a_reload_turns_it_on(net, origin):
     off = policy(origin, deny=[f"{net.client.address}/32"], samples_per_second=0)
     with Gateway(off, net.gw) as g:
         knock(net.client)
-        until(lambda: g.top()["kernel"]["deny_list"]["packets"] > 0, "a drop")
+        until(lambda: g.counted("deny_list") > 0, "a drop")
         assert sum(samples(g)["counts"].values()) == 0
         code, said = g.ctl("capture", "--count", "1")
         assert code == 1 and "samples_per_second" in said

@@ -12,7 +12,7 @@ from harness.gateway import Gateway
 from harness.load import Load
 from harness.nginx import Nginx
 from harness.ns import Net
-from harness.policy import merge, serving
+from harness.policy import guarded, merge
 from harness.wait import until
 
 pytestmark = pytest.mark.root
@@ -33,7 +33,7 @@ def origin(net):
 
 
 def policy(origin, escalate, limit=None, **over):
-    base = serving(origin.target, P, address="10.77.0.1", workers=2, kernel={"interfaces": ["eth0"], "mode": "native"},
+    base = guarded(origin.target, P, workers=2,
                    auth={"keys": {"type": "key", "names": ["apikey"], "in": ["header"], "hide": True}},
                    tiers={"partner": {"rate_limit": limit or {"second": 20, "by": "consumer"}, "kernel": {"headroom": 4, "escalate": escalate}},
                           "free": {"rate_limit": {"second": 100000, "by": "consumer"}}},

@@ -12,40 +12,16 @@ import time
 
 import pytest
 from harness.gateway import SLUICECTL, Gateway, alive
-from harness.ns import Net
 from harness.origin import Origin, response
-from harness.policy import serving
+from harness.policy import guarded
 from harness.wait import until
 
 pytestmark = pytest.mark.root
 P, SSH = 8080, 2222
 
 
-@pytest.fixture
-def net(bpffs):
-    with Net("gw", "client", "other") as n:
-        yield n
-
-
-@pytest.fixture
-def origin(net):
-    with Origin(net.gw, address="127.0.0.1") as o:
-        yield o
-
-
 def policy(origin, kernel=None, **over):
-    base = serving(origin, P, address="10.77.0.1", kernel={"interfaces": ["eth0"], "mode": "native"})
-    base["listeners"]["main"]["bind"].append(f"[fd77::1]:{P}")
-    from harness.policy import merge
-    return merge(merge(base, {"kernel": kernel or {}}), over)
-
-
-def dropped(g, reason):
-    return g.top()["kernel"].get(reason, {}).get("packets", 0)
-
-
-def would(g, reason):
-    return g.top()["kernel"].get(reason, {}).get("would_drop_packets", 0)
+    return guarded(origin, P, kernel, **over)
 
 
 def get(host, address="10.77.0.1", port=P, headers=(), timeout=5):
@@ -95,9 +71,9 @@ def link_ids():
 
 def assert_denied(g, host, reason="deny_list", address="10.77.0.1", port=P):
     """The SYN is dropped and counted."""
-    before = dropped(g, reason)
+    before = g.counted(reason)
     socks = try_connect(host, address=address, port=port)
-    until(lambda: dropped(g, reason) > before, f"a packet counted as {reason}")
+    until(lambda: g.counted(reason) > before, f"a packet counted as {reason}")
     assert not established(socks)
     close(socks)
 
@@ -106,7 +82,7 @@ def test_attaches_natively_and_serves(net, origin):
     with Gateway(policy(origin), net.gw) as g:
         assert xdp_of(net.gw) == "native"
         assert get(net.client).status == 200 and get(net.client, "fd77::1").status == 200
-        assert dropped(g, "admitted") > 0
+        assert g.counted("admitted") > 0
         assert g.metric("sluice_kernel_attach_mode", interface="eth0", mode="native") == 1
 
 
@@ -125,17 +101,17 @@ def test_no_policy_locks_an_operator_out(net, origin):
         net.client.run(["ip", "neigh", "flush", "dev", "eth0"], check=True)
         assert get(net.client, port=SSH).status == 200
         assert get(net.client, "fd77::1", port=SSH).status == 200
-        assert dropped(g, "not_ours") > 0
+        assert g.counted("not_ours") > 0
 
 
 def test_deny_beats_and_allow_skips(net, origin):
     kernel = {"per_source": {"new_connections": "10/m", "burst": 60}, "allow": [f"{net.other.address}/32"]}
     with Gateway(policy(origin, kernel), net.gw) as g:
         many = try_connect(net.client, 20)
-        until(lambda: len(established(many)) == 10 and dropped(g, "source_connections") >= 10, "10 admitted, 10 dropped")
+        until(lambda: len(established(many)) == 10 and g.counted("source_connections") >= 10, "10 admitted, 10 dropped")
         allowed = try_connect(net.other, 50)
         until(lambda: len(established(allowed)) == 50, "all 50 of the allowed source")
-        assert len(established(many)) <= 11 and dropped(g, "allow_list") >= 50
+        assert len(established(many)) <= 11 and g.counted("allow_list") >= 50
         close(many + allowed)
 
 
@@ -152,7 +128,7 @@ def test_a_listener_has_one_bucket_for_all(net, origin):
         a = try_connect(net.client, 8)
         until(lambda: len(established(a)) == 8, "the first 8")
         b = try_connect(net.other, 8) + try_connect(net.other, 8, address="fd77::1")
-        until(lambda: len(established(b)) == 2 and dropped(g, "listener_connections") >= 14, "2 more of 16")
+        until(lambda: len(established(b)) == 2 and g.counted("listener_connections") >= 14, "2 more of 16")
         close(a + b)
 
 
@@ -160,8 +136,8 @@ def test_packet_limit(net, origin):
     with Gateway(policy(origin, {"per_source": {"packets": "300/h", "burst": 3600}}), net.gw) as g:
         start = time.monotonic()
         socks = try_connect(net.client, 150)
-        until(lambda: dropped(g, "source_packets") > 0, "packets over the limit")
-        admitted = dropped(g, "admitted")
+        until(lambda: g.counted("source_packets") > 0, "packets over the limit")
+        admitted = g.counted("admitted")
         assert 300 <= admitted <= 301 + 5 * (time.monotonic() - start)
         assert get(net.other).status == 200
         close(socks)
@@ -172,7 +148,7 @@ def test_byte_limit(net, origin):
         s = net.client.connect(("10.77.0.1", P))
         s.setblocking(False)
         s.send(b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 500000\r\n\r\n" + b"x" * 200000)
-        until(lambda: dropped(g, "source_bytes") > 0, "bytes over the limit")
+        until(lambda: g.counted("source_bytes") > 0, "bytes over the limit")
         assert get(net.other).status == 200
         s.close()
 
@@ -180,7 +156,7 @@ def test_byte_limit(net, origin):
 def test_shadow_counts_and_drops_nothing(net, origin):
     with Gateway(policy(origin, {"deny": [f"{net.client.address}/32"], "shadow": True}), net.gw) as g:
         assert get(net.client).status == 200
-        assert would(g, "deny_list") > 0 and dropped(g, "deny_list") == 0
+        assert g.counted("deny_list", "would_drop_packets") > 0 and g.counted("deny_list") == 0
 
 
 def test_operator_deny_forget_and_expiry(net, origin):
@@ -219,12 +195,12 @@ def test_reload_keeps_links_and_counters_and_changes_lists(net, origin):
         assert_denied(g, net.client)
         links = link_ids()
         assert links
-        n = dropped(g, "deny_list")
+        n = g.counted("deny_list")
         rc, out = g.apply(policy(origin, {"deny": [f"{net.other.address}/32"]}))
         assert rc == 0, out
         assert get(net.client).status == 200
         assert_denied(g, net.other)
-        assert link_ids() == links and dropped(g, "deny_list") > n
+        assert link_ids() == links and g.counted("deny_list") > n
 
 
 def killed(g, how=signal.SIGKILL):
@@ -240,12 +216,12 @@ def test_the_guard_outlives_the_daemon_and_the_next_one_takes_over(net, origin, 
         rc, out = g.ctl("deny", net.client.address)
         assert rc == 0, out
         assert_denied(g, net.client)
-        n = dropped(g, "deny_list")
+        n = g.counted("deny_list")
         killed(g, how)
         assert xdp_of(net.gw) == "native" and pins()
         g.start()
         assert xdp_of(net.gw) == "native"
-        assert dropped(g, "deny_list") >= n, "counters start again"
+        assert g.counted("deny_list") >= n, "counters start again"
         assert_denied(g, net.client)
         assert get(net.other).status == 200
 
@@ -346,10 +322,10 @@ def test_wildcard_listeners_follow_the_hosts_addresses(net, origin):
         net.add_address("gw", "10.77.0.99/24")
 
         def denied():
-            before = dropped(g, "deny_list")
+            before = g.counted("deny_list")
             socks = try_connect(net.client, address="10.77.0.99")
             time.sleep(0.05)
-            ok = dropped(g, "deny_list") > before and not established(socks)
+            ok = g.counted("deny_list") > before and not established(socks)
             close(socks)
             return ok
         until(denied, "the new address to be guarded", every=0.2)
@@ -388,9 +364,9 @@ def test_malformed_tcp_is_dropped(net, origin):
             raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
         src, dst = socket.inet_aton(net.client.address), socket.inet_aton("10.77.0.1")
         for flags in (0x00, 0x29, 0x03, 0x06):
-            before = dropped(g, "malformed")
+            before = g.counted("malformed")
             tcp = struct.pack("!HHIIBBHHH", 40000, P, 1, 0, 5 << 4, flags, 1024, 0, 0)
             tcp = tcp[:16] + struct.pack("!H", checksum(src + dst + struct.pack("!BBH", 0, 6, 20) + tcp)) + tcp[18:]
             raw.sendto(tcp, ("10.77.0.1", 0))
-            until(lambda: dropped(g, "malformed") == before + 1, f"flags {flags:#x} dropped")
+            until(lambda: g.counted("malformed") == before + 1, f"flags {flags:#x} dropped")
         raw.close()

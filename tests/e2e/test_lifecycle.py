@@ -15,9 +15,8 @@ import threading
 import pytest
 from harness.client import Client
 from harness.gateway import Gateway, alive
-from harness.ns import Net
 from harness.origin import Origin, response
-from harness.policy import merge, serving
+from harness.policy import guarded, merge
 from harness.wait import until
 
 pytestmark = pytest.mark.root
@@ -25,21 +24,8 @@ P = 8080
 ETH_P_IP = 0x0800
 
 
-@pytest.fixture
-def net(bpffs):
-    with Net("gw", "client", "other") as n:
-        yield n
-
-
-@pytest.fixture
-def origin(net):
-    with Origin(net.gw, address="127.0.0.1") as o:
-        yield o
-
-
 def policy(origin, **over):
-    base = serving(origin, P, address="0.0.0.0", kernel={"interfaces": ["eth0"], "mode": "native"})
-    return merge(base, over)
+    return merge(guarded(origin, P, listeners={"main": {"bind": [f"0.0.0.0:{P}"]}}), over)
 
 
 def get(host, address="10.77.0.1"):

@@ -8,9 +8,7 @@ import time
 
 import pytest
 from harness.gateway import SLUICECTL, Gateway, proc_status
-from harness.ns import Net
-from harness.origin import Origin
-from harness.policy import serving
+from harness.policy import guarded
 
 from test_kernel import assert_denied, get, killed
 
@@ -18,22 +16,8 @@ pytestmark = pytest.mark.root
 P = 8080
 
 
-@pytest.fixture
-def net(bpffs):
-    with Net("gw", "client", "other") as n:
-        yield n
-
-
-@pytest.fixture
-def origin(net):
-    with Origin(net.gw, address="127.0.0.1") as o:
-        yield o
-
-
 def policy(origin, **kernel):
-    p = serving(origin, P, address="10.77.0.1", kernel={"interfaces": ["eth0"], "mode": "native", **kernel})
-    p["listeners"]["main"]["bind"].append(f"[fd77::1]:{P}")
-    return p
+    return guarded(origin, P, kernel)
 
 
 def entries(g, **labels):

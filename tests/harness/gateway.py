@@ -254,6 +254,10 @@ class Gateway:
     def top(self):
         return self.admin("/v1/top").json()
 
+    def counted(self, reason, what="packets"):
+        """What the guard has counted for a reason; what: would_drop_packets in shadow mode."""
+        return self.top()["kernel"].get(reason, {}).get(what, 0)
+
     def penalties(self):
         return self.admin("/v1/penalties").json()
 

@@ -31,6 +31,13 @@ def serving(origin, port=8080, address="127.0.0.1", **over):
     return merge(base, over)
 
 
+def guarded(origin, port=8080, kernel=None, **over):
+    """serving() on the addresses of the host "gw" of a Net, with the guard on its interface; kernel: more keys of that section."""
+    base = serving(origin, port, kernel={"interfaces": ["eth0"], "mode": "native", **(kernel or {})},
+                   listeners={"main": {"bind": [f"10.77.0.1:{port}", f"[fd77::1]:{port}"]}})
+    return merge(base, over)
+
+
 def problem(response, status, reason):
     """Asserts an error of the gateway's own (RFC 9457) and returns it."""
     assert response.status == status, response

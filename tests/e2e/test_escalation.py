@@ -101,8 +101,7 @@ def test_the_ladder_is_climbed_rung_by_rung(net, origin):
         before = g.metric("sluice_kernel_packets_total", reason="penalty_source")
         held[0].send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         until(lambda: g.metric("sluice_kernel_packets_total", reason="penalty_source") > before, "packets of the last connection dropped")
-        with Client(net.good.connect(("10.77.0.1", P))) as c:
-            assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
+        assert_served(net.good)
 
 
 def test_repeats_double_the_deadline_up_to_the_cap(net, origin):
@@ -185,9 +184,31 @@ def test_an_operator_can_forgive(net, origin):
             assert c.request("GET", "/", [("apikey", KEYS["second"])]).status == 200
 
 
+def also_at(net, host, *addresses):
+    """Gives a host more addresses, known to the gateway's host."""
+    for a in addresses:
+        host.run(["ip", "address", "add", f"{a}/32", "dev", "eth0"], check=True)
+        net.gw.run(["ip", "route", "add", f"{a}/32", "via", host.address], check=True)
+
+
+def assert_served(host, source=None):
+    with Client(host.connect(("10.77.0.1", P), source=(source, 0) if source else None)) as c:
+        assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
+
+
+def assert_denied(g, host, source):
+    before = g.counted("deny_list")
+    with host.socket() as s:
+        s.bind((source, 0))
+        s.setblocking(False)
+        s.connect_ex(("10.77.0.1", P))
+        until(lambda: g.counted("deny_list") > before, f"the SYN of {source} dropped")
+
+
 @pytest.mark.parametrize("who", ["supervisor", "controller", "worker"])
 def test_penalties_and_operators_entries_outlive_each_process(net, origin, who):
     """A penalty of the ladder, a timed deny and a timed allow: cause, deadline and effect stand after a kill -9."""
+    also_at(net, net.good, "203.0.113.7", "203.0.113.8")
     with Gateway(policy(origin, {**ESCALATE, "penalty": "600s", "max_penalty": "1h"}), net.gw) as g:
         flood(net.bad, "abuser", seconds=2, connections=16).result()
         before = {(p["source"], p["effect"]): p for p in penalties(g)}
@@ -195,6 +216,7 @@ def test_penalties_and_operators_entries_outlive_each_process(net, origin, who):
         assert g.ctl("deny", "203.0.113.0/24", "--for", "10m")[0] == 0
         assert g.ctl("deny", net.good.address, "--for", "10m")[0] == 0
         assert g.ctl("allow", "203.0.113.7", "--for", "10m")[0] == 0
+        assert_served(net.good, "203.0.113.7")
         pids = g.pids()
         if who == "supervisor":
             g.proc.kill()
@@ -212,14 +234,11 @@ def test_penalties_and_operators_entries_outlive_each_process(net, origin, who):
         for k, p in after.items():
             assert {x: p[x] for x in ("consumer", "rule", "rejections", "level")} == {x: before[k][x] for x in ("consumer", "rule", "rejections", "level")}
             assert 0 < p["left_ms"] <= before[k]["left_ms"]
-        denied = g.metric("sluice_kernel_packets_total", reason="deny_list")
-        with net.good.socket() as s:
-            s.setblocking(False)
-            s.connect_ex(("10.77.0.1", P))
-            until(lambda: g.metric("sluice_kernel_packets_total", reason="deny_list") > denied, "the denied host's SYN dropped")
+        assert_denied(g, net.good, net.good.address)
+        assert_denied(g, net.good, "203.0.113.8")
+        assert_served(net.good, "203.0.113.7")  # the allow within what is denied
         assert g.ctl("forget", net.good.address)[0] == 0
-        with Client(net.good.connect(("10.77.0.1", P))) as c:
-            assert c.request("GET", "/", [("apikey", KEYS["good"])]).status == 200
+        assert_served(net.good)
 
 
 def test_a_consumers_sources_get_a_kernel_ceiling_from_its_limit(net, origin):

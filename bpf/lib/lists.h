@@ -76,10 +76,22 @@ SL_INLINE const struct sl_list_value *sl_list_lookup(const struct sl_packet *p, 
     return bpf_map_lookup_elem(&sl_lists4, &key);
 }
 
+/* The verdict of an entry for this one IPv4 address, where it needs no lookup; else 0. */
+SL_INLINE __u32 sl_list_host(const struct sl_packet *p, const struct sl_hints *hints)
+{
+    const __u64 host = sl_hint_pair(&p->src, 0), hint = hints->hosts[sl_hint_pair_slot(host)];
+    if (p->family != SL_AF_INET || !(hint & SL_HINT_ONE) || (__u32)hint != (__u32)host)
+        return 0;
+    return (hint >> SL_HINT_HOST_BITS) & 3;
+}
+
 /* SL_LIST_ALLOW, SL_LIST_DENY or 0. */
 SL_INLINE __u32 sl_lists_verdict(const struct sl_packet *p, __u32 flags, const struct sl_hints *hints,
                                  __u64 now)
 {
+    const __u32 host = sl_list_host(p, hints);
+    if (host)
+        return host;
     const struct sl_list_value *v = sl_list_lookup(p, flags, hints);
     __u64 half[2];
     if (v && (!v->deadline_ns || v->deadline_ns > now))

@@ -150,6 +150,7 @@ struct sl_hints {
     __u64 penalties[SL_HINT_WORDS];  /* of a source and its flows, by sl_hint_host() */
     __u64 long_lists[SL_HINT_WORDS]; /* list prefixes of SL_HINT_LONG bits and more, by sl_hint_host() */
     __u64 wide_lists[SL_HINT_WORDS]; /* shorter ones, by sl_hint_net() */
+    __u64 hosts[SL_HINT_PAIRS];      /* single IPv4 addresses in a list, by sl_hint_pair_slot() */
     __u64 unmetered;                 /* 1: the policy names no consumer whose bytes could be counted */
 };
 #define SL_HINT_LONG(v6) ((v6) ? 56u : 24u)
@@ -158,6 +159,10 @@ struct sl_hints {
 #define SL_HINT_PAIR_BITS 48
 #define SL_HINT_ONE       (1ull << 62) /* this pair, and no other of the slot, has this listener */
 #define SL_HINT_NONE      (1ull << 63) /* no pair of the slot has one */
+
+/* A word of hosts: the address in 32 bits as they stand in memory, the verdict, and SL_HINT_ONE. An entry of
+ * all 32 bits is the longest that can match, so that it decides. */
+#define SL_HINT_HOST_BITS 32
 
 static inline __attribute__((always_inline)) __u64 sl_hint_pair(const struct sl_addr *a, __u16 port_be)
 {
@@ -443,7 +448,7 @@ SL_ASSERT_SIZE(sl_list_value, 16);
 SL_ASSERT_SIZE(sl_trie_node, 16);
 SL_ASSERT_SIZE(sl_penalty_key, 40);
 SL_ASSERT_SIZE(sl_penalty_value, 96);
-SL_ASSERT_SIZE(sl_hints, 40968);
+SL_ASSERT_SIZE(sl_hints, 49160);
 SL_ASSERT_SIZE(sl_bucket, 32);
 SL_ASSERT_SIZE(sl_limit, 24);
 SL_ASSERT_SIZE(sl_source_key, 20);

@@ -240,12 +240,46 @@ static void test_pairs_that_share_a_slot(void **state)
     stop(g);
 }
 
+/* One address of a list is one load; not so where it ends one day, or shares its slot. */
+static void test_hosts(void **state)
+{
+    (void)state;
+    struct th_policy p;
+    struct sl_kernel_guard *g = NULL;
+    const struct sl_addr a = th_ip("198.51.100.1").addr;
+    const __u32 slot = sl_hint_pair_slot(sl_hint_pair(&a, 0));
+    struct sl_cidr other = th_cidr("198.51.100.2/32"), timed = th_cidr("198.51.100.1/32");
+    uint32_t be, n = 0xc6336402;
+    do {
+        be = htonl(++n);
+        memcpy(other.ip.addr.bytes, &be, sizeof(be));
+    } while (sl_hint_pair_slot(sl_hint_pair(&other.ip.addr, 0)) != slot);
+    th_veth();
+    th_policy(&p, "192.0.2.1:80");
+    th_deny(&p, "198.51.100.1/32");
+    th_allow(&p, "198.51.100.0/24");
+    assert_int_equal(sl_kernel_start(&p.s, &g), 0);
+    assert_true(g->hints->hosts[slot] & SL_HINT_ONE);
+    th_expect_on("sl0", "198.51.100.1", "192.0.2.1", 80, 1);
+    th_expect_on("sl0", "198.51.100.3", "192.0.2.1", 80, 2);
+    assert_int_equal(sl_kernel_list_add(g, &other, SL_LIST_DENY, 0), 0);
+    assert_true(g->hints->hosts[slot] == 0);
+    th_expect_on("sl0", "198.51.100.1", "192.0.2.1", 80, 1);
+    assert_int_equal(sl_kernel_list_remove(g, &other), 1);
+    assert_true(g->hints->hosts[slot] & SL_HINT_ONE);
+    assert_int_equal(sl_kernel_list_add(g, &timed, SL_LIST_ALLOW, 3600 * SL_NS_PER_SEC), 0);
+    assert_true(g->hints->hosts[slot] == 0);
+    th_expect_on("sl0", "198.51.100.1", "192.0.2.1", 80, 2);
+    stop(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_verdict_changes),
         cmocka_unit_test(test_they_are_given),
         cmocka_unit_test(test_pairs_that_share_a_slot),
+        cmocka_unit_test(test_hosts),
     };
     if (th_isolate() < 0)
         return 1;

@@ -75,14 +75,27 @@ static void _sl_hint_prefix(struct sl_hints *h, const struct sl_addr *prefix, ui
     }
 }
 
+/* Where two share a slot, and where the entry ends one day, it says nothing. */
+static void _sl_hint_one_host(struct sl_hints *h, const struct sl_addr *a, const struct sl_list_value *v)
+{
+    const __u64 host = sl_hint_pair(a, 0);
+    __u64 *word = &h->hosts[sl_hint_pair_slot(host)];
+    const bool first = *word == SL_HINT_NONE && v->deadline_ns == 0;
+    *word = first ? SL_HINT_ONE | (__u64)v->verdict << SL_HINT_HOST_BITS | host : 0;
+}
+
 static void _sl_hint_lists(struct sl_hints *h, const struct sl_table *t, bool v6)
 {
     for (size_t i = 0; i < t->n; i++) {
         struct sl_addr a = {{0}};
+        struct sl_list_value v;
         uint32_t len;
         memcpy(&len, sl_table_key(t, i), sizeof(len));
         memcpy(a.bytes, (const char *)sl_table_key(t, i) + sizeof(len), v6 ? 16 : 4);
         _sl_hint_prefix(h, &a, len, v6);
+        memcpy(&v, sl_table_value(t, i), sizeof(v));
+        if (!v6 && len == 32)
+            _sl_hint_one_host(h, &a, &v);
     }
 }
 
@@ -92,7 +105,7 @@ static void _sl_hints_of(struct sl_hints *h, const struct sl_plan *p)
     memset(h, 0xff, sizeof(*h));
     h->unmetered = p->unmetered;
     for (size_t i = 0; i < SL_HINT_PAIRS; i++)
-        h->pairs[i] = SL_HINT_NONE;
+        h->pairs[i] = h->hosts[i] = SL_HINT_NONE;
     for (size_t i = 0; i < listeners->n; i++) {
         struct sl_listener_key k;
         struct sl_listener_value v;
@@ -123,11 +136,17 @@ static void _sl_give(__u64 *is, const __u64 *next)
         _sl_store(&is[i], next[i]);
 }
 
-static void _sl_take_back(struct sl_hints *is, const struct sl_hints *next)
+static void _sl_keep_equal(__u64 *is, const __u64 *next)
 {
     for (size_t i = 0; i < SL_HINT_PAIRS; i++)
-        if (is->pairs[i] != next->pairs[i])
-            _sl_store(&is->pairs[i], 0);
+        if (is[i] != next[i])
+            _sl_store(&is[i], 0);
+}
+
+static void _sl_take_back(struct sl_hints *is, const struct sl_hints *next)
+{
+    _sl_keep_equal(is->pairs, next->pairs);
+    _sl_keep_equal(is->hosts, next->hosts);
     _sl_keep_both(is->ports, next->ports);
     _sl_keep_both(is->long_lists, next->long_lists);
     _sl_keep_both(is->wide_lists, next->wide_lists);
@@ -150,6 +169,7 @@ int sl_guard_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p, enum 
         return r; /* what is left says what both contents have in common */
     _Static_assert(SL_HINT_PAIRS == SL_HINT_WORDS, "one loop gives each");
     _sl_give(g->hints->pairs, next->pairs);
+    _sl_give(g->hints->hosts, next->hosts);
     _sl_give(g->hints->ports, next->ports);
     _sl_give(g->hints->long_lists, next->long_lists);
     _sl_give(g->hints->wide_lists, next->wide_lists);

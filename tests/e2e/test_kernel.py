@@ -350,6 +350,14 @@ def test_tc_counts_bytes_per_consumer(net, origin):
         until(lambda: consumer("out") >= 2 * size, "2 answers counted out")
         assert consumer("out") < 4 * size
         assert 2 * 100_000 <= consumer("in") < 400_000
+        assert 2 * size <= g.metric("sluice_kernel_consumer_sent_bytes_total", consumer="acme") < 4 * size
+        assert 2 * 100_000 <= g.metric("sluice_kernel_consumer_received_bytes_total", consumer="acme") < 400_000
+        # what the proxy counts are bodies, to the byte
+        until(lambda: g.metric("sluice_route_sent_bytes_total", route="all") == 3 * size, "3 bodies sent")
+        assert g.metric("sluice_route_received_bytes_total", route="all") == 300_000
+        assert g.top()["routes"]["all"]["bytes_out"] == 3 * size
+        code, out = g.ctl("top", "--once")
+        assert code == 0 and any(line.split()[:1] == ["acme"] for line in out.splitlines()), out
 
 
 def test_malformed_tcp_is_dropped(net, origin):

@@ -177,11 +177,13 @@ static void _sl_upstreams(struct sl_page *p)
 
 /* ---- routes: too many to copy them all, so each is summed when it is printed */
 
+#define SL_ROUTE_BYTES 2 /* series: in and out */
 static const char *const _sl_classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static uint32_t _sl_route_series(const struct sl_page *p, const struct sl_route_counters *r)
 {
-    uint32_t n = SL_HISTOGRAM_SERIES + (p->c->snapshot->metrics.by_code ? SL_ARRAY_LEN(_sl_classes) : 1);
+    uint32_t n = SL_HISTOGRAM_SERIES + SL_ROUTE_BYTES +
+                 (p->c->snapshot->metrics.by_code ? SL_ARRAY_LEN(_sl_classes) : 1);
     for (unsigned i = SL_WHY_NONE + 1; i < SL_WHY_COUNT; i++)
         n += r->reasons[i] != 0;
     return n;
@@ -191,7 +193,8 @@ static uint32_t _sl_route_series(const struct sl_page *p, const struct sl_route_
 static uint32_t _sl_routes_shown(struct sl_page *p, uint32_t slots)
 {
     const struct sl_counters *c = &p->c->args->counters;
-    uint32_t need = SL_HISTOGRAM_SERIES + SL_ARRAY_LEN(_sl_classes) + SL_WHY_COUNT, shown = 1;
+    uint32_t need = SL_HISTOGRAM_SERIES + SL_ROUTE_BYTES + SL_ARRAY_LEN(_sl_classes) + SL_WHY_COUNT,
+             shown = 1;
     struct sl_route_counters r;
     sl_totals_route(c, 0, &p->other);
     for (uint32_t s = 1; s < slots; s++) {
@@ -241,6 +244,16 @@ static void _sl_route_reasons(struct sl_page *p, const struct sl_route_counters 
     }
 }
 
+static void _sl_route_received(struct sl_page *p, const struct sl_route_counters *r, const char *const *route)
+{
+    sl_metrics_sample(&p->m, "route_received_bytes_total", route, (double)r->bytes_in);
+}
+
+static void _sl_route_sent(struct sl_page *p, const struct sl_route_counters *r, const char *const *route)
+{
+    sl_metrics_sample(&p->m, "route_sent_bytes_total", route, (double)r->bytes_out);
+}
+
 static void _sl_route_seconds(struct sl_page *p, const struct sl_route_counters *r, const char *const *route)
 {
     sl_metrics_histogram(&p->m, "route_request_seconds", route, &r->seconds);
@@ -254,6 +267,8 @@ static void _sl_routes(struct sl_page *p)
     } families[] = {
         {"route_responses_total", "counter", "answers by first digit of the status", _sl_route_codes},
         {"route_refusals_total", "counter", "answers of the gateway's own, by reason", _sl_route_reasons},
+        {"route_received_bytes_total", "counter", "bytes of requests' bodies", _sl_route_received},
+        {"route_sent_bytes_total", "counter", "bytes of answers' bodies", _sl_route_sent},
         {"route_request_seconds", "histogram", "from the request's head to the answer's last byte",
          _sl_route_seconds},
     };
@@ -460,6 +475,7 @@ int sl_metrics_print(const struct sl_control *c, struct sl_buf *out)
     _sl_upstreams(&p);
     _sl_routes(&p);
     sl_upstreams_metrics(c, &p.m);
+    p.folded += sl_metrics_consumers(c, &p.m);
     p.m.left = 1;
     sl_metrics_one(&p.m, "metrics_series_folded", "gauge",
                    "series over observe.metrics.max_series: counted in \"other\", or left out",

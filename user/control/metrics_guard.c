@@ -5,6 +5,8 @@
 #include "kernel/maps.h"
 #include "kernel/samples.h"
 
+#include <stdlib.h>
+
 static void _sl_fills(const json_t *maps, struct sl_metrics *m)
 {
     static const struct {
@@ -68,6 +70,74 @@ static void _sl_samples(const struct sl_control *c, struct sl_metrics *m)
     for (size_t i = 0; i < SL_ARRAY_LEN(v); i++)
         sl_metrics_sample(m, "kernel_samples_total", (const char *const[]){"result", v[i].result, NULL},
                           (double)v[i].n);
+}
+
+/* ---- consumers' bytes */
+
+/* By slot, those of 0 and of what lies past the kernel's table in 0. NULL when memory is out. */
+static struct sl_consumer_bytes *_sl_consumer_bytes(const struct sl_control *c, uint32_t slots)
+{
+    struct sl_consumer_bytes *b = calloc(SL_MAX(slots, 1u), sizeof(*b));
+    for (uint32_t i = 0; b && i < slots; i++)
+        if (sl_maps_consumer_bytes(c->args->kernel.consumer_bytes, i, &b[i]) < 0)
+            break;
+    return b;
+}
+
+static bool _sl_moved(const struct sl_consumer_bytes *b)
+{
+    return b->in.packets || b->out.packets;
+}
+
+/* Leaves as many rows as there is room for, two series each; the rest is added to row 0. */
+static uint64_t _sl_fold(struct sl_consumer_bytes *b, uint32_t slots, uint32_t left)
+{
+    uint32_t room = left / 2;
+    uint64_t folded = 0;
+    for (uint32_t i = 1; i < slots; i++) {
+        if (!_sl_moved(&b[i]))
+            continue;
+        if (room > 1) { /* one is for row 0 */
+            room--;
+            continue;
+        }
+        b[0].in.packets += b[i].in.packets;
+        b[0].in.bytes += b[i].in.bytes;
+        b[0].out.packets += b[i].out.packets;
+        b[0].out.bytes += b[i].out.bytes;
+        b[i] = (struct sl_consumer_bytes){0};
+        folded += 2;
+    }
+    return folded;
+}
+
+static void _sl_consumer_family(const struct sl_control *c, struct sl_metrics *m,
+                                const struct sl_consumer_bytes *b, uint32_t slots, bool sent)
+{
+    const char *family = sent ? "kernel_consumer_sent_bytes_total" : "kernel_consumer_received_bytes_total";
+    sl_metrics_family(m, family, "counter",
+                      sent ? "bytes to a consumer, on the wire" : "bytes from a consumer, on the wire");
+    for (uint32_t i = 0; i < slots; i++) {
+        const char *name = i ? sl_slots_name(sl_bundle_slots(c->bundle), SL_SLOT_CONSUMER, i) : "other";
+        if (name && _sl_moved(&b[i]))
+            sl_metrics_sample(m, family, (const char *const[]){"consumer", name, NULL},
+                              (double)(sent ? b[i].out.bytes : b[i].in.bytes));
+    }
+}
+
+uint64_t sl_metrics_consumers(const struct sl_control *c, struct sl_metrics *m)
+{
+    const uint32_t slots = (uint32_t)sl_slots_count(sl_bundle_slots(c->bundle), SL_SLOT_CONSUMER);
+    SL_FREE struct sl_consumer_bytes *b = NULL;
+    if (c->args->kernel.consumer_bytes < 0)
+        return 0;
+    b = _sl_consumer_bytes(c, slots);
+    if (!b)
+        return 0;
+    const uint64_t folded = _sl_fold(b, slots, m->left);
+    _sl_consumer_family(c, m, b, slots, false);
+    _sl_consumer_family(c, m, b, slots, true);
+    return folded;
 }
 
 void sl_metrics_guard(const struct sl_control *c, struct sl_metrics *m)

@@ -69,7 +69,8 @@ static json_t *_sl_route(const struct sl_route_counters *r)
         if (r->reasons[i])
             (void)json_object_set_new(reasons, sl_proxy_reason_name((enum sl_proxy_reason)i),
                                       _sl_n(r->reasons[i]));
-    return json_pack("{s:o, s:o, s:o}", "codes", codes, "reasons", reasons, "seconds",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "codes", codes, "reasons", reasons, "bytes_in",
+                     _sl_n(r->bytes_in), "bytes_out", _sl_n(r->bytes_out), "seconds",
                      _sl_histogram(&r->seconds));
 }
 

@@ -144,9 +144,11 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * "left_ms", "level", "rejections", "manual", "consumer", "rule"}]} /v1/top        {"kernel": {REASON:
  * {"packets", "bytes", "would_drop_packets", "would_drop_bytes", "drops", "answers"}}, "listeners": {NAME:
  * {counters by field name, "kernel": {"passed": {"packets", "bytes"}, "dropped": {…}, "would_drop": {…}}}},
- * "routes": {NAME: {"codes": {"2xx": N, …}, "reasons": {REASON: N}, "seconds": {"buckets": [N, …]}}},
+ * "routes": {NAME: {"codes": {"2xx": N, …}, "reasons": {REASON: N}, "bytes_in", "bytes_out", "seconds":
+ * {"buckets": [N, …]}}},
  * "histogram_bounds_seconds": [S, …], "tiers": {NAME:
- * {"admitted", "limited", "penalties"}}, "upstreams": …, "consumers": …}
+ * {"admitted", "limited", "penalties"}}, "upstreams": …,
+ * "consumers": {NAME: {"in": {"packets", "bytes"}, "out": …}}}
  * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",
  * "pending", "retries", "ejections", "panics", "targets": [{"target", "weight", "state":
  *                 "healthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}

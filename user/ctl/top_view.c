@@ -244,16 +244,16 @@ static const char *_sl_main_reason(const json_t *total, const json_t *rate)
     return best;
 }
 
-struct sl_route_row {
+struct sl_ranked { /* a route or a consumer */
     const char *name;
     const json_t *total, *rate;
-    double requests;
+    double by; /* a second: requests, or bytes */
 };
 
 static int _sl_by_rate(const void *a, const void *b)
 {
-    const struct sl_route_row *x = a, *y = b;
-    return x->requests < y->requests ? 1 : x->requests > y->requests ? -1 : strcmp(x->name, y->name);
+    const struct sl_ranked *x = a, *y = b;
+    return x->by < y->by ? 1 : x->by > y->by ? -1 : strcmp(x->name, y->name);
 }
 
 static double _sl_sum(const json_t *object)
@@ -268,7 +268,7 @@ static double _sl_sum(const json_t *object)
     return sum;
 }
 
-static int _sl_route_print(struct sl_view *v, struct sl_ctl_table *t, const struct sl_route_row *row)
+static int _sl_route_print(struct sl_view *v, struct sl_ctl_table *t, const struct sl_ranked *row)
 {
     char p50[SL_CTL_UNIT], p99[SL_CTL_UNIT];
     const json_t *codes = json_object_get(row->rate, "codes"),
@@ -276,9 +276,10 @@ static int _sl_route_print(struct sl_view *v, struct sl_ctl_table *t, const stru
     const json_t *bounds = json_object_get(v->total, "histogram_bounds_seconds");
     return sl_ctl_table_row(
         t, (const char *const[]){
-               row->name, _sl_n(v, row->requests), _sl_n(v, sl_ctl_num(codes, "2xx")),
+               row->name, _sl_n(v, row->by), _sl_n(v, sl_ctl_num(codes, "2xx")),
                _sl_n(v, sl_ctl_num(codes, "3xx")), _sl_n(v, sl_ctl_num(codes, "4xx")),
-               _sl_n(v, sl_ctl_num(codes, "5xx")),
+               _sl_n(v, sl_ctl_num(codes, "5xx")), _sl_b(v, sl_ctl_num(row->rate, "bytes_in")),
+               _sl_b(v, sl_ctl_num(row->rate, "bytes_out")),
                sl_ctl_latency(sl_top_percentile(bounds, json_object_get(seconds, "buckets"), 0.5), p50),
                sl_ctl_latency(sl_top_percentile(bounds, json_object_get(seconds, "buckets"), 0.99), p99),
                _sl_main_reason(row->total, row->rate)});
@@ -286,10 +287,10 @@ static int _sl_route_print(struct sl_view *v, struct sl_ctl_table *t, const stru
 
 static int _sl_routes_print(struct sl_view *v)
 {
-    static const char *const titles[] = {"route",  ">req/s", ">2xx/s", ">3xx/s",         ">4xx/s",
-                                         ">5xx/s", ">p50",   ">p99",   "refuses most by"};
+    static const char *const titles[] = {"route", ">req/s", ">2xx/s", ">3xx/s", ">4xx/s",         ">5xx/s",
+                                         ">in/s", ">out/s", ">p50",   ">p99",   "refuses most by"};
     json_t *routes = json_object_get(v->total, "routes"), *item;
-    struct sl_route_row *rows = sl_arena_zalloc(&v->arena, (json_object_size(routes) + 1) * sizeof(*rows));
+    struct sl_ranked *rows = sl_arena_zalloc(&v->arena, (json_object_size(routes) + 1) * sizeof(*rows));
     struct sl_ctl_table t;
     const char *name;
     size_t n = 0;
@@ -302,13 +303,46 @@ static int _sl_routes_print(struct sl_view *v)
         const json_t *rate = _sl_at(v->rate, "routes", name);
         if (strcmp(name, "other") == 0 && _sl_sum(json_object_get(item, "codes")) <= 0)
             continue; /* the slot of what matched no route, or found no slot */
-        rows[n++] = (struct sl_route_row){name, item, rate, _sl_sum(json_object_get(rate, "codes"))};
+        rows[n++] = (struct sl_ranked){name, item, rate, _sl_sum(json_object_get(rate, "codes"))};
     }
     if (n)
         qsort(rows, n, sizeof(*rows), _sl_by_rate);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = _sl_route_print(v, &t, &rows[i]);
     return r ? r : _sl_section(v, &t, true);
+}
+
+static double _sl_way(const json_t *consumer, const char *way)
+{
+    return sl_ctl_num(json_object_get(consumer, way), "bytes");
+}
+
+/* What they moved, as it stands on the wire; the busiest first. */
+static int _sl_consumers_print(struct sl_view *v)
+{
+    static const char *const titles[] = {"consumer", ">in/s", ">out/s", ">in", ">out"};
+    json_t *consumers = json_object_get(v->total, "consumers"), *item;
+    struct sl_ranked *rows = sl_arena_zalloc(&v->arena, (json_object_size(consumers) + 1) * sizeof(*rows));
+    struct sl_ctl_table t;
+    const char *name;
+    size_t n = 0;
+    int r = 0;
+    if (!rows)
+        return -ENOMEM;
+    sl_ctl_table_init(&t, &v->arena, titles, SL_ARRAY_LEN(titles));
+    json_object_foreach(consumers, name, item)
+    {
+        const json_t *rate = _sl_at(v->rate, "consumers", name);
+        rows[n++] = (struct sl_ranked){name, item, rate, _sl_way(rate, "in") + _sl_way(rate, "out")};
+    }
+    if (n)
+        qsort(rows, n, sizeof(*rows), _sl_by_rate);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = sl_ctl_table_row(&t, (const char *const[]){rows[i].name, _sl_b(v, _sl_way(rows[i].rate, "in")),
+                                                       _sl_b(v, _sl_way(rows[i].rate, "out")),
+                                                       _sl_b(v, _sl_way(rows[i].total, "in")),
+                                                       _sl_b(v, _sl_way(rows[i].total, "out"))});
+    return r ? r : _sl_section(v, &t, false);
 }
 
 static int _sl_tiers_print(struct sl_view *v)
@@ -400,6 +434,8 @@ int sl_top_text(const struct sl_top_sample *before, const struct sl_top_sample *
         r = _sl_listeners_print(&v);
     if (r == 0)
         r = _sl_tiers_print(&v);
+    if (r == 0)
+        r = _sl_consumers_print(&v);
     if (r == 0)
         r = _sl_routes_print(&v);
     sl_arena_free(&v.arena);

@@ -10,6 +10,8 @@ static void _sl_count(struct sl_exchange *ex, uint64_t duration_ns)
     r->codes[digit <= 5 ? digit : 0]++;
     if (ex->why != SL_WHY_NONE)
         r->reasons[ex->why]++;
+    r->bytes_in += ex->bytes_in;
+    r->bytes_out += ex->bytes_out;
     sl_histogram_observe(&r->seconds, duration_ns / 1000);
 }
 

@@ -83,7 +83,8 @@ struct sl_listener_counters {
 struct sl_route_counters {
     uint64_t codes[6]; /* by first digit; [0]: no answer was sent */
     uint64_t reasons[SL_WHY_COUNT];
-    struct sl_histogram seconds; /* whole exchange */
+    uint64_t bytes_in, bytes_out; /* bodies of requests and of answers */
+    struct sl_histogram seconds;  /* whole exchange */
 };
 struct sl_tier_counters {
     uint64_t admitted, limited, penalties; /* penalties asked for */

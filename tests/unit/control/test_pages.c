@@ -63,6 +63,9 @@ static void workers_add_up(void **state)
     worker(d, 0)->routes[1].codes[2] = 10;
     worker(d, 1)->routes[1].codes[2] = 20;
     worker(d, 0)->routes[2].reasons[SL_WHY_RATE_LIMITED] = 6;
+    worker(d, 0)->routes[1].bytes_in = 100;
+    worker(d, 1)->routes[1].bytes_in = 11;
+    worker(d, 1)->routes[2].bytes_out = 1ull << 33;
     worker(d, 1)->tiers[1].limited = 7;
     worker(d, 0)->upstreams[1].resets = 8;
     worker(d, 0)->jwt_cache_hits = 1;
@@ -75,6 +78,9 @@ static void workers_add_up(void **state)
     want(t, "sluice_route_responses_total{code=\"2xx\",route=\"a\"}", 30);
     want(t, "sluice_route_responses_total{code=\"5xx\",route=\"a\"}", 0);
     want(t, "sluice_route_refusals_total{reason=\"rate_limited\",route=\"b\"}", 6);
+    want(t, "sluice_route_received_bytes_total{route=\"a\"}", 111);
+    want(t, "sluice_route_sent_bytes_total{route=\"a\"}", 0);
+    want(t, "sluice_route_sent_bytes_total{route=\"b\"}", 8589934592.0);
     want(t, "sluice_tier_limited_total{tier=\"gold\"}", 7);
     want(t, "sluice_upstream_resets_total{upstream=\"up\"}", 8);
     want(t, "sluice_jwt_cache_hits_total", 2);
@@ -208,6 +214,7 @@ static void top_has_what_metrics_have(void **state)
     worker(d, 0)->tiers[1].penalties = 2;
     worker(d, 1)->upstreams[1].reused = 3;
     worker(d, 0)->routes[1].codes[5] = 4;
+    worker(d, 0)->routes[1].bytes_out = 9;
     worker(d, 1)->routes[1].reasons[SL_WHY_UPSTREAM_TIMEOUT] = 4;
     const struct sl_control c = control_of(d);
     json_t *j = sl_top_json(&c);
@@ -220,6 +227,7 @@ static void top_has_what_metrics_have(void **state)
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(route, "reasons"), "upstream_timeout")), 4);
     assert_int_equal(json_object_size(json_object_get(route, "reasons")), 1);
+    assert_int_equal(json_integer_value(json_object_get(route, "bytes_out")), 9);
     assert_int_equal(json_array_size(json_object_get(j, "histogram_bounds_seconds")),
                      SL_HISTOGRAM_BUCKETS - 1);
     assert_int_equal(json_array_size(json_object_get(json_object_get(route, "seconds"), "buckets")),

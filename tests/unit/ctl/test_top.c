@@ -108,6 +108,18 @@ static void listeners_and_tiers_have_their_rates(void **state)
     HAS_ROW(text, "gold", "10", "5", "1", "20", "10");
 }
 
+static void consumers_are_ranked_by_what_they_moved(void **state)
+{
+    (void)state;
+    SL_FREE char *text = _text("{\"consumers\":{\"old\":{\"in\":{\"bytes\":9},\"out\":{\"bytes\":1048576}}}}",
+                               "{\"consumers\":{\"old\":{\"in\":{\"bytes\":9},\"out\":{\"bytes\":1048576}},"
+                               "\"busy\":{\"in\":{\"bytes\":2048},\"out\":{\"bytes\":4096}}}}",
+                               0);
+    HAS_ROW(text, "busy", "1.0", "KiB", "2.0", "KiB", "2.0", "KiB", "4.0", "KiB");
+    HAS_ROW(text, "old", "0", "B", "0", "B", "9", "B", "1.0", "MiB");
+    assert_true(strstr(text, "busy") < strstr(text, "old"));
+}
+
 static void routes_are_ranked_and_cut_to_the_screen(void **state)
 {
     (void)state;
@@ -204,6 +216,7 @@ int main(void)
         cmocka_unit_test(shadow_drops_are_named_as_such),
         cmocka_unit_test(answers_of_the_guard_are_no_drops),
         cmocka_unit_test(listeners_and_tiers_have_their_rates),
+        cmocka_unit_test(consumers_are_ranked_by_what_they_moved),
         cmocka_unit_test(routes_are_ranked_and_cut_to_the_screen),
         cmocka_unit_test(no_section_hides_another),
         cmocka_unit_test(percentiles_are_of_the_interval),

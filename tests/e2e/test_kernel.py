@@ -92,6 +92,11 @@ def test_deny_list_drops_counts_and_touches_nobody_else(net, origin):
         assert_denied(g, net.client)
         assert_denied(g, net.client, address="fd77::1")
         assert get(net.other).status == 200 and get(net.other, "fd77::1").status == 200
+        of_main = {(unit, v): g.metric(f"sluice_kernel_listener_{unit}_total", listener="main", verdict=v)
+                   for unit in ("packets", "bytes") for v in ("passed", "dropped", "would_drop")}
+        assert of_main["packets", "dropped"] >= 2 and of_main["bytes", "dropped"] >= 54 + 74
+        assert of_main["packets", "passed"] >= 6 and of_main["bytes", "passed"] > 54 * of_main["packets", "passed"]
+        assert of_main["packets", "would_drop"] == of_main["bytes", "would_drop"] == 0
 
 
 def test_no_policy_locks_an_operator_out(net, origin):

@@ -72,6 +72,62 @@ static void _sl_samples(const struct sl_control *c, struct sl_metrics *m)
                           (double)v[i].n);
 }
 
+/* ---- listeners */
+
+#define SL_LISTENER_SERIES 6 /* of each: packets and bytes, by three verdicts */
+
+static void _sl_listener_series(struct sl_metrics *m, const char *name, const struct sl_listener_stats *s,
+                                bool bytes)
+{
+    const struct {
+        const char *name;
+        const struct sl_count *n;
+    } verdicts[] = {{"passed", &s->passed}, {"dropped", &s->dropped}, {"would_drop", &s->would_drop}};
+    for (size_t v = 0; v < SL_ARRAY_LEN(verdicts); v++)
+        sl_metrics_sample(m, bytes ? "kernel_listener_bytes_total" : "kernel_listener_packets_total",
+                          (const char *const[]){"listener", name, "verdict", verdicts[v].name, NULL},
+                          (double)(bytes ? verdicts[v].n->bytes : verdicts[v].n->packets));
+}
+
+static void _sl_add_count(struct sl_count *to, const struct sl_count *n)
+{
+    to->packets += n->packets;
+    to->bytes += n->bytes;
+}
+
+/* Rows that there is no room for are added to row 0. Returns how many stay. */
+static uint32_t _sl_fold_listeners(struct sl_listener_stats *s, uint32_t slots, uint32_t left)
+{
+    const uint32_t shown = SL_MIN(slots, SL_MAX(left / SL_LISTENER_SERIES, 1u));
+    for (uint32_t i = shown; i < slots; i++) {
+        _sl_add_count(&s[0].passed, &s[i].passed);
+        _sl_add_count(&s[0].dropped, &s[i].dropped);
+        _sl_add_count(&s[0].would_drop, &s[i].would_drop);
+    }
+    return shown;
+}
+
+uint64_t sl_metrics_listeners(const struct sl_control *c, struct sl_metrics *m)
+{
+    static const char *const names[] = {"kernel_listener_packets_total", "kernel_listener_bytes_total"},
+                             *const helps[] = {"packets for a listener by the guard's verdict",
+                                               "bytes for a listener by the guard's verdict"};
+    const struct sl_slots *names_of = sl_bundle_slots(c->bundle);
+    const uint32_t slots = (uint32_t)SL_MIN(sl_slots_count(names_of, SL_SLOT_LISTENER), SL_COUNTER_LISTENERS);
+    struct sl_listener_stats s[SL_COUNTER_LISTENERS] = {0};
+    for (uint32_t i = 0; i < slots; i++)
+        if (sl_maps_listener(c->args->kernel.listener_stats, i, &s[i]) < 0)
+            return 0;
+    const uint32_t shown = _sl_fold_listeners(s, slots, m->left);
+    for (size_t f = 0; f < SL_ARRAY_LEN(names); f++) {
+        sl_metrics_family(m, names[f], "counter", helps[f]);
+        for (uint32_t i = s[0].passed.packets + s[0].dropped.packets + s[0].would_drop.packets == 0;
+             i < shown; i++)
+            _sl_listener_series(m, i ? sl_slots_name(names_of, SL_SLOT_LISTENER, i) : "other", &s[i], f == 1);
+    }
+    return (uint64_t)(slots - shown) * SL_LISTENER_SERIES;
+}
+
 /* ---- consumers' bytes */
 
 /* By slot, those of 0 and of what lies past the kernel's table in 0. NULL when memory is out. */

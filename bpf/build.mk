@@ -18,7 +18,7 @@ $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c $(BUILD)/gen/vmlinux.h $(wildcard bpf/lib/*.h)
 	@echo "  BPF   $<"
 	@$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(BUILD)/bpf/%.bpf.o: tests/bpf/%.bpf.c $(BUILD)/gen/vmlinux.h include/sluice/abi.h
+$(BUILD)/bpf/%.bpf.o: tests/bpf/%.bpf.c $(BUILD)/gen/vmlinux.h $(wildcard bpf/lib/*.h) include/sluice/abi.h
 	@mkdir -p $(@D)
 	@echo "  BPF   $<"
 	@$(CLANG) $(BPF_CFLAGS) -c -o $@ $<

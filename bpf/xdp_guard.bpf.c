@@ -10,33 +10,19 @@
 #include "lib/cookie.h"
 #include "lib/count.h"
 #include "lib/frame.h"
+#include "lib/guard.h"
 #include "lib/lists.h"
 #include "lib/maps.h"
 #include "lib/parse.h"
 #include "lib/sample.h"
+#include "lib/sources.h"
 #include "lib/top.h"
 #include <bpf/bpf_helpers.h>
 
 char _license[] SEC("license") = "GPL";
 
-/* Tests set the clock, so that buckets and deadlines are deterministic; the verifier removes the branch
- * otherwise. */
-const volatile __u32 test_clock = 0;
-volatile __u64 test_now_ns = 0;
-
 /* Whether the kernel has bpf_tcp_gen_syncookie: without it the verifier never sees the call. */
 const volatile __u32 have_syn_cookies = 1;
-
-#define SL_UNDECIDED SL_REASON_COUNT
-
-/* What the steps know of the packet at hand. */
-struct sl_guard {
-    struct sl_packet packet;
-    const struct sl_kernel_config *config;
-    const struct sl_hints *hints;
-    __u64 now, bytes;
-    __u32 listener;
-};
 
 /*
  * The functions below are global: the verifier checks each once by itself, whatever the number of paths
@@ -53,33 +39,10 @@ __noinline int sl_guard_parse(struct xdp_md *ctx, struct sl_packet *p)
     return sl_parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
 }
 
-/* See sl_bucket_take in abi.h. */
-__noinline int sl_guard_take(__u64 *tat, __u64 now, __u64 cost, __u64 tolerance)
-{
-    if (!tat)
-        return 1;
-    return sl_bucket_take(tat, now, cost, tolerance, 0);
-}
-
 /* enum sl_cookie; see lib/cookie.h. */
 __noinline int sl_guard_cookie(struct xdp_md *ctx, __u32 frame, int dry)
 {
     return have_syn_cookies ? sl_cookie_answer(ctx, frame, dry) : SL_COOKIE_NONE;
-}
-
-/*
- * The time of the last tick: at most a tick late, at a tenth of the price of reading the clock. Deadlines may
- * end that late, and a bucket of a second or more fills in steps of a tick, to the same sum.
- */
-SL_INLINE __u64 sl_now(void)
-{
-    return test_clock ? test_now_ns : bpf_ktime_get_coarse_ns();
-}
-
-/* For buckets that others debit by the exact time. */
-SL_INLINE __u64 sl_now_exact(void)
-{
-    return test_clock ? test_now_ns : bpf_ktime_get_ns();
 }
 
 /* ---- 2. Is it ours? */
@@ -178,45 +141,7 @@ SL_INLINE enum sl_reason sl_step_penalties(const struct sl_guard *g)
     return sl_step_flow_penalty(g);
 }
 
-/* ---- 5. and 6. Buckets */
-
-/* The source's buckets, made at its first packet. NULL when there is no room: the packet passes, counted. */
-SL_INLINE struct sl_source *sl_source_of(const struct sl_guard *g)
-{
-    const struct sl_packet *p = &g->packet;
-    struct sl_source_key key = {.addr = p->src, .family = p->family};
-    if (p->family == SL_AF_INET6) {
-        const __u32 bits = g->config->ipv6_prefix;
-#pragma clang loop unroll(full)
-        for (__u32 i = 0; i < 16; i++)
-            if (bits < 8 * (i + 1))
-                key.addr.bytes[i] &= bits > 8 * i ? 0xff00 >> (bits - 8 * i) : 0;
-    }
-    struct sl_source *s = bpf_map_lookup_elem(&sl_sources, &key);
-    if (s)
-        return s;
-    const struct sl_source fresh = {};
-    /* Two first packets may race: whoever comes second finds the first one's entry. */
-    (void)bpf_map_update_elem(&sl_sources, &key, &fresh, BPF_NOEXIST);
-    s = bpf_map_lookup_elem(&sl_sources, &key);
-    if (!s)
-        sl_count_reason(SL_SOURCE_INSERT_FAILED, g->bytes);
-    return s;
-}
-
-SL_INLINE int sl_admits_at(const struct sl_guard *g, __u64 now, __u64 *tat, const struct sl_limit *limit,
-                           __u64 cost)
-{
-    const int r = sl_guard_take(tat, now, cost, limit->tolerance_ns);
-    if (r < 0)
-        sl_count_reason(SL_CAS_EXHAUSTED, g->bytes);
-    return r > 0;
-}
-
-SL_INLINE int sl_admits(const struct sl_guard *g, __u64 *tat, const struct sl_limit *limit, __u64 cost)
-{
-    return sl_admits_at(g, g->now, tat, limit, cost);
-}
+/* ---- 5. and 6. Buckets. The source's own stand in lib/sources.h. */
 
 /* Where the range has one consumer: headroom x its limit, in the table that the proxy counts in. */
 SL_INLINE int sl_consumer_admits(const struct sl_guard *g)
@@ -242,31 +167,19 @@ SL_INLINE int sl_consumer_admits(const struct sl_guard *g)
     return admitted;
 }
 
+/* Proven and unproven sources are counted apart here too: a flood of invented ones shuts no client out. */
 SL_INLINE int sl_listener_admits(const struct sl_guard *g)
 {
     const struct sl_limit *limit = &g->config->listener_connections;
-    __u64 *tat = limit->interval_ns ? bpf_map_lookup_elem(&sl_listener_rate, &g->listener) : 0;
+    const __u32 i = 2 * g->listener + g->proven;
+    __u64 *tat = limit->interval_ns ? bpf_map_lookup_elem(&sl_listener_rate, &i) : 0;
     return !tat || sl_admits(g, tat, limit, limit->interval_ns);
 }
 
-SL_INLINE enum sl_reason sl_step_connection(const struct sl_guard *g, struct sl_source *s)
+SL_INLINE enum sl_reason sl_step_connection(const struct sl_guard *g)
 {
-    const struct sl_limit *limit = &g->config->source_connections;
-    if (s && limit->interval_ns && !sl_admits(g, &s->tat_connections, limit, limit->interval_ns))
-        return SL_DROP_CONN_RATE;
     if ((g->config->flags & SL_HAVE_CONSUMER_SOURCES) && !sl_consumer_admits(g))
         return SL_DROP_CONSUMER_RATE;
-    return SL_UNDECIDED;
-}
-
-SL_INLINE enum sl_reason sl_step_volume(const struct sl_guard *g, struct sl_source *s)
-{
-    const struct sl_limit *packets = &g->config->source_packets, *bytes = &g->config->source_bytes;
-    if (packets->interval_ns && !sl_admits(g, &s->tat_packets, packets, packets->interval_ns))
-        return SL_DROP_PACKET_RATE;
-    if (bytes->interval_ns &&
-        !sl_admits(g, &s->tat_bytes, bytes, g->bytes * bytes->mult >> (bytes->shift & 63)))
-        return SL_DROP_BYTE_RATE;
     return SL_UNDECIDED;
 }
 
@@ -289,7 +202,7 @@ SL_INLINE enum sl_reason sl_step_cookie(struct xdp_md *ctx, const struct sl_guar
 
 /* ---- The pipeline */
 
-SL_INLINE enum sl_reason sl_judge(struct sl_guard *g, enum sl_parsed parsed)
+SL_INLINE enum sl_reason sl_judge(struct xdp_md *ctx, struct sl_guard *g, enum sl_parsed parsed)
 {
     enum sl_reason r = sl_step_ours(g, parsed);
     if (r != SL_UNDECIDED)
@@ -305,24 +218,16 @@ SL_INLINE enum sl_reason sl_judge(struct sl_guard *g, enum sl_parsed parsed)
     if (r != SL_UNDECIDED)
         return r;
 
-    const struct sl_kernel_config *c = g->config;
-    const int opens = sl_packet_opens(&g->packet),
-              volume = c->source_packets.interval_ns || c->source_bytes.interval_ns;
-    struct sl_source *s = 0;
-    if (volume || (opens && c->source_connections.interval_ns))
-        s = sl_source_of(g);
-    if (opens) {
-        r = sl_step_connection(g, s);
-        if (r != SL_UNDECIDED)
-            return r;
-    }
-    if (volume && s) {
-        r = sl_step_volume(g, s);
-        if (r != SL_UNDECIDED)
-            return r;
-    }
+    r = sl_step_source(ctx, g);
+    if (r != SL_UNDECIDED)
+        return r;
+    if (!sl_packet_opens(&g->packet))
+        return SL_PASS;
+    r = sl_step_connection(g);
+    if (r != SL_UNDECIDED)
+        return r;
     /* Last, so that what a narrower limit refuses takes nothing from the listener's other clients. */
-    return opens && !sl_listener_admits(g) ? SL_DROP_LISTENER_RATE : SL_PASS;
+    return sl_listener_admits(g) ? SL_PASS : SL_DROP_LISTENER_RATE;
 }
 
 /* Not "xdp.frags": whether the flag is set is for userspace to say (have_frags). */
@@ -337,7 +242,7 @@ int sl_xdp_guard(struct xdp_md *ctx)
         return XDP_PASS;
     const enum sl_parsed parsed = sl_guard_parse(ctx, &g.packet);
     const __u32 shadow = g.config->shadow != 0;
-    enum sl_reason r = sl_judge(&g, parsed);
+    enum sl_reason r = sl_judge(ctx, &g, parsed);
     if (r == SL_PASS || r == SL_DROP_LISTENER_RATE)
         r = sl_step_cookie(ctx, &g, r);
     const __u32 top = sl_reason_is_drop(r) ? SL_TOP_DROPPED | SL_TOP_ALL : SL_TOP_ALL;

@@ -3,8 +3,8 @@
  * The guard's maps. Userspace sets the sizes marked so, pins them all, and hands them on over restarts.
  *
  * What a full table does: listeners, lists, consumers - userspace refuses the policy; penalties - the one
- * that ends first gives way, and is counted (user/kernel/penalty.c); sources - the one seen longest ago is
- * forgotten, which gives it a full bucket; an insert that fails lets the packet pass, and is counted.
+ * that ends first gives way, and is counted (user/kernel/penalty.c); sources - one more proven source stays
+ * with the unproven ones, and is counted; the sketches never fill (lib/sources.h).
  */
 #ifndef SL_BPF_MAPS_H
 #define SL_BPF_MAPS_H
@@ -60,15 +60,15 @@ struct { /* a plain hash, written by userspace only: an LRU can be flushed by sp
     __type(value, struct sl_penalty_value);
 } sl_penalties SEC(".maps");
 
-struct { /* each listener's bucket of new connections: a tat, by the policy's listener */
+struct { /* each listener's buckets of new connections, tats: of unproven sources, then of proven ones */
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, SL_MAX_LISTENERS);
+    __uint(max_entries, 2 * SL_MAX_LISTENERS);
     __type(key, __u32);
     __type(value, __u64);
 } sl_listener_rate SEC(".maps");
 
-struct { /* userspace sets max_entries */
-    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+struct { /* proven ones; userspace sets max_entries, and deletes who has long been silent */
+    __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, SL_MAX_SOURCES_DEFAULT);
     __type(key, struct sl_source_key);
     __type(value, struct sl_source);

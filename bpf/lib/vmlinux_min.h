@@ -37,6 +37,10 @@ struct xdp_md {
     __u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 
+struct bpf_spin_lock {
+    __u32 val;
+};
+
 struct bpf_sock {
     __u32 bound_dev_if, family, type, protocol, mark, priority, src_ip4, src_ip6[4], src_port;
     __be16 dst_port;

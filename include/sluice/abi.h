@@ -224,7 +224,7 @@ struct sl_limit {
     __u32 shift;
 };
 
-/* Per-source buckets in the kernel, in a map keyed by the source. */
+/* Buckets of proven sources in the kernel, in a map keyed by the source. */
 struct sl_source_key {
     struct sl_addr addr; /* IPv6: cut to sl_kernel_config.ipv6_prefix bits */
     __u32 family;
@@ -233,6 +233,23 @@ struct sl_source {
     __u64 tat_connections;
     __u64 tat_packets;
     __u64 tat_bytes;
+    __u64 seen_ns; /* to the second; userspace forgets who has long been silent */
+};
+
+/* Buckets of all other sources: cells that any number of them share; see bpf/lib/sketch.h. */
+#define SL_SKETCH_ROWS  4
+#define SL_SKETCH_CELLS 65536 /* of a row: 16 bits of a hash */
+struct sl_sketch {
+    __u64 tat[SL_SKETCH_ROWS - 1][SL_SKETCH_CELLS]; /* of the rows after the first */
+};
+enum sl_sketch_table {
+    SL_SKETCH_CONNECTIONS, /* of a source */
+    SL_SKETCH_PACKETS,
+    SL_SKETCH_BYTES,
+    SL_SKETCH_NEAR,   /* new connections of a /24, or an IPv6 /64 */
+    SL_SKETCH_MIDDLE, /* of a /56 */
+    SL_SKETCH_FAR,    /* of a /48 */
+    SL_SKETCH_TABLES
 };
 
 /* A consumer's `sources`: what the kernel holds new connections of that range to. */
@@ -313,12 +330,15 @@ enum sl_verdict_kind {
     X(DROP_BYTE_RATE, "source_bytes", 1, "source over its byte limit")                                \
     X(CAS_EXHAUSTED, "cas_exhausted", 0,                                                              \
       "bucket contended for too many tries: refused, counted here as well")                           \
-    X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for its bucket: passed unlimited")    \
+    X(SOURCE_INSERT_FAILED, "source_insert_failed", 0, "no room for one more proven source")          \
     X(TX_SYN_COOKIE, "syn_cookie_sent", 2, "SYN answered by the guard with a cookie")                 \
     X(SYN_COOKIE_FAILED, "syn_cookie_failed", 0,                                                      \
       "SYN that could not be given its cookie: judged without, counted here as well")                 \
     X(DROP_LISTENER_RATE, "listener_connections", 1, "new connection past its listener's limit")      \
-    X(PASS_VLANS, "vlan_tags", 0, "more VLAN tags than are followed: passed")
+    X(PASS_VLANS, "vlan_tags", 0, "more VLAN tags than are followed: passed")                         \
+    X(DROP_PREFIX_RATE, "prefix_connections", 1, "prefix over its new-connection limit")              \
+    X(PROOF_DEFERRED, "source_proof_deferred", 0,                                                     \
+      "too many unproven sources at once to look whether they are connected, counted here as well")
 
 enum sl_reason {
 #define SL_X(e, name, drops, help) SL_##e,
@@ -356,11 +376,13 @@ struct sl_kernel_config {
     struct sl_limit source_connections; /* interval 0: no limit */
     struct sl_limit source_packets;
     struct sl_limit source_bytes;
+    struct sl_limit prefix_connections;   /* of each level */
     struct sl_limit listener_connections; /* of each of the policy's listeners by itself */
     __u32 shadow;                         /* 1: count as would_drop and pass */
     __u32 ipv6_prefix;                    /* bits that make one IPv6 source, 1..128 */
     __u32 generation;
-    __u32 flags; /* enum sl_kernel_flags: steps that have nothing to do are skipped */
+    __u32 flags;          /* enum sl_kernel_flags: steps that have nothing to do are skipped */
+    __u64 sketch_seed[2]; /* random */
 };
 enum sl_kernel_flags {
     SL_HAVE_LISTS4 = 1,
@@ -452,13 +474,14 @@ SL_ASSERT_SIZE(sl_hints, 49160);
 SL_ASSERT_SIZE(sl_bucket, 32);
 SL_ASSERT_SIZE(sl_limit, 24);
 SL_ASSERT_SIZE(sl_source_key, 20);
-SL_ASSERT_SIZE(sl_source, 24);
+SL_ASSERT_SIZE(sl_source, 32);
+SL_ASSERT_SIZE(sl_sketch, 3 << 19);
 SL_ASSERT_SIZE(sl_consumer_source, 40);
 SL_ASSERT_SIZE(sl_count, 16);
 SL_ASSERT_SIZE(sl_listener_stats, 48);
 SL_ASSERT_SIZE(sl_consumer_bytes, 32);
 SL_ASSERT_SIZE(sl_sock_consumer, 8);
-SL_ASSERT_SIZE(sl_kernel_config, 112);
+SL_ASSERT_SIZE(sl_kernel_config, 152);
 SL_ASSERT_SIZE(sl_state_header, 40);
 SL_ASSERT_SIZE(sl_sample, 192);
 SL_ASSERT_SIZE(sl_sampling, 24);

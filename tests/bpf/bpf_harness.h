@@ -328,7 +328,8 @@ static inline enum sl_reason th_judge(struct th_guard *g, const void *data, size
     for (int i = 0; i < SL_REASON_COUNT; i++) {
         const uint64_t is = after.is[i].packets - before.is[i].packets,
                        w = after.would[i].packets - before.would[i].packets;
-        if (i == SL_CAS_EXHAUSTED || i == SL_SOURCE_INSERT_FAILED || i == SL_SYN_COOKIE_FAILED || is + w == 0)
+        if (i == SL_CAS_EXHAUSTED || i == SL_SOURCE_INSERT_FAILED || i == SL_SYN_COOKIE_FAILED ||
+            i == SL_PROOF_DEFERRED || is + w == 0)
             continue;
         assert_int_equal(is + w, 1);
         assert_int_equal(

@@ -73,6 +73,7 @@ static inline void th_policy(struct th_policy *p, const char *bind)
     p->s.kernel.allow.v = p->allow;
     p->s.kernel.deny.v = p->deny;
     p->s.kernel.per_source.burst = 1;
+    p->s.kernel.ipv6_prefix = 64;
     p->s.kernel.table_size = 4096;
     p->s.tiers = &p->tier;
     p->s.n_tiers = 1;

@@ -61,6 +61,9 @@ static void random_policy(void)
     policy.s.kernel.per_source.bytes = random_rate();
     policy.s.kernel.per_listener.new_connections = random_rate();
     policy.s.kernel.per_listener.burst = 1;
+    policy.s.kernel.per_prefix.new_connections = random_rate();
+    policy.s.kernel.per_prefix.burst = 1;
+    policy.s.kernel.ipv6_prefix = 32 + one_of(97);
     policy.s.kernel.fragments = one_of(2) ? SL_FRAGMENTS_DROP : SL_FRAGMENTS_PASS;
     policy.s.kernel.syn_cookies = one_of(2) ? SL_SYN_COOKIES_ALWAYS : SL_SYN_COOKIES_OFF;
 }

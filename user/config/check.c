@@ -178,11 +178,14 @@ void sl_check_kernel(struct sl_reader *r, const struct sl_node *root)
     if (k->mode == SL_KERNEL_OFF)
         return;
     const struct sl_node *source = sl_node_get(kernel, "per_source"),
+                         *prefix = sl_node_get(kernel, "per_prefix"),
                          *listener = sl_node_get(kernel, "per_listener");
     struct sl_ceiling c[] = {
         {&k->per_source.new_connections, sl_node_get(source, "new_connections"),
          "a source may open new connections at"},
         {&k->per_source.packets, sl_node_get(source, "packets"), "a source may send packets at"},
+        {&k->per_prefix.new_connections, sl_node_get(prefix, "new_connections"),
+         "a prefix may open new connections at"},
         {&k->per_listener.new_connections, sl_node_get(listener, "new_connections"),
          "a listener takes new connections at"},
     };

@@ -253,6 +253,17 @@ static const struct sl_field _sl_per_source_fields[] = {
 };
 static const struct sl_type _sl_per_source = {
     .kind = SL_T_OBJECT, .what = "a map of rates", .fields = _sl_per_source_fields};
+static const struct sl_field _sl_per_prefix_fields[] = {
+    {"new_connections", &_sl_rate, REL(sl_kernel, per_prefix, new_connections), NULL, 0,
+     "Connections that the sources of one prefix may open together."},
+    {"burst", &_sl_burst, REL(sl_kernel, per_prefix, burst), "2", 0,
+     "How many seconds of the rate may come at once."},
+    SL_FIELDS_END,
+};
+static const struct sl_type _sl_per_prefix = {
+    .kind = SL_T_OBJECT, .what = "a map of rates", .fields = _sl_per_prefix_fields};
+static const struct sl_type _sl_ipv6_prefix = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number of bits", .min = "32", .max = "128"};
 static const struct sl_field _sl_per_listener_fields[] = {
     {"new_connections", &_sl_rate, REL(sl_kernel, per_listener, new_connections), NULL, 0,
      "Connections that may be opened to one listener, over all its addresses."},
@@ -294,7 +305,10 @@ static const struct sl_field _sl_kernel_fields[] = {
      "in "
      "files."},
     {"per_source", &_sl_per_source, AT(per_source), NULL, 0, "What each source address may do."},
-    {"per_prefix", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"ipv6_prefix", &_sl_ipv6_prefix, AT(ipv6_prefix), "64", 0,
+     "Bits of an IPv6 address that make one source."},
+    {"per_prefix", &_sl_per_prefix, AT(per_prefix), NULL, 0,
+     "What each /24, and each IPv6 /64, /56 and /48 that is wider than a source, may do."},
     {"per_listener", &_sl_per_listener, AT(per_listener), NULL, 0, "What may be sent to each listener."},
     {"fragments", &_sl_fragments, AT(fragments), "\"drop\"", 0,
      "IP fragments to a listener's address and protocol. pass: unread, save that a first one is judged as a "

@@ -330,7 +330,8 @@ struct sl_kernel {
     struct {
         struct sl_rate new_connections;
         uint32_t burst;
-    } per_listener;
+    } per_prefix, per_listener;
+    uint32_t ipv6_prefix; /* bits of an IPv6 address that make one source */
     enum sl_fragments fragments;
     uint32_t table_size; /* buckets */
     enum sl_top_counted top_sources;

@@ -80,6 +80,8 @@ struct sl_kernel_guard {
     enum sl_kernel_mode mode;
     uint32_t generation;
     bool have_penalties;
+    bool sources_walk;   /* a walk over the proven sources has begun */
+    uint32_t sources_at; /* where it goes on: the kernel's cursor */
     struct sl_feature features[SL_FEATURES];
     bool penalties_full; /* said in the log */
     uint64_t penalties_refused, penalties_evicted;
@@ -181,6 +183,10 @@ bool sl_attachment_pinned(const struct sl_kernel_guard *g, const struct sl_attac
 int sl_clsact_attach(unsigned ifindex, int in, int out) SL_MUST_CHECK;
 /* Removes our filters, and the qdisc where we made it and nobody else uses it: how many filters. */
 int sl_clsact_detach(unsigned ifindex);
+
+/* ---- sources.c */
+/* Forgets proven sources that have long been silent: a part of the map a call. */
+void sl_sources_sweep(struct sl_kernel_guard *g, uint64_t now);
 
 /* ---- host.c */
 int sl_host_addresses(struct sl_addresses *out) SL_MUST_CHECK;

@@ -270,6 +270,7 @@ void sl_kernel_sweep(struct sl_kernel_guard *g)
     if (g->off)
         return;
     sl_cookies_watch(g);
+    sl_sources_sweep(g, now);
     if (g->have_penalties && _sl_delete_where(g, NULL, now, &left) >= 0)
         (void)_sl_note_left(g, left);
     for (size_t i = 0; i < g->manuals.n; i++)

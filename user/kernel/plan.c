@@ -2,13 +2,12 @@
 /* From a snapshot to the contents of the maps; see plan_priv.h. Consumers' sources stand in plan_sources.c.
  */
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "kernel/plan_priv.h"
 #include "kernel/plan_sources_priv.h"
 
 #include <errno.h>
-
-#define SL_IPV6_SOURCE_BITS 64 /* one subscriber's network (RFC 6177) */
 
 static const struct sl_table _sl_maps[SL_PLAN_MAPS] = {
     [SL_PLAN_LISTENERS] = {.name = "sl_listeners",
@@ -260,9 +259,10 @@ int sl_plan_new(const struct sl_snapshot *s, const struct sl_addresses *host,
         .source_connections = sl_plan_rate(&k->per_source.new_connections, k->per_source.burst),
         .source_packets = sl_plan_rate(&k->per_source.packets, k->per_source.burst),
         .source_bytes = sl_plan_byte_rate(&k->per_source.bytes, k->per_source.burst),
+        .prefix_connections = sl_plan_rate(&k->per_prefix.new_connections, k->per_prefix.burst),
         .listener_connections = sl_plan_rate(&k->per_listener.new_connections, k->per_listener.burst),
         .shadow = k->shadow,
-        .ipv6_prefix = SL_IPV6_SOURCE_BITS,
+        .ipv6_prefix = k->ipv6_prefix,
         .generation = generation,
         .flags = (k->fragments == SL_FRAGMENTS_PASS ? SL_PASS_FRAGMENTS : 0u) |
                  (k->samples ? SL_SAMPLE_DROPS : 0u) |
@@ -275,6 +275,9 @@ int sl_plan_new(const struct sl_snapshot *s, const struct sl_addresses *host,
             (struct sl_sampling){.interval_ns = SL_NS_PER_SEC / k->samples,
                                  .tolerance_ns = SL_MAX(SL_NS_PER_SEC / 10, SL_NS_PER_SEC / k->samples)};
     p->unmetered = s->n_consumers == 0;
+    /* Kept over restarts with the seed they come from, as the sketches are. */
+    for (uint64_t i = 0; i < SL_ARRAY_LEN(p->config.sketch_seed); i++)
+        p->config.sketch_seed[i] = sl_hash(&i, sizeof(i), buckets->seed);
     const int r = _sl_plan_fill(p, s, host, manuals, buckets);
     if (r < 0)
         return r == -ENOMEM ? sl_error_r(r, "kernel: the policy's maps") : r;

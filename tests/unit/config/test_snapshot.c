@@ -96,6 +96,7 @@ static void test_kernel(void **state)
         accepted(SL_OK "kernel:\n  interfaces: [eth0, veth-a]\n  shadow: true\n  mode: generic\n"
                        "  allow: [192.0.2.7]\n  deny: [203.0.113.0/24, \"2001:db8:bad::/48\"]\n"
                        "  per_source: {new_connections: 600/m, bytes: 100MiB/s}\n"
+                       "  per_prefix: {new_connections: 9/s}\n  ipv6_prefix: 56\n"
                        "  per_listener: {new_connections: 50/s, burst: 3}\n"
                        "  fragments: pass\n  syn_cookies: always\n"
                        "  table_size: 1000000\n");
@@ -115,6 +116,9 @@ static void test_kernel(void **state)
     assert_int_equal(k->per_source.burst, 2);
     assert_int_equal(k->per_listener.new_connections.count, 50);
     assert_int_equal(k->per_listener.burst, 3);
+    assert_int_equal(k->per_prefix.new_connections.count, 9);
+    assert_int_equal(k->per_prefix.burst, 2);
+    assert_int_equal(k->ipv6_prefix, 56);
     assert_int_equal(k->fragments, SL_FRAGMENTS_PASS);
     assert_int_equal(k->table_size, 1 << 20);
     assert_int_equal(k->syn_cookies, SL_SYN_COOKIES_ALWAYS);
@@ -124,6 +128,8 @@ static void test_kernel(void **state)
     assert_int_equal(x.s->kernel.table_size, 262144);
     assert_int_equal(x.s->kernel.syn_cookies, SL_SYN_COOKIES_AUTO);
     assert_int_equal(x.s->kernel.fragments, SL_FRAGMENTS_DROP);
+    assert_int_equal(x.s->kernel.ipv6_prefix, 64);
+    assert_int_equal(x.s->kernel.per_prefix.new_connections.count, 0);
     assert_int_equal(x.s->kernel.per_listener.new_connections.count, 0);
     assert_int_equal(x.s->kernel.samples, 100);
     assert_int_equal(x.s->kernel.top_sources, SL_TOP_COUNT_DROPPED);

@@ -308,7 +308,10 @@ static const struct sl_field _sl_route_fields[] = {
     {"rate_limit", &sl_type_rate_limit, AT(r.rate_limit), NULL, 0,
      "The route's own limit, beside the tier's."},
     {"timeouts", &_sl_timeouts, AT(r.timeouts), "{}", 0, "How long the upstream may take."},
-    {"retries", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"retries", &sl_type_retries, AT(r.retries), NULL, 0,
+     "Try again what failed, where that is safe. Not written: only a connection that could not be made, "
+     "once, "
+     "to another target; and a kept one that had died."},
     {"request", &_sl_request, AT(r.request_body), NULL, 0, "The request on its way to the upstream."},
     {"response", &_sl_response, AT(r.response_headers), NULL, 0, "The answer on its way back."},
     {"cors", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
@@ -435,6 +438,8 @@ static void _sl_finish_route(struct sl_reader *r, const struct sl_node *n, void 
     _sl_take_auth(r, raw, route);
     _sl_take_action(r, n, route);
     _sl_check_rewrite(r, n, route);
+    if (sl_node_get(n, "retries") && route->action != SL_ACTION_UPSTREAM)
+        sl_read_key_error(r, sl_node_get(n, "retries"), "retries are for what goes to an upstream");
     _sl_check_require(r, n, route);
 }
 

@@ -227,6 +227,53 @@ static const struct sl_type _sl_breaker = {.kind = SL_T_OBJECT,
                                            .fields = _sl_breaker_fields,
                                            .finish = _sl_finish_enabled};
 
+/* ---- retries, of a route */
+
+static bool _sl_parse_retry_on(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
+{
+    static const char *const words[] = {"connect", "reset", "timeout"};
+    uint64_t status;
+    (void)r, (void)n;
+    for (uint32_t i = 0; i < SL_ARRAY_LEN(words); i++)
+        if (sl_slice_eq(text, sl_slice_str(words[i]))) {
+            *(uint32_t *)out = SL_RETRY_CONNECT + i;
+            return true;
+        }
+    if (sl_slice_u64(text, &status) < 0 || status < 400 || status > 599)
+        return false;
+    *(uint32_t *)out = (uint32_t)status;
+    return true;
+}
+static const struct sl_type _sl_retry_on = {
+    .kind = SL_T_PARSED,
+    .size = sizeof(uint32_t),
+    .what = "\"connect\", \"reset\", \"timeout\" or a status from 400 to 599",
+    .schema =
+        "\"anyOf\": [{\"enum\": [\"connect\", \"reset\", \"timeout\"]}, {\"type\": \"string\", "
+        "\"pattern\": \"^[45][0-9][0-9]$\"}, {\"type\": \"integer\", \"minimum\": 400, \"maximum\": 599}]",
+    .also_number = true,
+    .parse = _sl_parse_retry_on};
+static const struct sl_type _sl_retry_ons = {.kind = SL_T_LIST,
+                                             .size = sizeof(struct sl_statuses),
+                                             .what = "a list of connect, reset, timeout and statuses",
+                                             .item = &_sl_retry_on,
+                                             .some = true,
+                                             .unique = true};
+static const struct sl_type _sl_retry_max = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "0", .max = "10"};
+static const struct sl_field _sl_retries_fields[] = {
+    {"max", &_sl_retry_max, offsetof(struct sl_retries, max), "1", 0, "Tries beyond the first."},
+    {"on", &_sl_retry_ons, offsetof(struct sl_retries, on), "[\"connect\", \"reset\"]", 0,
+     "connect: no connection; reset: it broke before an answer; timeout: first_byte passed; an answer's "
+     "status. "
+     "All but connect only for idempotent methods, or with an Idempotency-Key."},
+    {"budget", &_sl_percent, offsetof(struct sl_retries, budget), "\"20%\"", 0,
+     "At most this share of the route's requests, beside ten at once, in each worker."},
+    SL_FIELDS_END,
+};
+const struct sl_type sl_type_retries = {
+    .kind = SL_T_OBJECT, .what = "a map of max, on, budget", .fields = _sl_retries_fields};
+
 /* ---- the upstream */
 
 #define AT(m) offsetof(struct sl_upstream, m)

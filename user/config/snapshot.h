@@ -239,6 +239,13 @@ struct sl_split { /* the share of one upstream in a route's requests */
     const struct sl_upstream *upstream;
     uint32_t weight; /* 0: none, for now */
 };
+/* What of a try that failed is tried again; statuses stand among them as they are. */
+enum sl_retry_on { SL_RETRY_CONNECT = 1, SL_RETRY_RESET, SL_RETRY_TIMEOUT };
+struct sl_retries {
+    uint32_t max; /* beyond the first try; 0: none */
+    struct sl_statuses on;
+    uint32_t budget; /* percent of the route's requests, in each worker */
+};
 enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT };
 struct sl_route {
     const char *name;
@@ -273,6 +280,7 @@ struct sl_route {
     struct {
         uint64_t connect, first_byte, idle, total;
     } timeouts;
+    struct sl_retries retries;
     uint64_t request_body; /* bytes; the listener's where not written: UINT64_MAX */
     struct sl_header_ops request_headers, response_headers;
     uint32_t slot;

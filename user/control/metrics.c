@@ -87,6 +87,8 @@ static const struct sl_field _sl_upstream_fields[] = {
     SL_U("upstream_resets_total", "counter", resets, "connections that broke before the answer was whole"),
     SL_U("upstream_timeouts_total", "counter", timeouts, "exchanges that the upstream took too long for"),
     SL_U("upstream_retries_total", "counter", retries, "requests sent again"),
+    SL_U("upstream_retries_denied_total", "counter", retries_denied,
+         "retries that the route's budget had no room for"),
     SL_U("upstream_reused_total", "counter", reused, "requests on a kept connection"),
     SL_U("upstream_active_connections", "gauge", active, "connections in use"),
     SL_U("upstream_idle_connections", "gauge", idle, "connections kept for the next request"),

@@ -70,6 +70,14 @@ static int _sl_build_split(struct sl_gw_config *c, struct sl_gw_route *to, const
     return 0;
 }
 
+static int _sl_build_retries(struct sl_gw_route *to, const struct sl_route *r)
+{
+    to->retry_credit = r->retries.max ? malloc(sizeof(*to->retry_credit)) : NULL;
+    if (to->retry_credit)
+        *to->retry_credit = SL_RETRY_CREDIT;
+    return r->retries.max && !to->retry_credit ? -ENOMEM : 0;
+}
+
 static int _sl_build_routes(struct sl_gw_config *c)
 {
     size_t n = c->snapshot->n_routes;
@@ -80,7 +88,8 @@ static int _sl_build_routes(struct sl_gw_config *c)
     for (size_t i = 0; i < n; i++) {
         const struct sl_route *r = &c->snapshot->routes[i];
         c->routes[i].policy = &c->policy->routes[i];
-        if (r->n_split && _sl_build_split(c, &c->routes[i], r) < 0)
+        if (_sl_build_retries(&c->routes[i], r) < 0 ||
+            (r->n_split && _sl_build_split(c, &c->routes[i], r) < 0))
             return -ENOMEM;
         if (r->upstream)
             c->routes[i].group = c->groups[r->upstream - c->snapshot->upstreams];
@@ -141,8 +150,10 @@ void sl_gw_config_unref(struct sl_gw_config *c)
         sl_group_free(c->groups[i]);
     for (size_t i = 0; c->tls && i < c->n_tls; i++)
         SSL_CTX_free(c->tls[i]);
-    for (size_t i = 0; c->routes && i < c->n_routes; i++)
+    for (size_t i = 0; c->routes && i < c->n_routes; i++) {
         free(c->routes[i].split);
+        free(c->routes[i].retry_credit);
+    }
     free(c->groups);
     free(c->tls);
     free(c->routes);

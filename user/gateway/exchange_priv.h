@@ -45,7 +45,8 @@ struct sl_exchange {
     enum sl_exchange_state state;
     enum sl_wait waiting;
     enum sl_proxy_reason why; /* SL_WHY_NONE: the upstream answered */
-    unsigned retries;         /* other targets and the replay */
+    unsigned retries;         /* all tries beyond the first */
+    unsigned retried;         /* of them, those that the route's retries gave */
     uint16_t status;
     bool peer_trusted;
     bool replayable, replayed;
@@ -159,8 +160,8 @@ extern const sl_stage sl_chain_redirect_https[];
 enum sl_stage_result sl_forward_begin(struct sl_exchange *ex);
 /* Sends what is in req_out. */
 void sl_forward_flush(struct sl_exchange *ex);
-/* The upstream let a deadline pass: counts that against it. */
-void sl_forward_timed_out(struct sl_exchange *ex);
+/* The upstream let a deadline pass: counts that against it. True: it is tried again. */
+bool sl_forward_timed_out(struct sl_exchange *ex);
 void sl_forward_release(struct sl_exchange *ex, bool reuse);
 /* The upstream failed before its head came: another try where that is safe, else an answer of our own. */
 void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail);

@@ -62,6 +62,16 @@ static bool _sl_idempotent(enum sl_method m)
            m == SL_METHOD_OPTIONS || m == SL_METHOD_TRACE;
 }
 
+/* draft-ietf-httpapi-idempotency-key-header: who sends the key says that the upstream knows a request again.
+ */
+static bool _sl_safe(const struct sl_exchange *ex)
+{
+    if (_sl_idempotent(ex->req.method))
+        return true;
+    const struct sl_header *h = sl_headers_find(&ex->req.headers, SL_S("Idempotency-Key"));
+    return h && h->value.n;
+}
+
 static enum sl_reuse _sl_reuse_for(const struct sl_exchange *ex)
 {
     return _sl_idempotent(ex->req.method) ? SL_REUSE_ANY : SL_REUSE_PEEKED;
@@ -144,10 +154,57 @@ static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse re
 enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
 {
     ex->group = _sl_choose(ex->route);
+    if (ex->route->retry_credit)
+        *ex->route->retry_credit = SL_MIN(*ex->route->retry_credit + ex->route->policy->route->retries.budget,
+                                          (uint32_t)SL_RETRY_CREDIT);
     _sl_hash_for(ex);
     if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 || sl_h1_write_request(&ex->req_out, &ex->req) < 0)
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     return _sl_connect(ex, _sl_reuse_for(ex));
+}
+
+/* ---- once more */
+
+static void _sl_try_again(struct sl_exchange *ex, enum sl_reuse reuse)
+{
+    sl_group_counters(ex->group)->retries++;
+    ex->retries++;
+    ex->send_failed = false;
+    ex->req_sent = 0;
+    ex->scanned = 0;
+    (void)_sl_connect(ex, reuse);
+}
+
+/*
+ * Whether the route's retries give another try after what happened: a status, or enum sl_retry_on. Every byte
+ * that went out must be there still, and what may have reached the upstream must be safe to send twice. The
+ * budget keeps retries from multiplying the load of an upstream that fails everything (PITFALLS: storms).
+ */
+static bool _sl_gives_try(struct sl_exchange *ex, unsigned what)
+{
+    const struct sl_retries *p = &ex->route->policy->route->retries;
+    uint32_t *credit = ex->route->retry_credit;
+    bool wanted = false;
+    for (size_t i = 0; credit && i < p->on.n; i++)
+        wanted |= p->on.v[i] == what;
+    if (!wanted || ex->retried >= p->max || !ex->replayable || (what != SL_RETRY_CONNECT && !_sl_safe(ex)))
+        return false;
+    if (*credit < 100) {
+        sl_group_counters(ex->group)->retries_denied++;
+        return false;
+    }
+    *credit -= 100;
+    ex->retried++;
+    return true;
+}
+
+/* Leaves the connection, and the target if there is another, and begins anew. */
+static void _sl_retry(struct sl_exchange *ex)
+{
+    if (ex->up)
+        ex->attempts.failed = ex->up->pool;
+    sl_forward_release(ex, false);
+    _sl_try_again(ex, SL_REUSE_NONE);
 }
 
 static void _sl_on_connected(struct sl_upconn *u, int error)
@@ -160,20 +217,22 @@ static void _sl_on_connected(struct sl_upconn *u, int error)
     ex->attempts.failed = u->pool;
     sl_group_report(ex->group, &ex->attempts, u->pool, 0);
     sl_forward_release(ex, false);
-    if (ex->attempts.tries < 2 && sl_group_size(ex->group) > 1) {
-        sl_group_counters(ex->group)->retries++;
-        ex->retries++;
-        (void)_sl_connect(ex, _sl_reuse_for(ex));
-    } else {
+    if ((ex->attempts.tries < 2 && sl_group_size(ex->group) > 1) || _sl_gives_try(ex, SL_RETRY_CONNECT))
+        _sl_try_again(ex, _sl_reuse_for(ex));
+    else
         (void)_sl_no_connection(ex, error);
-    }
 }
 
-void sl_forward_timed_out(struct sl_exchange *ex)
+bool sl_forward_timed_out(struct sl_exchange *ex)
 {
     sl_group_counters(ex->group)->timeouts++;
-    if (ex->up && !ex->head_sent && ex->state >= SL_EX_SENDING)
-        sl_group_report(ex->group, &ex->attempts, ex->up->pool, 0);
+    if (!ex->up || ex->head_sent || ex->state < SL_EX_SENDING)
+        return false;
+    sl_group_report(ex->group, &ex->attempts, ex->up->pool, 0);
+    if ((ex->total_at && ex->w->loop.now >= ex->total_at) || !_sl_gives_try(ex, SL_RETRY_TIMEOUT))
+        return false;
+    _sl_retry(ex);
+    return true;
 }
 
 void sl_forward_release(struct sl_exchange *ex, bool reuse)
@@ -255,18 +314,18 @@ void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const c
         sl_upconn_counters(ex->up)->resets++;
     if (ex->up && !replay && (why == SL_WHY_UPSTREAM_RESET || why == SL_WHY_UPSTREAM_MALFORMED))
         sl_group_report(ex->group, &ex->attempts, ex->up->pool, 0);
+    if (!replay && why == SL_WHY_UPSTREAM_RESET && ex->up && _sl_gives_try(ex, SL_RETRY_RESET)) {
+        _sl_retry(ex);
+        return;
+    }
     sl_forward_release(ex, false);
     if (!replay) {
         (void)sl_respond_problem(ex, why, 502, detail);
         return;
     }
-    sl_group_counters(ex->group)->retries++;
     ex->replayed = true;
-    ex->retries++;
     ex->attempts.tries = 0;
-    ex->send_failed = false;
-    ex->req_sent = 0;
-    (void)_sl_connect(ex, SL_REUSE_NONE);
+    _sl_try_again(ex, SL_REUSE_NONE);
 }
 
 /* ---- the head of the answer */
@@ -314,6 +373,12 @@ static int _sl_take_answer(struct sl_exchange *ex, bool *again)
     ex->first_byte = ex->w->loop.now;
     sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
     sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);
+    if (_sl_gives_try(ex, ex->res.status)) {
+        ex->res = (struct sl_response){0};
+        ex->first_byte = 0;
+        _sl_retry(ex);
+        return -1;
+    }
     sl_exchange_set_state(ex, SL_EX_STREAMING);
     ex->replayable = false;
     sl_buf_consume(&ex->req_out, ex->req_sent);

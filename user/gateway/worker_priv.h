@@ -30,9 +30,12 @@ struct sl_gw_route {
     struct sl_gw_share {
         struct sl_group *group;
         int64_t weight, current;
-    } * split; /* [policy->route->n_split]: smooth round robin, as among targets */
+    } * split;              /* [policy->route->n_split]: smooth round robin, as among targets */
+    uint32_t *retry_credit; /* hundredths of retries; NULL: the route has none */
     sl_stage chain[SL_MAX_STAGES];
 };
+/* What a route may retry at once before it has earned more by requests. */
+#define SL_RETRY_CREDIT 1000
 
 /*
  * A snapshot as this worker runs it. Counted: the worker holds it while it is the current one, each bind that

@@ -94,7 +94,7 @@ struct sl_upstream_counters {
     uint64_t requests, connects, connect_failures, resets, timeouts, retries, reused;
     uint64_t active, idle; /* gauges */
     uint64_t pending;      /* gauge: exchanges that wait for a connection */
-    uint64_t overloaded, breaker_opened, breaker_refused, ejections, panics;
+    uint64_t retries_denied, overloaded, breaker_opened, breaker_refused, ejections, panics;
     struct sl_histogram first_byte;
 };
 struct sl_target_counters {

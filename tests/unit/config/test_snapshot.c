@@ -332,7 +332,15 @@ static void test_routes(void **state)
         "remove: [C], rename: {D: E}}}\n    response: {headers: {remove: [Server]}}\n"
         "  b: {auth: [public], respond: {status: 418, body: \"x\\ny\", headers: {X-K: v}}}\n"
         "  c: {auth: [public], redirect: {location: \"https://$host/\"}}\n"
-        "  d: {auth: [public], split: {u: 3}}\n");
+        "  d: {auth: [public], split: {u: 3}, retries: {on: [reset, 503, \"502\"], budget: 7%}}\n");
+    const struct sl_retries *again = &x.s->routes[3].retries;
+    assert_int_equal(again->max, 1);
+    assert_int_equal(again->budget, 7);
+    assert_int_equal(again->on.n, 3);
+    assert_int_equal(again->on.v[0], SL_RETRY_RESET);
+    assert_int_equal(again->on.v[1], 503);
+    assert_int_equal(again->on.v[2], 502);
+    assert_int_equal(x.s->routes[0].retries.max, 0);
     const struct sl_split *split = x.s->routes[3].split;
     assert_int_equal(x.s->routes[3].n_split, 1);
     assert_ptr_equal(split[0].upstream, &x.s->upstreams[0]);

@@ -190,9 +190,34 @@ static const struct sl_type _sl_passive = {.kind = SL_T_OBJECT,
                                            .what = "a map (passive: {} will do)",
                                            .fields = _sl_passive_fields,
                                            .finish = _sl_finish_enabled};
+static const char *_sl_valid_check_path(struct sl_slice s)
+{
+    return s.n && s.p[0] == '/' ? sl_valid_path(s) : "does not begin with '/'";
+}
+static const struct sl_type _sl_check_path = {.kind = SL_T_TEXT,
+                                              .size = sizeof(const char *),
+                                              .what = "a path",
+                                              .valid = _sl_valid_check_path,
+                                              .pattern = "^/"};
+#define AT(m) offsetof(struct sl_health, active.m)
+static const struct sl_field _sl_active_fields[] = {
+    {"path", &_sl_check_path, AT(path), NULL, 0,
+     "What to GET. Not written: a target that takes connections (and TLS, where it has it) is healthy."},
+    {"interval", &sl_type_duration, AT(interval), "\"5s\"", 0, "Between two checks, give or take a tenth."},
+    {"timeout", &sl_type_duration, AT(timeout), "\"1s\"", 0, "How long one may take."},
+    {"successes", &_sl_count, AT(successes), "2", 0, "So many in a row make a target healthy."},
+    {"failures", &_sl_count, AT(failures), "3", 0, "So many in a row make it unhealthy."},
+    {"statuses", &_sl_statuses, AT(statuses), "[200]", 0, "Answers that pass."},
+    SL_FIELDS_END,
+};
+#undef AT
+static const struct sl_type _sl_active = {.kind = SL_T_OBJECT,
+                                          .what = "a map (active: {} will do)",
+                                          .fields = _sl_active_fields,
+                                          .finish = _sl_finish_enabled};
 #define AT(m) offsetof(struct sl_health, m)
 static const struct sl_field _sl_health_fields[] = {
-    {"active", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"active", &_sl_active, AT(active), NULL, 0, "Ask targets how they do. Not written: never."},
     {"passive", &_sl_passive, AT(passive), NULL, 0, "Eject targets that fail requests. Not written: never."},
     {"panic", &_sl_percent, AT(panic), "\"30%\"", 0,
      "Where less than this share of the targets is healthy, all are used: better some errors than no "
@@ -204,7 +229,7 @@ static const struct sl_field _sl_health_fields[] = {
 };
 #undef AT
 static const struct sl_type _sl_health = {
-    .kind = SL_T_OBJECT, .what = "a map of passive, panic, slow_start", .fields = _sl_health_fields};
+    .kind = SL_T_OBJECT, .what = "a map of active, passive, panic, slow_start", .fields = _sl_health_fields};
 
 static const struct sl_type _sl_ratio = {
     .kind = SL_T_REAL, .size = sizeof(double), .what = "a number from 0.01 to 1", .min = "0.01", .max = "1"};

@@ -169,6 +169,13 @@ struct sl_statuses {
 struct sl_health {
     struct {
         bool enabled;
+        const char *path; /* NULL: a connection is enough */
+        uint64_t interval, timeout;
+        uint32_t successes, failures; /* in a row */
+        struct sl_statuses statuses;
+    } active;
+    struct {
+        bool enabled;
         struct sl_statuses statuses; /* answers that count as failures; no answer always does */
         uint32_t failures;           /* in a row */
         uint64_t eject;

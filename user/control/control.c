@@ -7,6 +7,7 @@
 #include "control/control_priv.h"
 
 #include "base/io.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -29,6 +30,8 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
         c->bundle = SL_TAKE_PTR(bundle);
         c->snapshot = SL_TAKE_PTR(snapshot);
         c->version = m->version;
+        if (sl_checks_start(c) < 0)
+            sl_error("policy version %llu: not every health check runs", (unsigned long long)m->version);
     } else {
         (void)sl_error_r(r, "taking policy version %llu", (unsigned long long)m->version);
         for (size_t i = 1; i < n; i++)
@@ -143,10 +146,12 @@ bool sl_control_ready(const struct sl_control *c)
 
 int sl_control_run(const struct sl_control_args *args)
 {
-    struct sl_control c = {
-        .args = args, .loop = ev_loop_new(EVFLAG_AUTO), .started_ns = sl_now_ns(), .next_id = sl_now_ns()};
-    if (!c.loop)
-        return sl_error_r(-ENOMEM, "the controller's loop"), 1;
+    struct sl_control c = {.args = args, .started_ns = sl_now_ns(), .next_id = sl_now_ns()};
+    int r = sl_loop_init(&c.turn);
+    if (r < 0)
+        return sl_error_r(r, "the controller's loop"), 1;
+    c.loop = c.turn.ev;
+    sl_tls_init();
     sl_list_init(&c.clients);
     ev_io_init(&c.ipc, _sl_on_ipc, args->ipc_fd, EV_READ);
     c.ipc.data = &c;
@@ -155,9 +160,11 @@ int sl_control_run(const struct sl_control_args *args)
     ev_run(c.loop, 0);
     sl_control_samples_stop(&c);
     sl_admin_close(&c);
+    sl_checks_stop(&c);
     sl_bundle_free(c.bundle);
     sl_snapshot_unref(c.snapshot);
     json_decref(c.state);
-    ev_loop_destroy(c.loop);
+    sl_loop_close(&c.turn);
+    sl_tls_close();
     return c.exit_code;
 }

@@ -11,6 +11,7 @@
 #include "control/control.h"
 #include "http/h1.h"
 #include "net/ipc.h"
+#include "net/loop.h"
 #include <ev.h>
 #include <jansson.h>
 
@@ -21,6 +22,7 @@
 #define SL_ADMIN_ASKED    20.0 /* s that a request may wait for the supervisor */
 
 struct sl_control;
+struct sl_checks;
 struct sl_samples;
 
 /* A listening admin socket. */
@@ -50,6 +52,7 @@ struct sl_admin_client {
 
 struct sl_control {
     const struct sl_control_args *args;
+    struct sl_loop turn; /* whose ev is */
     struct ev_loop *loop;
     ev_io ipc;
     ev_timer drain;
@@ -61,6 +64,8 @@ struct sl_control {
     struct sl_snapshot *snapshot;
     json_t *state;              /* what the supervisor says; NULL: nothing yet */
     struct sl_samples *samples; /* NULL: the guard is off, or its ring cannot be read */
+    struct sl_checks *checks;   /* NULL: none yet */
+    uint64_t checks_total[2];   /* passed, failed */
     uint64_t version, next_id;
     uint64_t started_ns;
     int exit_code;
@@ -98,6 +103,10 @@ void sl_upstreams_metrics(const struct sl_control *c, struct sl_metrics *m);
 /* How many targets have that name ("ADDRESS" or "UPSTREAM/ADDRESS"), now drained or no longer; -ENOSPC: one
  * stands past the table's end. *active: exchanges that are still on their way to them. */
 int sl_control_drain(struct sl_control *c, const char *name, bool drained, uint64_t *active);
+
+/* checks.c: active health checks, of c->snapshot from now on. 0 or -errno: some are not there. */
+int sl_checks_start(struct sl_control *c);
+void sl_checks_stop(struct sl_control *c);
 
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 struct sl_target_view {
-    const char *state; /* healthy, ejected, drained */
+    const char *state; /* healthy, unhealthy, ejected, drained */
     uint64_t left_ns;  /* of the ejection */
     struct sl_target_counters n;
 };
@@ -26,7 +26,8 @@ static struct sl_target_view _sl_view(const struct sl_control *c, const struct s
     if (ejected > now) {
         v.state = "ejected";
         v.left_ns = ejected - now;
-    }
+    } else if (row && SL_GET(s->unhealthy))
+        v.state = "unhealthy";
     if (row && SL_GET(s->drained))
         v.state = "drained";
     for (uint32_t i = 0; i < c->args->counters.workers; i++)
@@ -127,6 +128,11 @@ static void _sl_targets(const struct sl_control *c, struct sl_metrics *m)
 
 void sl_upstreams_metrics(const struct sl_control *c, struct sl_metrics *m)
 {
+    sl_metrics_family(m, "health_checks_total", "counter", "active health checks, by what they found");
+    for (unsigned i = 0; i < 2; i++)
+        sl_metrics_sample(m, "health_checks_total",
+                          (const char *const[]){"result", i ? "failed" : "passed", NULL},
+                          (double)c->checks_total[i]);
     _sl_breakers(c, m);
     _sl_targets(c, m);
 }

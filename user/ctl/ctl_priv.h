@@ -151,7 +151,7 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * "consumers": {NAME: {"in": {"packets", "bytes"}, "out": …}}}
  * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",
  * "pending", "retries", "ejections", "panics", "targets": [{"target", "weight", "state":
- *                 "healthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}
+ *                 "healthy|unhealthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}
  * /v1/top/sources  {"counted": "dropped|all|off", "seconds": what the counts are of, "sources": [{"source",
  *                 "packets_at_least", "packets_at_most"}], "prefixes": the same}
  * /v1/samples?after=N|now  or ?last=N {"sampling": are drops sampled, "next": N to ask for next, "more":

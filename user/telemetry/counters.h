@@ -152,6 +152,8 @@ struct sl_shared_target {
     uint64_t back_at;       /* when it last came back: slow start begins there; 0: never */
     uint32_t failures;      /* in a row */
     uint32_t drained;       /* 1: by the operator */
+    uint32_t unhealthy;     /* 1: by the controller's checks */
+    uint32_t zero;
 };
 struct sl_shared_upstream {
     uint64_t open_until;  /* the breaker's; 0: closed; past: half open */

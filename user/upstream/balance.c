@@ -88,7 +88,8 @@ struct sl_pool *sl_balance_pick(struct sl_group *g, const struct sl_attempts *a)
         sl_health_refresh(g);
     if (g->usable == 0)
         return NULL;
-    g->counters->panics += g->panic;
+    if (g->panic)
+        g->counters->panics++;
     if (g->n == 1)
         return g->members[0].pool;
     if (g->maglev && a->hashed)

@@ -39,6 +39,8 @@ static int64_t _sl_fitness(struct sl_group *g, const struct sl_member *m, uint64
         return SL_SCALE;
     if (SL_GET(s->drained))
         return -1;
+    if (SL_GET(s->unhealthy))
+        return 0;
     const uint64_t ejected = SL_GET(s->ejected_until), back = SL_GET(s->back_at);
     if (ejected > now) {
         _sl_look_at(g, ejected);

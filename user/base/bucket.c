@@ -17,22 +17,15 @@ static size_t _sl_probes(const struct sl_bucket_table *t)
     return SL_MIN(t->n, (size_t)SL_BUCKET_PROBES);
 }
 
-/* A free slot ends the search: slots are never freed, so nothing of this key can stand behind one. */
-static struct sl_bucket *_sl_find(const struct sl_bucket_table *t, uint64_t key)
-{
-    for (size_t i = 0; i < _sl_probes(t); i++) {
-        struct sl_bucket *b = _sl_slot(t, key, i);
-        const uint64_t held = _sl_load((uint64_t *)&b->key);
-        if (held == key)
-            return b;
-        if (held == 0)
-            return NULL;
-    }
-    return NULL;
-}
-
-/* The first free slot, else the one idle for longest; NULL when all are busy or pinned. */
-static struct sl_bucket *_sl_victim(const struct sl_bucket_table *t, uint64_t key, uint64_t now,
+/*
+ * The slot of the key (*held is the key); else where it may stand: the first free one (*held is 0), else the
+ * one idle for longest (*held is whose it is). NULL when all are busy or pinned.
+ *
+ * One pass for both: slots are never freed, so whoever wins the free slot that ended it knows that nobody has
+ * put the key before it. A second look for a free slot would pass by the key that was put into the first one
+ * meanwhile, and put it behind once more.
+ */
+static struct sl_bucket *_sl_search(const struct sl_bucket_table *t, uint64_t key, uint64_t now,
                                     uint64_t *held)
 {
     struct sl_bucket *best = NULL;
@@ -40,11 +33,11 @@ static struct sl_bucket *_sl_victim(const struct sl_bucket_table *t, uint64_t ke
     for (size_t i = 0; i < _sl_probes(t); i++) {
         struct sl_bucket *b = _sl_slot(t, key, i);
         const uint64_t k = _sl_load((uint64_t *)&b->key);
-        const uint64_t tat = _sl_load((uint64_t *)&b->tat);
-        if (k == 0) {
-            *held = 0;
+        if (k == key || k == 0) {
+            *held = k;
             return b;
         }
+        const uint64_t tat = _sl_load((uint64_t *)&b->tat);
         if (!(k & SL_BUCKET_PINNED) && tat < best_tat) {
             best = b;
             best_tat = tat;
@@ -57,19 +50,15 @@ static struct sl_bucket *_sl_victim(const struct sl_bucket_table *t, uint64_t ke
 static struct sl_bucket *_sl_take(struct sl_bucket_table *t, uint64_t key, uint64_t now)
 {
     for (unsigned tries = 0; tries < SL_CAS_TRIES; tries++) {
-        struct sl_bucket *b = _sl_find(t, key);
-        if (b)
-            return b;
         uint64_t held = 0;
-        b = _sl_victim(t, key, now, &held);
-        if (!b)
-            return NULL;
+        struct sl_bucket *b = _sl_search(t, key, now, &held);
+        if (!b || held == key)
+            return b;
         if (__sync_val_compare_and_swap(&b->key, held, key) == held && held != 0) {
             __atomic_store_n(&b->admitted, 0, __ATOMIC_RELAXED);
             __atomic_store_n(&b->denied, 0, __ATOMIC_RELAXED);
         }
-        /* Looked up again even when won: another process may have put the key into an earlier slot meanwhile.
-         */
+        /* Looked up again even when won: of two processes that reuse idle slots the earlier slot counts. */
     }
     return NULL;
 }

@@ -133,6 +133,10 @@ static void test_processes_agree_on_a_slot(void **state)
     }
     for (uint64_t i = 0; i < KEYS; i++)
         assert_int_equal(sl_bucket_get(&t, key_of(i), NOW)->admitted, PROCESSES);
+    size_t taken = 0;
+    for (size_t i = 0; i < t.n; i++)
+        taken += t.slots[i].key != 0;
+    assert_int_equal(taken, KEYS); /* none stands twice */
     (void)munmap(go, sizeof(*go));
     free_table(&t);
 }

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from harness import jose
 from harness.gateway import ROOT, SLUICECTL
+from harness.policy import yaml_1_2
 
 POLICIES = pathlib.Path(ROOT, "policies")
 
@@ -51,17 +52,8 @@ def test_a_mistake_is_told_with_its_place(shipped, tmp_path):
     assert f'{bad}:{line}:1: error: /lisetners: unknown key "lisetners"; did you mean "listeners"?\n' in err
 
 
-def yaml_1_2(text):
-    """As YAML 1.2 and Sluice read it: on, off, yes and no are words, not booleans."""
-    yaml = pytest.importorskip("yaml")
-
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = {first: [(tag, rx) for tag, rx in all if not (tag.endswith(":bool") and first not in "tTfF")]
-                                   for first, all in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-    return yaml.load(text, Loader)
-
-
 def test_json_is_the_same_policy(shipped, tmp_path):
+    pytest.importorskip("yaml")
     p = tmp_path / "full.json"
     tree = yaml_1_2((shipped / "full.yaml").read_text())
     for d in ("pki", "consumers.d", "lists"):

@@ -46,3 +46,13 @@ def problem(response, status, reason):
     assert p["status"] == status and p["title"] and p["detail"] and p["type"] and p["correlation_id"], p
     assert reason in response.body.decode(), (reason, p)
     return p
+
+
+def yaml_1_2(text):
+    """As YAML 1.2 and Sluice read it: on, off, yes and no are words, not PyYAML's booleans."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {first: [(tag, rx) for tag, rx in all if not (tag.endswith(":bool") and first not in "tTfF")]
+                                   for first, all in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    return yaml.load(text, Loader)

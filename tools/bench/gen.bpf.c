@@ -14,6 +14,7 @@ char _license[] SEC("license") = "GPL";
 const volatile __u32 out_ifindex = 0;
 const volatile __u32 sources = 1; /* from the frame's own address upwards */
 const volatile __u32 first = 0;   /* that address, host order */
+const volatile __u32 from = 0;    /* which of them is the first to send */
 __u32 next = 0;
 
 struct frame {
@@ -30,7 +31,7 @@ int gen(struct xdp_md *ctx)
     if ((void *)(f + 1) > (void *)(long)ctx->data_end)
         return XDP_ABORTED;
     if (sources > 1) {
-        const __u32 old = f->source, new = bpf_htonl(first + next++ % sources);
+        const __u32 old = f->source, new = bpf_htonl(first + (from + next++) % sources);
         __u32 sum = (__u16)~f->check; /* RFC 1624 */
         sum += (~old & 0xffff) + (~old >> 16) + (new & 0xffff) + (new >> 16);
         sum = (sum & 0xffff) + (sum >> 16);

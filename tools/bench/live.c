@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sends COUNT copies of the frame in FILE out of the interface OUT as true xdp_frames, from SOURCES
- * addresses, and prints the CPU nanoseconds that each took from here until its receiver was done with it: one
- * CPU sends and receives, since veth's NAPI runs where the frame was put on its ring.
+ * Sends COUNT copies of the frame in FILE out of the interface OUT as true xdp_frames, from SOURCES addresses
+ * in turn, beginning with the one of that number, and prints the CPU nanoseconds that each took from here
+ * until its receiver was done with it: one CPU sends and receives, since veth's NAPI runs where the frame was
+ * put on its ring.
  *
- *   live GEN.o FILE OUT COUNT SOURCES
+ *   live GEN.o FILE OUT COUNT SOURCES FROM
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 struct parameters {
-    __u32 out_ifindex, sources, first;
+    __u32 out_ifindex, sources, first, from;
 };
 
 static void die(const char *what)
@@ -57,12 +58,13 @@ static double cpu_ns(void)
 int main(int argc, char **argv)
 {
     char data[2048];
-    if (argc != 6) {
-        fprintf(stderr, "usage: live GEN.o FILE OUT COUNT SOURCES\n");
+    if (argc != 7) {
+        fprintf(stderr, "usage: live GEN.o FILE OUT COUNT SOURCES FROM\n");
         return 2;
     }
     size_t n = frame(argv[2], data, sizeof(data));
-    struct parameters p = {if_nametoindex(argv[3]), (__u32)strtoul(argv[5], NULL, 10), 0};
+    struct parameters p = {if_nametoindex(argv[3]), (__u32)strtoul(argv[5], NULL, 10), 0,
+                           (__u32)strtoul(argv[6], NULL, 10)};
     memcpy(&p.first, data + 26, 4);
     p.first = ntohl(p.first);
     if (!p.out_ifindex)

@@ -35,7 +35,8 @@ $(BUILD)/tests/bpf/%: tests/bpf/%.c $(call LIBS_OF,$(ABOVE_kernel)) $(SKELS)
 	@echo "  TEST  $<"
 	@$(CC) $(TEST_CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS) -lcmocka $(TEST_LIBS)
 
-# Which branches of the packet parser its comparison with the kernel's verdicts has taken: clang's own count of them.
+# Which branches of the packet parser its comparison with the kernel's verdicts has taken: clang's own count of them. The seed is fixed,
+# so that it is the same each time.
 COVER := $(BUILD)/cover
 COVER_PERCENT := 95
 $(COVER)/test_parse_compare: tests/bpf/test_parse_compare.c bpf/lib/parse.h $(call LIBS_OF,$(ABOVE_kernel)) $(SKELS)
@@ -64,7 +65,7 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 
 .PHONY: cover
 cover: $(COVER)/test_parse_compare
-	@LLVM_PROFILE_FILE=$(COVER)/parse.raw $< >/dev/null 2>$(COVER)/parse.log || { cat $(COVER)/parse.log; exit 1; }
+	@SL_SEED=1 SL_PACKETS=100000 LLVM_PROFILE_FILE=$(COVER)/parse.raw $< >/dev/null 2>$(COVER)/parse.log || { cat $(COVER)/parse.log; exit 1; }
 	@llvm-profdata merge -o $(COVER)/parse.data $(COVER)/parse.raw
 	@llvm-cov export -summary-only $< -instr-profile=$(COVER)/parse.data bpf/lib/parse.h | jq -r '.data[0].totals.branches | "\(.percent) \(.covered) \(.count)"' | \
 	    awk '{ printf "bpf/lib/parse.h: %d of %d branches taken, %.1f %%; at least $(COVER_PERCENT) %% asked for\n", $$2, $$3, $$1; exit $$1 < $(COVER_PERCENT) }'

@@ -218,10 +218,7 @@ SL_INLINE enum sl_parsed sl_parse_ip4(struct sl_cursor *c, struct sl_packet *p)
     const int later = (fragment & 0x1fff) != 0;
     if (fragment & 0x3fff)
         p->flags |= SL_PACKET_FRAGMENT;
-    if (!sl_skip(c, header - 20)) {
-        p->flags |= SL_PACKET_CUT;
-        return SL_PARSED_NO_PORTS;
-    }
+    (void)sl_skip(c, header - 20);        /* total holds it */
     if (p->proto == SL_IP_AH && !later) { /* RFC 4302: length in 4-byte units, less 2 */
         const struct sl_wire_ext *ah = sl_take(c, sizeof(*ah));
         if (!ah || !sl_skip(c, (ah->len + 2u) * 4 - sizeof(*ah))) {

@@ -256,11 +256,12 @@ static inline void th_unload(struct th_guard *g)
     g->skel = NULL;
 }
 
-static inline void th_listen(struct th_guard *g, const char *addr, unsigned port, uint32_t listener)
+static inline void th_listen_for(struct th_guard *g, const char *addr, unsigned port, unsigned proto,
+                                 uint32_t listener)
 {
     const struct sl_ip ip = th_ip(addr);
     struct sl_listener_key k = {
-        .addr = ip.addr, .port_be = htons((uint16_t)port), .proto = IPPROTO_TCP, .family = ip.family};
+        .addr = ip.addr, .port_be = htons((uint16_t)port), .proto = (uint8_t)proto, .family = ip.family};
     struct sl_listener_value v = {.listener = listener};
     const int fd = bpf_map__fd(g->skel->maps.sl_listeners);
     assert_int_equal(bpf_map_update_elem(fd, &k, &v, BPF_ANY), 0);
@@ -269,6 +270,11 @@ static inline void th_listen(struct th_guard *g, const char *addr, unsigned port
     assert_int_equal(bpf_map_update_elem(fd, &k, &v, BPF_ANY), 0);
     k.proto = 0;
     assert_int_equal(bpf_map_update_elem(fd, &k, &v, BPF_ANY), 0);
+}
+
+static inline void th_listen(struct th_guard *g, const char *addr, unsigned port, uint32_t listener)
+{
+    th_listen_for(g, addr, port, IPPROTO_TCP, listener);
 }
 
 /* The guard with two listeners: these are their slots. */

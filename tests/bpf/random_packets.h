@@ -26,7 +26,8 @@ static inline uint64_t th_next(uint64_t *seed)
     return *seed;
 }
 
-/* A SYN (or, one in 16, ICMP) with tags, options and extension headers in any number. */
+/* A SYN (or, one in 16 each, ICMP and what UDP makes of one) with tags, options and extension headers in any
+ * number. */
 static inline struct th_packet th_random_packet(uint64_t *seed, const char *dst4, const char *dst6,
                                                 unsigned port)
 {
@@ -34,7 +35,10 @@ static inline struct th_packet th_random_packet(uint64_t *seed, const char *dst4
     const unsigned which = (unsigned)(th_next(seed) >> 16);
     struct th_packet p;
     const bool v6 = which & 1;
-    const unsigned icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, proto = (which >> 14) % 16 ? IPPROTO_TCP : icmp;
+    const unsigned icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP, kind = (which >> 14) % 16,
+                   proto = kind == 0   ? icmp
+                           : kind == 1 ? IPPROTO_UDP
+                                       : IPPROTO_TCP;
     th_eth(&p, v6 ? 0x86dd : 0x0800);
     for (unsigned i = 0; i < (which >> 1) % 4; i++)
         th_vlan(&p, i ? 0x8100 : 0x88a8, v6 ? 0x86dd : 0x0800);

@@ -152,7 +152,7 @@ def test_one_of_three_is_killed_and_back_under_load(lo):
     p["upstreams"]["origin"]["health"] = {"passive": {"failures": 3, "eject": "300ms"}}
     try:
         with Gateway(p, lo) as g:
-            load = Load(lo, "127.0.0.1", P, connections=16, rate=800, seconds=6)
+            load = Load(lo, "127.0.0.1", P, connections=16, rate=800, seconds=30)
 
             def served(s):
                 return g.metric("sluice_upstream_target_requests_total", target=s.target)
@@ -168,6 +168,7 @@ def test_one_of_three_is_killed_and_back_under_load(lo):
                 n = served(s)
                 until(lambda: served(s) > n + 20, "it serves again")
             assert load.running(), "the load ended before the servers were back"
+            load.stop()
             r = load.result()
             assert r.bad == 0, dict(r, windows=None)
     finally:

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -333,6 +334,13 @@ static void report(void)
     printf("]}\n");
 }
 
+static volatile sig_atomic_t told_to_stop;
+static void on_term(int sig)
+{
+    (void)sig;
+    told_to_stop = 1;
+}
+
 static void target(const char *address, const char *port)
 {
     struct sockaddr_in *v4 = (void *)&peer;
@@ -380,6 +388,7 @@ int main(int argc, char **argv)
         conns[i].fd = -1;
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
     epoll_ctl(ep, EPOLL_CTL_ADD, timer, &e);
+    signal(SIGTERM, on_term);
     start = now_ns();
     for (;;) {
         struct epoll_event ev[256];
@@ -393,6 +402,8 @@ int main(int argc, char **argv)
                 die("timer");
         }
         uint64_t t = now_ns();
+        if (told_to_stop && t < start + end_ns)
+            end_ns = t - start;
         tick(t);
         steal(t);
         unsigned busy = 0;

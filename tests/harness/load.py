@@ -22,7 +22,10 @@ def binary():
 
 
 class Load:
-    """Runs beside the test from start to result(). rate 0: a closed loop over all connections."""
+    """
+    Runs beside the test from start to result(), for so many seconds or until stop(). rate 0: a closed loop over all
+    connections.
+    """
 
     def __init__(self, host, address, port, connections=16, rate=500, seconds=5, window_ms=1000, headers=(), prefix=()):
         self.seconds = seconds
@@ -31,6 +34,10 @@ class Load:
 
     def running(self):
         return self.proc.poll() is None
+
+    def stop(self):
+        """No more requests; those under way are waited for."""
+        self.proc.terminate()
 
     def result(self):
         out, _ = self.proc.communicate(timeout=self.seconds + 30)

@@ -16,7 +16,7 @@ ns.isolate()
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than ten seconds; left out of sanitizer runs")
+    config.addinivalue_line("markers", "slow: measures, or takes more than ten seconds: runs alone, and not under sanitizers")
     config.addinivalue_line("markers", "root: needs root (namespaces, BPF)")
 
 

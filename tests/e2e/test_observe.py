@@ -3,14 +3,15 @@
 import json
 import os
 import re
-import shutil
 import socket
+import subprocess
 
 import pytest
 from harness import client, ns
 from harness.gateway import Gateway, parse_metrics
 from harness.origin import Origin
 from harness.policy import serving
+from harness.prometheus import Prometheus
 from harness.wait import until
 
 P, ADMIN = 8080, 9901
@@ -76,12 +77,19 @@ def test_metrics_are_prometheus_text(gw):
     assert gw.admin("/metrics").get("Content-Type").startswith("text/plain; version=0.0.4")
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_promtool_has_no_complaint(gw):
-    import subprocess
     ask(gw)
     r = subprocess.run(["promtool", "check", "metrics"], input=gw.metrics_text(), capture_output=True, text=True)
     assert r.returncode == 0, r.stdout + r.stderr
+
+
+def test_a_real_prometheus_scrapes_it(gw, lo):
+    for _ in range(3):
+        assert ask(gw).status == 200
+    with Prometheus(lo, f"127.0.0.1:{ADMIN}") as p:
+        until(lambda: [v for _, v in p.query("up")] == [1.0], "the target is up", timeout=30)
+        served = until(lambda: p.query("sluice_route_responses_total"), "a counter of ours")
+        assert [v for labels, v in served if labels["route"] == "all" and labels["code"] == "2xx"] == [3.0]
 
 
 def test_series_do_not_grow_with_paths(gw):

@@ -73,22 +73,24 @@ def gate():
             return
 
 
-def wrk(host, url, seconds, args=()):
-    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "4s", "-s", f"{HERE}/done.lua", url, "--", *args]
-    r = host.run(cmd, check=True, timeout=seconds + 60)
+def wrk(host, url, seconds, args=(), headers=()):
+    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "4s", "-s", f"{HERE}/done.lua"]
+    for h in headers:
+        cmd += ["-H", h]
+    r = host.run([*cmd, url, "--", *args], check=True, timeout=seconds + 60)
     m = re.search(r"^RESULT (.*)$", r.stdout, re.M)
     if not m:
         raise SystemExit(f"bench: no result from wrk: {r.stdout}{r.stderr}")
     return json.loads(m.group(1))
 
 
-def request_cost(host, name, pid, url, expect, args=()):
+def request_cost(host, name, pid, url, expect="2xx", args=(), headers=()):
     """One measured run: CPU microseconds per request. expect: "2xx", or "429" where nearly all are refused."""
     gate()
     if WARM:
-        wrk(host, url, WARM, args)
+        wrk(host, url, WARM, args, headers)
     before = cpu_us(pid)
-    r = wrk(host, url, SECONDS, args)
+    r = wrk(host, url, SECONDS, args, headers)
     cost = (cpu_us(pid) - before) / max(r["requests"], 1)
     good = r["requests"] > 0 and r["errors"] == 0
     good = good and (r["status"] == 0 if expect == "2xx" else r["status"] > 0.9 * r["requests"])
@@ -96,3 +98,20 @@ def request_cost(host, name, pid, url, expect, args=()):
     if not good:
         raise SystemExit(f"bench: {name} {url}: expected {expect} answers and no error: {r}")
     return cost
+
+
+def saturation(host, url):
+    """Requests a second that it answers at the most."""
+    gate()
+    r = wrk(host, url, SECONDS)
+    return r["requests"] / r["us"] * 1e6
+
+
+def latency(host, name, cmd):
+    """One run of paced.c: its p99 in microseconds."""
+    gate()
+    r = json.loads(host.run(cmd, check=True, timeout=SECONDS + 60).stdout)
+    say(f"  {name:8} p50 {r['p50_us']:7.0f} us  p99 {r['p99_us']:7.0f} us  requests {r['requests']}  errors {r['errors']}")
+    if r["errors"] or not r["requests"]:
+        raise SystemExit(f"bench: {name}: {r}")
+    return r["p99_us"]

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of HTTP and of tokens. Each group is a function that makes its rows; the contenders of a row take turns, round by round."""
+import statistics
+import subprocess
+
+import measure
+from measure import CONNECTIONS, LOAD_CPU, ROUNDS, SECONDS, pinned, say
+from proxies import ALGS, HERE
+
+PEERS = ("nginx", "haproxy")
+CLOSE = ("Connection: close",)
+
+
+def _rounds(what, contenders, one):
+    """Medians by name of one(name), taken in turns that begin with another one each round."""
+    costs = {c: [] for c in contenders}
+    for r in range(ROUNDS):
+        say(f"{what}: round {r + 1} of {ROUNDS}")
+        order = list(contenders)
+        for c in order[r % len(order):] + order[:r % len(order)]:
+            costs[c].append(one(c))
+    return {c: statistics.median(v) for c, v in costs.items()}
+
+
+def compare(p, row, name, kind, limit, peers=PEERS, **load):
+    """One row against the better of the peers."""
+    at = {c: p.ready(c, kind) for c in (*peers, "sluice")}
+    m = _rounds(name, at, lambda c: measure.request_cost(p.host, c, *at[c], **load))
+    row(name, m["sluice"], min(m[c] for c in peers), limit)
+
+
+def keepalive(p, row):
+    compare(p, row, "plain HTTP/1.1 keep-alive", "plain", 0.85)
+    compare(p, row, "TLS 1.3 keep-alive", "tls", 0.85)
+
+
+def connect(p, row):
+    compare(p, row, "new plain connection per request", "plain", 0.9, headers=CLOSE)
+
+
+def limited(p, row):
+    compare(p, row, "429 on keep-alive", "limited", 0.9, expect="429")
+    compare(p, row, "429 on a new connection", "limited", 0.9, expect="429", headers=CLOSE)
+
+
+def routes(p, row):
+    """Itself with one route and with many; requests go to all routes alike."""
+    counts = {1: None, 100: 1.02, 10000: 1.05}
+    at = {n: p.ready("sluice", f"routes{n}") for n in counts}
+    m = _rounds("routes", at, lambda n: measure.request_cost(p.host, f"{n:,}", *at[n], args=("routes", str(n))))
+    for n, limit in counts.items():
+        if limit:
+            row(f"{n:,} routes against 1", m[n], m[1], limit)
+        p.stop_sluice(f"routes{n}")
+
+
+def latency(p, row):
+    """p99 in microseconds, at half of the rate at which the first of the three is saturated."""
+    at = {c: p.ready(c, "plain") for c in (*PEERS, "sluice")}
+    paced = f"{p.run}/paced"
+    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-o", paced, f"{HERE}/paced.c", "-lm"], check=True)
+    rate = 0.5 * min(measure.saturation(p.host, at[c][1]) for c in at)
+
+    def one(c):
+        cmd = [*pinned(LOAD_CPU), paced, str(p.port(c, "plain")), f"{rate:.0f}", str(SECONDS), str(CONNECTIONS)]
+        return measure.latency(p.host, c, cmd)
+    m = _rounds(f"p99 at {rate:.0f} requests a second", at, one)
+    row("p99 at half of saturation", m["sluice"], min(m[c] for c in PEERS), 1.0)
+
+
+GROUPS = {f.__name__: f for f in (keepalive, connect, limited, routes, latency)}
+
+
+def auth(p, row):
+    for kind, alg in ALGS.items():
+        for n, what in ((1000, "1,000 tokens in rotation"), (1, "one token")):
+            compare(p, row, f"JWT {alg}, {what}", kind, 0.5, peers=("haproxy",), args=("tokens", f"{p.run}/{kind}.tokens", str(n)))
+        p.stop_sluice(kind)

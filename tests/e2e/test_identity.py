@@ -12,9 +12,10 @@ from harness.origin import Origin
 from harness.policy import problem, serving
 
 P = 8080
-PUBLIC = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+PUBLIC = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 SECRET = ["HS256", "HS384", "HS512"]
 KEYS = {a: jose.Key(a) for a in jose.ALGORITHMS}
+SECOND = jose.Key("ES256", kid="second")
 API_KEYS = {"acme": "acme-key-000000000000", "globex": "globex-key-111111111111"}
 
 
@@ -37,11 +38,15 @@ def gw(lo, origin, tmp_path_factory):
     auth = {"corp": {**common, "algorithms": PUBLIC, "jwks_file": str(d / "jwks.json"),
                      "from": {"header": "Authorization", "cookie": "session", "query": "access_token"}},
             "plain": {"type": "jwt", "algorithms": ["ES256"], "jwks": jose.jwks(KEYS["ES256"]), "consumer_claim": "client_id", "forward": True},
+            "access": {**common, "algorithms": ["ES256"], "jwks": jose.jwks(KEYS["ES256"]), "typ": "at+jwt"},
+            "second": {**common, "issuer": "https://second.test", "algorithms": ["ES256"], "jwks": jose.jwks(SECOND), "claims_to_headers": {"sub": "X-Second"}},
             "keys": {"type": "key", "names": ["apikey", "X-Api-Key"], "in": ["header", "query"], "hide": True}}
     routes = {"all": None, "corp": {"paths": ["/corp"], "upstream": "origin", "auth": ["corp"]},
               "plain": {"paths": ["/plain"], "upstream": "origin", "auth": ["plain"]},
               "key": {"paths": ["/key"], "upstream": "origin", "auth": ["keys"]},
               "either": {"paths": ["/either"], "upstream": "origin", "auth": ["corp", "keys"]},
+              "access": {"paths": ["/access"], "upstream": "origin", "auth": ["access"]},
+              "issuers": {"paths": ["/issuers"], "upstream": "origin", "auth": ["corp", "second", "keys"]},
               "open": {"paths": ["/open"], "upstream": "origin", "auth": ["public"]},
               "mixed": {"paths": ["/mixed"], "upstream": "origin", "auth": ["keys", "public"]},
               "role": {"paths": ["/role"], "upstream": "origin", "auth": ["corp"], "require": {"roles": ["orders.read", "admin"]}},
@@ -169,6 +174,48 @@ def test_refused_tokens(c, why):
 @pytest.mark.parametrize("aud", ["billing", ["x", "orders"]])
 def test_audience_as_string_or_list(c, aud):
     assert c.request("GET", "/corp", bearer(E.token(BASE, aud=aud))).status == 200
+
+
+@pytest.mark.parametrize("typ,status", [("at+jwt", 200), ("AT+JWT", 200), ("application/at+jwt", 200), ("JWT", 401), ("at+jw", 401), (None, 401), ("", 401)])
+def test_the_type_of_a_token(c, typ, status):
+    r = c.request("GET", "/access", bearer(E.token(BASE, header={"typ": typ})))
+    assert r.status == status
+    if status == 401:
+        problem(r, 401, "typ is not the one")
+
+
+def test_of_several_providers_iss_chooses(gw, c):
+    """Each is judged by its own keys, at the cost of one signature; a token of neither costs none."""
+    checked = lambda: gw.metric("sluice_jwt_verified_total")
+    before = checked()
+    for key, iss, header in ((E, "https://auth.test", "x-user-id"), (SECOND, "https://second.test", "x-second")):
+        r = c.request("GET", "/issuers", bearer(key.token(BASE, iss=iss, sub="carol", n=iss)))
+        assert r.status == 200 and dict((n.lower(), v) for n, v in r.json()["headers"]).get(header) == "carol"
+    assert checked() == before + 2
+    problem(c.request("GET", "/issuers", bearer(E.token(BASE, iss="https://third.test"))), 401, "issuer is not")
+    assert checked() == before + 2
+    problem(c.request("GET", "/issuers", bearer(SECOND.token(BASE, iss="https://auth.test"))), 401, "no key of this provider")
+    problem(c.request("GET", "/issuers", bearer(E.token(BASE, iss="https://second.test"))), 401, "no key of this provider")
+
+
+def test_each_refusal_is_counted_by_its_reason(gw, c):
+    counted = lambda why: gw.metric("sluice_jwt_refused_reason_total", reason=why)
+    for why, name in (("expired", "expired"), ("algorithm confusion", "algorithm"), ("alg none", "malformed"), ("crit", "critical"), ("zero signature", "signature"), ("wrong issuer", "foreign"),
+                      ("two parts", "malformed"), ("unknown kid", "key"), ("no exp", "no_exp"), ("wrong audience", "audience")):
+        before = counted(name)
+        r = c.request("GET", "/corp", bearer(REFUSED[why]()))
+        problem(r, 401, "invalid_token")
+        assert 'error="invalid_token"' in r.get("WWW-Authenticate")
+        assert counted(name) == before + 1, why
+
+
+def test_a_token_of_many_dots_or_bytes_costs_no_more_than_a_short_one(gw, c):
+    """Nothing of it is decoded, hashed or verified: no signature is checked, and what a request takes from memory does not grow."""
+    before = gw.metric("sluice_jwt_verified_total"), gw.metric("sluice_jwt_refused_reason_total", reason="too_long")
+    for token in ("." * 30000, "a" * 30000, E.token({**BASE, "pad": "x" * 15000})):
+        problem(c.request("GET", "/corp", bearer(token)), 401, "longer than 16 KiB")
+    assert gw.metric("sluice_jwt_refused_reason_total", reason="too_long") == before[1] + 3
+    assert gw.metric("sluice_jwt_verified_total") == before[0]
 
 
 def test_clock_skew(c):

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"]
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"]
 _HASH = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
+_CURVE = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
 _rsa_cache = []
 
 
@@ -34,7 +35,7 @@ class Key:
                 _rsa_cache.append(rsa.generate_private_key(65537, 2048))
             self.key = _rsa_cache[-1 if fresh else 0]
         elif alg[:2] == "ES":
-            self.key = ec.generate_private_key(ec.SECP256R1() if alg == "ES256" else ec.SECP384R1())
+            self.key = ec.generate_private_key(_CURVE[alg]())
         elif alg == "EdDSA":
             self.key = ed25519.Ed25519PrivateKey.generate()
         else:
@@ -71,7 +72,7 @@ class Key:
             return {**j, "kty": "RSA", "n": _uint(n.n), "e": _uint(n.e)}
         if self.alg[:2] == "ES":
             n, size = self.key.public_key().public_numbers(), (self.key.curve.key_size + 7) // 8
-            return {**j, "kty": "EC", "crv": "P-256" if size == 32 else "P-384", "x": _uint(n.x, size), "y": _uint(n.y, size)}
+            return {**j, "kty": "EC", "crv": f"P-{self.key.curve.key_size}", "x": _uint(n.x, size), "y": _uint(n.y, size)}
         if self.alg == "EdDSA":
             from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
             return {**j, "kty": "OKP", "crv": "Ed25519", "x": b64u(self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))}

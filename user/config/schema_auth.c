@@ -17,13 +17,14 @@ struct sl_auth_raw {
 };
 
 static const struct sl_choice _sl_algorithm_choices[] = {
-    {"RS256", 0, false}, {"RS384", 0, false}, {"RS512", 0, false}, {"PS256", 0, false},
-    {"ES256", 0, false}, {"ES384", 0, false}, {"EdDSA", 0, false}, {"HS256", 0, false},
-    {"HS384", 0, false}, {"HS512", 0, false}, {NULL, 0, false}};
+    {"RS256", 0, false}, {"RS384", 0, false}, {"RS512", 0, false}, {"PS256", 0, false}, {"PS384", 0, false},
+    {"PS512", 0, false}, {"ES256", 0, false}, {"ES384", 0, false}, {"ES512", 0, false}, {"EdDSA", 0, false},
+    {"HS256", 0, false}, {"HS384", 0, false}, {"HS512", 0, false}, {NULL, 0, false}};
 static const struct sl_type _sl_algorithm = {
     .kind = SL_T_TEXT,
     .size = sizeof(struct sl_slice),
-    .what = "one of RS256, RS384, RS512, PS256, ES256, ES384, EdDSA, HS256, HS384, HS512",
+    .what =
+        "one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384, HS512",
     .choices = _sl_algorithm_choices};
 static const struct sl_type _sl_algorithms = {.kind = SL_T_LIST,
                                               .size = sizeof(struct sl_strings),
@@ -41,6 +42,16 @@ static const struct sl_type _sl_verify = {.kind = SL_T_LIST,
                                           .what = "a list of claims",
                                           .item = &_sl_verify_one,
                                           .unique = true};
+/* RFC 7515 section 4.1.9: "application/" is left out where nothing else holds a slash. */
+static const char *_sl_valid_typ(struct sl_slice s)
+{
+    return sl_slice_chr(s, '/') >= 0 ? "is written without \"application/\", as in \"at+jwt\""
+                                     : sl_valid_token(s);
+}
+static const struct sl_type _sl_typ = {.kind = SL_T_TEXT,
+                                       .size = sizeof(const char *),
+                                       .what = "a type such as \"at+jwt\"",
+                                       .valid = _sl_valid_typ};
 static const struct sl_type _sl_jwks = {
     .kind = SL_T_JSON, .size = sizeof(struct sl_blob), .what = "a key set: {keys: […]} (RFC 7517)"};
 static const struct sl_type _sl_skew = {.kind = SL_T_DURATION,
@@ -114,6 +125,8 @@ static const struct sl_field _sl_jwt_fields[] = {
      "One of them must stand in aud. Not written: any."},
     {"algorithms", &_sl_algorithms, AT(a.jwt.algorithms), NULL, SL_F_REQUIRED,
      "What is not listed is refused; HS* stand alone, with secret."},
+    {"typ", &_sl_typ, AT(a.jwt.typ), NULL, 0,
+     "What the header's typ must be, such as at+jwt (RFC 9068). Not written: any."},
     {"jwks", &_sl_jwks, AT(a.jwt.jwks), NULL, 0, "Public keys, written out (RFC 7517)."},
     {"jwks_file", &sl_type_file, AT(a.jwt.jwks), NULL, 0, "Public keys, in a file."},
     {"jwks_uri", NULL, 0, NULL, SL_F_NOT_BUILT, ""},

@@ -99,6 +99,7 @@ struct sl_auth {
         const char *issuer; /* NULL: any */
         struct sl_strings audiences;
         struct sl_strings algorithms;
+        const char *typ;       /* NULL: any */
         struct sl_blob jwks;   /* JSON text, of jwks or jwks_file; data.n 0: none */
         struct sl_blob secret; /* for HS*; data.n 0: none */
         uint64_t clock_skew;

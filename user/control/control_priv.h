@@ -118,6 +118,9 @@ json_t *sl_samples_json(const struct sl_control *c, uint64_t after);
 uint64_t sl_samples_before_last(const struct sl_control *c, uint64_t n);
 json_t *sl_top_sources_json(const struct sl_control *c);
 
+/* metrics_auth.c: why tokens were refused */
+void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m);
+
 /* top.c, metrics.c, status.c */
 json_t *sl_top_json(const struct sl_control *c);
 json_t *sl_penalties_json(const struct sl_control *c);

@@ -438,6 +438,7 @@ static void _sl_daemon(struct sl_page *p)
     sl_metrics_one(&p->m, "jwt_cache_misses_total", "counter", "tokens not found there", (double)sum[1]);
     sl_metrics_one(&p->m, "jwt_verified_total", "counter", "signatures checked", (double)sum[2]);
     sl_metrics_one(&p->m, "jwt_refused_total", "counter", "tokens refused", (double)sum[3]);
+    sl_metrics_auth(p->c, &p->m);
     sl_metrics_one(&p->m, "log_lines_total", "counter", "lines of the access log", (double)sum[4]);
     sl_metrics_one(&p->m, "log_dropped_total", "counter", "lines of the access log that were lost",
                    (double)sum[7]);

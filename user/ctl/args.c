@@ -62,6 +62,11 @@ static const struct sl_ctl_verb _sl_verbs[] = {
     {"forget", "CIDR", "take back a deny, an allow and all penalties in the range", "", sl_ctl_forget},
     {"penalties", "", "who is being dropped, why, and for how much longer", "", sl_ctl_penalties},
     {"metrics", "", "the Prometheus text of /metrics", "", sl_ctl_metrics},
+    {"jwt", "verify --jwks FILE --token -", "check a token's signature; needs no daemon",
+     "[--algorithms RS256,ES256,…]: by the code that the gateway verifies with. --token - reads the token\n"
+     "from standard input, --token FILE from a file; claims (exp, aud, …) are printed, not judged. Exit 0\n"
+     "verified, 1 refused, with the reason, 2 called wrongly or a file that cannot be read.\n",
+     sl_ctl_jwt},
     {"detach", "", "take the guard off all interfaces",
      "Asks the daemon; where none runs, removes the programs and pins itself (as root).\n", sl_ctl_detach},
     {"schema", "", "the JSON Schema of the policy language", "", sl_ctl_schema},

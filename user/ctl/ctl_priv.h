@@ -173,6 +173,7 @@ int sl_ctl_forget(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_penalties(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_metrics(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_capture(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_jwt(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_detach(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_version(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_help(const struct sl_ctl *ctl, int argc, char **argv);

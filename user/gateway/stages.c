@@ -34,7 +34,10 @@ static void _sl_count_auth(struct sl_exchange *ex, const struct sl_auth_outcome 
     n->jwt_cache_hits += o->cached;
     n->jwt_cache_misses += !o->cached && o->verified;
     n->jwt_verified += o->verified;
-    n->jwt_refused += o->result == SL_AUTH_INVALID_TOKEN;
+    if (o->result == SL_AUTH_INVALID_TOKEN) {
+        n->jwt_refused++;
+        n->jwt_refused_by[sl_slot(o->token_reason, SL_COUNTER_TOKEN_REASONS)]++;
+    }
 }
 
 static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct sl_auth_outcome *o)

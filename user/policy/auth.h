@@ -44,9 +44,13 @@ struct sl_auth_outcome {
     struct sl_identity *identity; /* one reference, or NULL */
     const char *detail;           /* which check failed, static text: for the log, metrics and problem+json */
     const char *challenge;        /* WWW-Authenticate value for a 401, static or in the arena; NULL: none */
+    uint8_t token_reason;         /* of SL_AUTH_INVALID_TOKEN: for sl_auth_token_reason() */
     bool cached;                  /* token was in the verified-token cache */
     bool verified;                /* a signature was checked */
 };
+
+/* The metric name of why a token was refused; NULL past the last. */
+const char *sl_auth_token_reason(unsigned reason);
 
 struct sl_authenticator;
 int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag,

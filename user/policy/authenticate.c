@@ -71,6 +71,8 @@ static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_pro
     uint64_t exp;
     bool checked = false;
     enum sl_token_error e = sl_token_parse(text, at->arena, &t);
+    if (e == SL_TOKEN_OK && !sl_token_is_type(&t, p->cfg->jwt.typ))
+        e = SL_TOKEN_TYPE;
     if (e == SL_TOKEN_OK && !_sl_is_for(at, p, &t))
         e = SL_TOKEN_ISSUER;
     if (e == SL_TOKEN_OK)
@@ -173,8 +175,10 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
 static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
 {
     struct sl_auth_outcome *o = &at->out;
-    if (o->result == SL_AUTH_INVALID_TOKEN)
+    if (o->result == SL_AUTH_INVALID_TOKEN) {
         o->detail = sl_token_error_text(at->error);
+        o->token_reason = (uint8_t)at->error;
+    }
     if (o->result == SL_AUTH_INVALID_KEY)
         o->detail = "the key is not known";
     if (o->result == SL_AUTH_NO_CREDENTIALS || o->result == SL_AUTH_INVALID_TOKEN ||
@@ -223,6 +227,7 @@ struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct 
     if (!ok) { /* nothing may pass half cleaned */
         at.out.result = SL_AUTH_INVALID_TOKEN;
         at.out.detail = sl_token_error_text(SL_TOKEN_MEMORY);
+        at.out.token_reason = SL_TOKEN_MEMORY;
     }
     return at.out;
 }

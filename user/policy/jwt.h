@@ -5,6 +5,10 @@
 
 #include "config/snapshot.h"
 
+/* All that can be verified: RFC 7518 section 3.1 without none, and RFC 8037. */
+#define SL_JWT_ALGORITHMS "RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,ES512,EdDSA,HS256,HS384,HS512"
+bool sl_jwt_is_algorithm(struct sl_slice name);
+
 /*
  * Verifies the signature of a compact JWS by a JWKS text: every refusal of the gateway's holds, claims are
  * not looked at. algorithms: those to allow (RS256 … HS512). NULL when it verifies, with the payload in the

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "policy/auth.h"
 #include "policy/b64_priv.h"
 #include "policy/jwt.h"
 #include "policy/token_priv.h"
@@ -12,11 +13,21 @@
 const char *sl_token_error_text(enum sl_token_error e)
 {
     static const char *const texts[] = {[SL_TOKEN_OK] = "",
-#define SL_X(e, text) [SL_TOKEN_##e] = (text),
+#define SL_X(e, name, text) [SL_TOKEN_##e] = (text),
                                         SL_TOKEN_ERRORS(SL_X)
 #undef SL_X
     };
     return texts[e];
+}
+
+const char *sl_auth_token_reason(unsigned reason)
+{
+    static const char *const names[] = {[SL_TOKEN_OK] = "other",
+#define SL_X(e, name, text) [SL_TOKEN_##e] = (name),
+                                        SL_TOKEN_ERRORS(SL_X)
+#undef SL_X
+    };
+    return reason < SL_ARRAY_LEN(names) ? names[reason] : NULL;
 }
 
 /* ---- the header */
@@ -35,6 +46,22 @@ static bool _sl_split(struct sl_slice text, struct sl_slice parts[3])
     return parts[0].n && parts[2].n;
 }
 
+static enum sl_token_error _sl_read_type(const json_t *h, struct sl_arena *a, struct sl_token *out)
+{
+    const json_t *typ = json_object_get(h, "typ");
+    struct sl_slice text = sl_json_string(h, "typ");
+    if (typ && !json_is_string(typ))
+        return SL_TOKEN_HEADER;
+    if (text.n > 12 && sl_slice_ieq(sl_slice(text.p, 12), SL_S("application/")))
+        text = sl_slice(text.p + 12, text.n - 12);
+    return typ && !(out->typ = sl_arena_copy(a, text)).p ? SL_TOKEN_MEMORY : SL_TOKEN_OK;
+}
+
+bool sl_token_is_type(const struct sl_token *t, const char *want)
+{
+    return !want || (t->typ.p && sl_slice_ieq(t->typ, sl_slice_str(want)));
+}
+
 /* jwk, jku, x5u, x5c and x5t are never looked at: keys come from the policy alone. */
 static enum sl_token_error _sl_read_header(const json_t *h, struct sl_arena *a, struct sl_token *out)
 {
@@ -50,7 +77,7 @@ static enum sl_token_error _sl_read_header(const json_t *h, struct sl_arena *a, 
         return SL_TOKEN_ALGORITHM;
     if (kid && !(out->kid = sl_arena_copy(a, sl_json_string(h, "kid"))).p)
         return SL_TOKEN_MEMORY;
-    return SL_TOKEN_OK;
+    return _sl_read_type(h, a, out);
 }
 
 enum sl_token_error sl_token_parse(struct sl_slice text, struct sl_arena *a, struct sl_token *out)
@@ -166,6 +193,11 @@ enum sl_token_error sl_token_check(const struct sl_auth *provider, const json_t 
 }
 
 /* ---- for tools */
+
+bool sl_jwt_is_algorithm(struct sl_slice name)
+{
+    return sl_jose_alg_from(name) < SL_JOSE_ALG_COUNT;
+}
 
 static const char *_sl_verify_text(struct sl_jose *j, struct sl_slice jwks, struct sl_slice token,
                                    uint32_t allowed, struct sl_diag *diag, struct sl_arena *a,

@@ -10,12 +10,13 @@
 #include "base/macros.h"
 #include <stdint.h>
 
-#define SL_COUNTER_LISTENERS 256
-#define SL_COUNTER_ROUTES    12288
-#define SL_COUNTER_TIERS     1024
-#define SL_COUNTER_UPSTREAMS 2048
-#define SL_COUNTER_TARGETS   8192
-#define SL_HISTOGRAM_BUCKETS 14
+#define SL_COUNTER_LISTENERS     256
+#define SL_COUNTER_ROUTES        12288
+#define SL_COUNTER_TIERS         1024
+#define SL_COUNTER_UPSTREAMS     2048
+#define SL_COUNTER_TARGETS       8192
+#define SL_HISTOGRAM_BUCKETS     14
+#define SL_COUNTER_TOKEN_REASONS 32
 
 /* Upper bounds in µs of the latency buckets; the last is +Inf. */
 extern const uint32_t sl_histogram_bounds_us[SL_HISTOGRAM_BUCKETS - 1];
@@ -108,6 +109,7 @@ struct sl_worker_counters {
     uint64_t pid;
     uint64_t loop_turns;
     uint64_t jwt_cache_hits, jwt_cache_misses, jwt_verified, jwt_refused;
+    uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */
     uint64_t bucket_cas_exhausted, bucket_table_full;
     uint64_t log_lines, log_dropped;
     uint64_t arena_bytes, buffer_bytes; /* gauges */

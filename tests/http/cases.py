@@ -15,6 +15,7 @@ Case files, tests/http/cases/*.http. Blocks of lines; "#" begins a comment, "=="
     => GET / HTTP/1.1                its request line; then fields that it has once with this value, or
     => !Name                         under no spelling that CGI takes for it; or
     => = body                        its body
+    => + Name: value / <- + Name: value   a trailer; it has no others
     <= HTTP/1.1 200 OK               the origin's answer, in bytes as above; without any it says 200 and "ok"
     <= close                         the origin closes behind it
 
@@ -37,6 +38,7 @@ class Expected:
     fields: list = dataclasses.field(default_factory=list)
     absent: list = dataclasses.field(default_factory=list)
     body: bytes = None
+    trailers: list = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -78,6 +80,8 @@ def _detail_of(list_, text, is_start, start):
         list_.append(start(text))
     elif text.startswith("!"):
         list_[-1].absent.append(text[1:])
+    elif text.startswith("+ "):
+        list_[-1].trailers.append(tuple(text[2:].split(": ", 1)))
     elif text.startswith("= ") or text == "=":
         list_[-1].body = (list_[-1].body or b"") + unescape(text[2:])
     else:

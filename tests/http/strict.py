@@ -17,7 +17,7 @@ class Ambiguous(AssertionError):
 
 class Message:
     def __init__(self, line, fields):
-        self.line, self.fields, self.body = line, fields, b""
+        self.line, self.fields, self.body, self.trailers = line, fields, b"", []
 
     def all(self, name):
         """Values of every field that a CGI server takes for this name."""
@@ -45,6 +45,22 @@ def _head(data):
     return lines[0], fields, rest
 
 
+_NEVER_LATE = {"content-length", "transfer-encoding", "host", "connection", "te", "trailer", "authorization", "cookie", "expect", "upgrade",
+               "forwarded", "x-forwarded-for", "content-type", "content-encoding"}
+
+
+def _trailers(rest):
+    fields = []
+    while True:
+        line, mark, rest = rest.partition(b"\r\n")
+        m = _FIELD.match(line)
+        if mark and not line:
+            return fields, rest
+        if not mark or not m or m[1].decode().lower().replace("_", "-") in _NEVER_LATE:
+            raise Ambiguous(f"trailers cut short: {line[:80]!r}")
+        fields.append((m[1].decode(), m[2].decode("latin-1")))
+
+
 def _chunked(rest):
     body = b""
     while True:
@@ -52,12 +68,13 @@ def _chunked(rest):
         if not mark or not re.match(rb"[0-9a-fA-F]{1,16}\Z", size):
             raise Ambiguous(f"chunk size {size[:80]!r}")
         n = int(size, 16)
+        if n == 0:
+            fields, rest = _trailers(rest)
+            return body, fields, rest
         data, end, rest = rest[:n], rest[n:n + 2], rest[n + 2:]
         if len(data) != n or end != b"\r\n":
-            raise Ambiguous("chunk cut short" if n else f"trailers: {rest[:80]!r}")
+            raise Ambiguous("chunk cut short")
         body += data
-        if n == 0:
-            return body, rest
 
 
 def _framed(m, rest, none=False, until_eof=False):
@@ -71,7 +88,7 @@ def _framed(m, rest, none=False, until_eof=False):
     if codings:
         if codings != ["chunked"]:
             raise Ambiguous(f"coding: {m}")
-        m.body, rest = _chunked(rest)
+        m.body, m.trailers, rest = _chunked(rest)
         return rest
     if not lengths:
         if until_eof:

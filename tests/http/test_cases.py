@@ -21,6 +21,7 @@ def _same(message, want, where):
         assert message.all(name) == [value], f"{where}: {name} of {message}"
     for name in want.absent:
         assert message.all(name) == [], f"{where}: {name} in {message}"
+    assert message.trailers == want.trailers, f"{where}: trailers of {message}"
     if want.body is not None:
         assert message.body == want.body, f"{where}: body of {message}"
 

@@ -62,6 +62,7 @@ void sl_codec_h1_begin(struct sl_conn *c, size_t head_len)
     }
     ex->close |= !ex->req.keep_alive || ex->req.minor == 0;
     sl_h1_body_init(&ex->req_body, ex->req.framing, ex->req.content_length);
+    ex->req_body.keep = &ex->arena;
     sl_exchange_start(ex);
 }
 
@@ -83,7 +84,10 @@ void sl_codec_h1_timeout(struct sl_conn *c)
 
 static enum sl_h1_error _sl_body(struct sl_exchange *ex, size_t *used, struct sl_slice *data)
 {
-    return sl_h1_body_feed(&ex->req_body, sl_buf_slice(&ex->conn->in), used, data);
+    enum sl_h1_error e = sl_h1_body_feed(&ex->req_body, sl_buf_slice(&ex->conn->in), used, data);
+    if (e == SL_H1_OK && ex->req_body.done && ex->req_body.n_text)
+        e = sl_h1_body_trailers(&ex->req_body, &ex->req.trailers);
+    return e;
 }
 
 static void _sl_taken(struct sl_exchange *ex, size_t used)
@@ -132,6 +136,15 @@ static void _sl_decide_close(struct sl_exchange *ex)
         ex->close = ex->linger = true;
 }
 
+/* RFC 9110 section 15.2: never to a client of 1.0 */
+static int _sl_interim(struct sl_exchange *ex)
+{
+    if (ex->req.minor == 0)
+        return 0;
+    struct sl_buf *out = sl_conn_out(ex->conn);
+    return out ? sl_h1_write_response(out, &ex->res, false) : -ENOMEM;
+}
+
 static int _sl_head(struct sl_exchange *ex)
 {
     struct sl_response *res = &ex->res;
@@ -156,7 +169,7 @@ static int _sl_end(struct sl_exchange *ex)
     if (!ex->chunked_out)
         return 0;
     struct sl_buf *out = sl_conn_out(ex->conn);
-    return out ? sl_buf_append_slice(out, SL_S("0\r\n\r\n")) : -ENOMEM;
+    return out ? sl_h1_write_last(out, &ex->res.trailers) : -ENOMEM;
 }
 
 static struct sl_buf *_sl_payload(struct sl_exchange *ex)
@@ -190,6 +203,7 @@ static const struct sl_codec _sl_codec = {
     .hold = _sl_hold,
     .release = _sl_release,
     .go_on = _sl_go_on,
+    .interim = _sl_interim,
     .head = _sl_head,
     .data = _sl_data,
     .end = _sl_end,

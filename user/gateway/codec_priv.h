@@ -30,7 +30,7 @@ struct sl_codec {
     const char *protocol; /* for the access log */
 
     /* Decodes what is there of the request's body: *used bytes of it, of which *data is payload; sets
-     * req_body.done with the last one. */
+     * req_body.done with the last one, and req.trailers where some came. */
     enum sl_h1_error (*body)(struct sl_exchange *ex, size_t *used, struct sl_slice *data);
     /* used bytes have found their place: their memory and the client's credit are free again. */
     void (*taken)(struct sl_exchange *ex, size_t used);
@@ -44,8 +44,10 @@ struct sl_codec {
     /* 100 Continue. 0 or -errno: the connection is to be closed. */
     int (*go_on)(struct sl_exchange *ex);
 
+    /* An interim answer (1xx, never 101), from ex->res; nothing where the client cannot take one. Queued. */
+    int (*interim)(struct sl_exchange *ex);
     /* The answer's head, from ex->res, with the framing that this protocol gives it; then payload; then its
-     * end. They only queue: 0 or -ENOMEM. */
+     * end, with the live ones of res.trailers. They only queue: 0 or -ENOMEM. */
     int (*head)(struct sl_exchange *ex);
     int (*data)(struct sl_exchange *ex, struct sl_slice data);
     int (*end)(struct sl_exchange *ex);

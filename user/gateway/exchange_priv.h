@@ -48,6 +48,7 @@ struct sl_exchange {
     unsigned retries;         /* all tries beyond the first */
     unsigned retried;         /* of them, those that the route's retries gave */
     uint16_t status;
+    uint8_t interims; /* that the upstream sent */
     bool peer_trusted;
     bool replayable, replayed;
     bool up_keep;     /* the upstream's connection may serve another exchange */
@@ -135,6 +136,8 @@ void sl_request_client(struct sl_exchange *ex);
 int sl_request_correlate(struct sl_exchange *ex);
 /* Hop-by-hop out, forwarding fields and correlation id in. 0 or -ENOMEM. */
 int sl_request_prepare(struct sl_exchange *ex);
+/* Once ex->req.trailers are there, before they go on. */
+void sl_request_clean_trailers(struct sl_exchange *ex);
 struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex);
 
 /* ---- shape.c: bandwidth */

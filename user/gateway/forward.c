@@ -11,6 +11,8 @@
 /* Heads of upstreams are bounded as well: their cap is not a client's business. */
 static const struct sl_h1_limits _sl_upstream_limits = {.head = 64 * 1024, .header_count = 256, .target = 0};
 
+#define SL_INTERIM_MAX 16 /* interim answers to one request */
+
 static void _sl_on_connected(struct sl_upconn *u, int error);
 static void _sl_on_readable(struct sl_upconn *u);
 static void _sl_on_writable(struct sl_upconn *u);
@@ -334,6 +336,7 @@ static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
 {
     struct sl_response *res = &ex->res;
     sl_h1_body_init(&ex->res_body, res->framing, res->content_length);
+    ex->res_body.keep = ex->req.te_trailers ? &ex->arena : NULL; /* RFC 9110 section 6.5.1 */
     ex->up_keep = res->keep_alive && res->framing != SL_FRAMING_EOF;
     sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
     int r = sl_respond_decorate(ex, ex->route->policy->response);
@@ -342,6 +345,30 @@ static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
     if (r < 0)
         return r;
     sl_buf_consume(&ex->up->in, head_len);
+    return 0;
+}
+
+/* RFC 9110 section 15.2: all go on but the 100 that the gateway has said itself. 0, or -1: ex is gone. */
+static int _sl_pass_interim(struct sl_exchange *ex, size_t head_len, bool *again)
+{
+    int r = 0;
+    if (++ex->interims > SL_INTERIM_MAX) {
+        sl_forward_failed(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream sends interim answers without end");
+        return -1;
+    }
+    sl_headers_strip_hop_by_hop(&ex->res.headers, NULL, 0);
+    if (ex->res.status != 100 || (ex->req.expect_continue && !ex->expect_sent))
+        r = ex->codec->interim(ex);
+    ex->expect_sent |= ex->res.status == 100;
+    ex->res = (struct sl_response){0};
+    sl_buf_consume(&ex->up->in, head_len);
+    if (r == 0 && ex->codec->unsent(ex))
+        r = ex->codec->flush(ex);
+    if (r < 0) {
+        sl_conn_close(ex->conn);
+        return -1;
+    }
+    *again = true;
     return 0;
 }
 
@@ -365,11 +392,8 @@ static int _sl_take_answer(struct sl_exchange *ex, bool *again)
         sl_forward_failed(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's answer cannot be read");
         return -1;
     }
-    if (ex->res.status < 200) {
-        sl_buf_consume(in, (size_t)n);
-        *again = true;
-        return 0;
-    }
+    if (ex->res.status < 200)
+        return _sl_pass_interim(ex, (size_t)n, again);
     ex->first_byte = ex->w->loop.now;
     sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
     sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);

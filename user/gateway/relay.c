@@ -48,8 +48,10 @@ static int _sl_take_body(struct sl_exchange *ex)
     int r = sl_bufpool_lend(&ex->w->bufs, &ex->req_out);
     if (r == 0)
         r = sl_h1_write_data(&ex->req_out, data, chunked);
-    if (r == 0 && chunked && ex->req_body.done)
-        r = sl_buf_append_slice(&ex->req_out, SL_S("0\r\n\r\n"));
+    if (r == 0 && chunked && ex->req_body.done) {
+        sl_request_clean_trailers(ex);
+        r = sl_h1_write_last(&ex->req_out, &ex->req.trailers);
+    }
     if (r < 0)
         return _sl_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     ex->codec->taken(ex, used);
@@ -123,11 +125,22 @@ static void _sl_pass_on(struct sl_exchange *ex)
     sl_exchange_rearm(ex);
 }
 
+/* What the route takes out of the head does not come back in the trailers. */
+static enum sl_h1_error _sl_take_answer_trailers(struct sl_exchange *ex)
+{
+    const enum sl_h1_error e = sl_h1_body_trailers(&ex->res_body, &ex->res.trailers);
+    if (e == SL_H1_OK && ex->route->policy->response)
+        sl_transform_clean(ex->route->policy->response, &ex->res.trailers);
+    return e;
+}
+
 static int _sl_take_answer_body(struct sl_exchange *ex, struct sl_buf *in)
 {
     size_t used = 0;
     struct sl_slice data = SL_SLICE_NUL;
     enum sl_h1_error e = sl_h1_body_feed(&ex->res_body, sl_buf_slice(in), &used, &data);
+    if (e == SL_H1_OK && ex->res_body.done && ex->res_body.n_text)
+        e = _sl_take_answer_trailers(ex);
     if (e != SL_H1_OK) {
         sl_exchange_abort(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's body cannot be read");
         return -EPROTO;

@@ -159,11 +159,26 @@ static int _sl_forwarding_fields(struct sl_exchange *ex)
 int sl_request_prepare(struct sl_exchange *ex)
 {
     struct sl_headers *h = &ex->req.headers;
+    ex->req.te_trailers = sl_offers_trailers(h);
     sl_headers_strip_hop_by_hop(h, NULL, 0); /* before ours go in, so Connection cannot name them */
     if (ex->req.expect_continue)
         (void)sl_headers_remove(h, SL_S("Expect")); /* answered here */
     int r = _sl_forwarding_fields(ex);
     return r < 0 ? r : sl_headers_set(h, &ex->arena, ex->config->correlation_header, ex->correlation_id);
+}
+
+/* A trailer must not say what the same field in the head could not: upstreams may merge them. */
+void sl_request_clean_trailers(struct sl_exchange *ex)
+{
+    struct sl_headers *t = &ex->req.trailers;
+    if (!t->n)
+        return;
+    for (uint32_t i = 0; i < t->n; i++)
+        t->v[i].removed |= !sl_trailer_allowed(t->v[i].name);
+    (void)sl_headers_remove(t, ex->config->correlation_header);
+    sl_auth_clean(ex->config->policy->auth, t);
+    if (ex->route && ex->route->policy->request)
+        sl_transform_clean(ex->route->policy->request, t);
 }
 
 struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex)

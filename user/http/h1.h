@@ -71,8 +71,9 @@ enum sl_h1_error sl_h1_parse_response(struct sl_arena *a, struct sl_slice head,
                                       const struct sl_h1_limits *limits, enum sl_method request_method,
                                       struct sl_response *out);
 
-/* A body being decoded. Trailers are checked (no framing or identity fields) and dropped unless kept by the
- * caller. */
+/* A body being decoded. Trailers are checked (no framing or identity fields) and dropped, unless the caller
+ * sets keep after sl_h1_body_init. */
+#define SL_H1_TRAILER_COUNT 100
 struct sl_h1_body {
     enum sl_framing framing;
     uint64_t left; /* of the body, or of the chunk */
@@ -82,6 +83,9 @@ struct sl_h1_body {
     uint32_t line;   /* bytes of the chunk line or trailers so far, capped */
     uint32_t excess; /* bytes of chunk lines beyond what their chunks' sizes explain, capped */
     uint64_t total;
+    struct sl_arena *keep; /* takes the trailers; NULL: they are dropped */
+    char *text;            /* private to h1_body.c */
+    uint32_t n_text;
 };
 void sl_h1_body_init(struct sl_h1_body *b, enum sl_framing framing, uint64_t content_length);
 /*
@@ -90,6 +94,8 @@ void sl_h1_body_init(struct sl_h1_body *b, enum sl_framing framing, uint64_t con
  */
 enum sl_h1_error sl_h1_body_feed(struct sl_h1_body *b, struct sl_slice in, size_t *used,
                                  struct sl_slice *data);
+/* The trailers of a body that is done, added to out; slices point into keep. */
+enum sl_h1_error sl_h1_body_trailers(const struct sl_h1_body *b, struct sl_headers *out);
 /* The peer closed: SL_H1_OK where the body may end so, else SL_H1_TRUNCATED. */
 enum sl_h1_error sl_h1_body_eof(struct sl_h1_body *b);
 
@@ -99,9 +105,11 @@ int sl_h1_write_request(struct sl_buf *out, const struct sl_request *r);
 /* close: adds Connection: close. */
 int sl_h1_write_response(struct sl_buf *out, const struct sl_response *r, bool close);
 /* Body bytes, as one chunk where the framing is chunked; none are nothing, since an empty chunk would be the
- * last. The last chunk is "0\r\n\r\n". 0 or -ENOMEM. */
+ * last. 0 or -ENOMEM. */
 #define SL_H1_CHUNK_OVERHEAD 32 /* "SIZE\r\n" and "\r\n" */
 int sl_h1_write_data(struct sl_buf *out, struct sl_slice data, bool chunked);
+/* The last chunk, and the trailers behind it. 0 or -ENOMEM. */
+int sl_h1_write_last(struct sl_buf *out, const struct sl_headers *trailers);
 /* "SIZE\r\n" before a chunk's data; the caller writes the data and then "\r\n". */
 int sl_h1_write_chunk_head(struct sl_buf *out, size_t n);
 

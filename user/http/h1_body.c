@@ -33,44 +33,6 @@ enum _sl_body_state {
     SL_BODY_REFUSED,
 };
 
-/* FNV-1a of a lower-case name, '_' as '-': a trailer name is compared without being kept. */
-#define SL_FNV_BASIS 0xcbf29ce484222325ull
-
-static uint64_t _sl_fnv(uint64_t h, char c)
-{
-    return (h ^ (unsigned char)(c == '_' ? '-' : sl_lower(c))) * 0x100000001b3ull;
-}
-
-/* What must not stand in trailers (RFC 9110 section 6.5.1): framing, routing, identity, what says how to read
- * the content. A hash that collides refuses a trailer that nobody would have kept. */
-static bool _sl_trailer_forbidden(uint64_t name)
-{
-    static const char *const names[] = {
-#define SL_X(e, text) text,
-        SL_HTTP_HEADERS(SL_X)
-#undef SL_X
-            "set-cookie",
-        "cache-control",
-        "content-encoding",
-        "content-range",
-        "max-forwards",
-        "www-authenticate",
-        "x-forwarded-port",
-        "x-real-ip",
-        "range",
-        "age",
-        "location",
-    };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        uint64_t h = SL_FNV_BASIS;
-        for (const char *p = names[i]; *p; p++)
-            h = _sl_fnv(h, *p);
-        if (h == name)
-            return true;
-    }
-    return false;
-}
-
 void sl_h1_body_init(struct sl_h1_body *b, enum sl_framing framing, uint64_t content_length)
 {
     *b = (struct sl_h1_body){.framing = framing};
@@ -138,16 +100,16 @@ static enum sl_h1_error _sl_size_done(struct sl_h1_body *b)
 static enum sl_h1_error _sl_trailer_name(struct sl_h1_body *b, char c)
 {
     if (b->state == SL_BODY_TRAILER) { /* left holds the hash of the name from here on */
-        b->left = SL_FNV_BASIS;
+        b->left = SL_TRAILER_HASH;
         b->state = SL_BODY_NAME;
         if (c == ':')
             return SL_H1_TRAILER;
     }
     if (c == ':') {
         b->state = SL_BODY_VALUE;
-        return _sl_trailer_forbidden(b->left) ? SL_H1_TRAILER : SL_H1_OK;
+        return sl_trailer_forbidden(b->left) ? SL_H1_TRAILER : SL_H1_OK;
     }
-    b->left = _sl_fnv(b->left, c);
+    b->left = sl_trailer_hash(b->left, c);
     return sl_ch(c) & SL_CH_TOKEN ? SL_H1_OK : SL_H1_TRAILER;
 }
 
@@ -207,6 +169,33 @@ static enum sl_h1_error _sl_chunked_byte(struct sl_h1_body *b, char c)
     }
 }
 
+/* A byte of a trailer field, which the caps bound: the empty line is none. */
+static enum sl_h1_error _sl_keep(struct sl_h1_body *b, uint8_t before, char c)
+{
+    if (!b->keep || (before != SL_BODY_VALUE_LF && (b->state < SL_BODY_NAME || b->state > SL_BODY_VALUE_LF)))
+        return SL_H1_OK;
+    if (!b->text)
+        b->text = sl_arena_alloc(b->keep, SL_TRAILERS + 1);
+    if (!b->text)
+        return SL_H1_NO_MEMORY;
+    b->text[b->n_text++] = c;
+    return SL_H1_OK;
+}
+
+enum sl_h1_error sl_h1_body_trailers(const struct sl_h1_body *b, struct sl_headers *out)
+{
+    struct sl_slice text = sl_slice(b->text, b->n_text), line;
+    while (sl_slice_next(&text, '\n', &line) && line.n) {
+        const size_t colon = (size_t)sl_slice_chr(line, ':'); /* each has one, or it had been refused */
+        const struct sl_slice value = sl_slice_trim(sl_slice(line.p + colon + 1, line.n - colon - 2));
+        if (out->n >= SL_H1_TRAILER_COUNT)
+            return SL_H1_TOO_MANY_HEADERS;
+        if (sl_headers_add(out, b->keep, sl_slice(line.p, colon), value) < 0)
+            return SL_H1_NO_MEMORY;
+    }
+    return SL_H1_OK;
+}
+
 static enum sl_h1_error _sl_within_caps(const struct sl_h1_body *b)
 {
     if (b->state < SL_BODY_DATA)
@@ -229,10 +218,14 @@ static enum sl_h1_error _sl_feed_chunked(struct sl_h1_body *b, struct sl_slice i
 {
     size_t i = 0;
     while (i < in.n && !b->done && b->state != SL_BODY_DATA) {
-        enum sl_h1_error e = _sl_chunked_byte(b, in.p[i++]);
+        const uint8_t before = b->state;
+        enum sl_h1_error e = _sl_chunked_byte(b, in.p[i]);
         b->line++;
         if (e == SL_H1_OK)
             e = _sl_within_caps(b);
+        if (e == SL_H1_OK)
+            e = _sl_keep(b, before, in.p[i]);
+        i++;
         if (e != SL_H1_OK) {
             b->state = SL_BODY_REFUSED;
             return e;

@@ -7,8 +7,8 @@
 #include "http/h1.h"
 
 #define SL_LENGTH_DIGITS 20
-/* The longest of "Transfer-Encoding: chunked", "Content-Length: " with 20 digits, "Connection: close", the
- * empty line */
+/* The longest of "Transfer-Encoding: chunked" and "Content-Length: " with 20 digits, then "Connection: close"
+ * or "TE: trailers" with "Connection: TE", and the empty line */
 #define SL_FRAMING_ROOM 96
 
 static char *_sl_put(char *p, struct sl_slice s)
@@ -96,6 +96,8 @@ int sl_h1_write_request(struct sl_buf *out, const struct sl_request *r)
     if (add_host)
         p = _sl_put_field(p, SL_S("Host"), r->authority);
     p = _sl_put_headers(p, &r->headers);
+    if (r->te_trailers) /* for this hop alone (RFC 9110 section 10.1.4) */
+        p = _sl_put(p, SL_S("TE: trailers\r\nConnection: TE\r\n"));
     p = _sl_wants_length(r) ? _sl_put_length(p, 0) : _sl_put_framing(p, r->framing, r->content_length);
     p = _sl_put(p, SL_S("\r\n"));
     sl_buf_commit(out, (size_t)(p - start));
@@ -155,4 +157,16 @@ int sl_h1_write_data(struct sl_buf *out, struct sl_slice data, bool chunked)
     if (r == 0 && chunked)
         r = sl_buf_append_slice(out, SL_S("\r\n"));
     return r;
+}
+
+int sl_h1_write_last(struct sl_buf *out, const struct sl_headers *trailers)
+{
+    const int r = sl_buf_reserve(out, sizeof("0\r\n\r\n") + _sl_headers_size(trailers));
+    if (r < 0)
+        return r;
+    char *const start = out->base + out->end;
+    char *p = _sl_put(start, SL_S("0\r\n"));
+    p = _sl_put(_sl_put_headers(p, trailers), SL_S("\r\n"));
+    sl_buf_commit(out, (size_t)(p - start));
+    return 0;
 }

@@ -167,7 +167,7 @@ static bool _sl_is_hop(unsigned id)
     case SL_HDR_KEEP_ALIVE:
     case SL_HDR_PROXY_CONNECTION:
     case SL_HDR_TE:
-    case SL_HDR_TRAILER: /* we drop trailers */
+    case SL_HDR_TRAILER: /* what is announced need not come, and unannounced trailers are legal */
     case SL_HDR_TRANSFER_ENCODING:
     case SL_HDR_UPGRADE:
     case SL_HDR_PROXY_AUTHORIZATION:

@@ -93,7 +93,9 @@ struct sl_request {
     uint8_t minor; /* 0 or 1 on HTTP/1.x */
     bool keep_alive;
     bool expect_continue;
-    bool upgrade; /* Connection: upgrade with an Upgrade header */
+    bool upgrade;               /* Connection: upgrade with an Upgrade header */
+    bool te_trailers;           /* the client takes trailers, and so does who asks for it */
+    struct sl_headers trailers; /* complete once the body is */
 };
 
 struct sl_response {
@@ -104,6 +106,7 @@ struct sl_response {
     uint64_t content_length;
     uint8_t minor;
     bool keep_alive;
+    struct sl_headers trailers; /* complete once the body is */
 };
 
 enum sl_hdr sl_hdr_id(struct sl_slice name);
@@ -126,6 +129,16 @@ const char *sl_status_phrase(unsigned status);
  */
 bool sl_is_token(struct sl_slice s);
 bool sl_is_field_value(struct sl_slice s);
+
+/* trailers.c: whether a field of that name may stand in trailers; those that may not are dropped or refused,
+ * never passed on. */
+bool sl_trailer_allowed(struct sl_slice name);
+/* The same of a name that is not kept: its bytes are hashed one by one, from SL_TRAILER_HASH on. */
+#define SL_TRAILER_HASH 0xcbf29ce484222325ull
+uint64_t sl_trailer_hash(uint64_t h, char c);
+bool sl_trailer_forbidden(uint64_t hash);
+/* TE: trailers (RFC 9110 section 10.1.4). */
+bool sl_offers_trailers(const struct sl_headers *h);
 
 /*
  * Removes hop-by-hop fields (RFC 9110 section 7.6.1) and those that Connection names; never Host,

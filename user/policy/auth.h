@@ -63,5 +63,7 @@ void sl_authenticator_free(struct sl_authenticator *a);
  */
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s);
+/* Removes the identity headers of every provider: of a request's trailers, which come after all that. */
+void sl_auth_clean(const struct sl_authenticator *a, struct sl_headers *h);
 
 #endif

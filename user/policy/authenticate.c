@@ -188,7 +188,7 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
 
 /* ---- what the upstream sees */
 
-static void _sl_remove_identity_headers(const struct sl_authenticator *a, struct sl_headers *h)
+void sl_auth_clean(const struct sl_authenticator *a, struct sl_headers *h)
 {
     bool some = false;
     for (uint32_t i = 0; i < h->n && !some; i++)
@@ -200,7 +200,7 @@ static void _sl_remove_identity_headers(const struct sl_authenticator *a, struct
 static bool _sl_clean(const struct sl_authenticator *a, const struct sl_route *route, struct sl_request *req,
                       struct sl_arena *arena)
 {
-    _sl_remove_identity_headers(a, &req->headers);
+    sl_auth_clean(a, &req->headers);
     for (size_t i = 0; i < route->n_auth; i++)
         if (sl_credential_hide(route->auth[i], req, arena) < 0)
             return false;

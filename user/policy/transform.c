@@ -154,3 +154,15 @@ int sl_transform_run(const struct sl_transform *t, const struct sl_template_vars
     }
     return 0;
 }
+
+void sl_transform_clean(const struct sl_transform *t, struct sl_headers *trailers)
+{
+    for (size_t i = 0; i < t->ops->remove.n; i++)
+        (void)sl_headers_remove(trailers, t->ops->remove.v[i]);
+    for (size_t i = 0; i < t->ops->rename.n; i++) {
+        (void)sl_headers_remove(trailers, t->ops->rename.v[i].name);
+        (void)sl_headers_remove(trailers, t->ops->rename.v[i].value);
+    }
+    for (size_t i = 0; i < t->set.n; i++)
+        (void)sl_headers_remove(trailers, t->set.v[i].name);
+}

@@ -34,5 +34,7 @@ void sl_transform_free(struct sl_transform *t);
 /* remove, rename, set, add, in this order. 0 or -ENOMEM. */
 int sl_transform_run(const struct sl_transform *t, const struct sl_template_vars *vars, struct sl_headers *h,
                      struct sl_arena *a);
+/* Removes from trailers every name that the transform removes, renames or sets in the head. */
+void sl_transform_clean(const struct sl_transform *t, struct sl_headers *trailers);
 
 #endif

@@ -170,6 +170,59 @@ static void test_trailers(void **state)
         refuses(sl_slice_str(cases[i].in), cases[i].want);
 }
 
+static void test_trailers_are_kept_where_asked(void **state)
+{
+    (void)state;
+    const struct sl_slice in = SL_S("1;x\r\ny\r\n0\r\nX-Sum: \t7 8\t\r\nEmpty:\r\nA:b\r\n\r\n");
+    static const char *const want[][2] = {{"X-Sum", "7 8"}, {"Empty", ""}, {"A", "b"}};
+    for (size_t step = 1; step <= in.n; step++) {
+        struct sl_h1_body b;
+        struct sl_headers t = {0};
+        sl_h1_body_init(&b, SL_FRAMING_CHUNKED, 0);
+        b.keep = &arena;
+        for (size_t at = 0, used; at < in.n && !b.done; at += used) {
+            struct sl_slice data, piece = sl_slice(in.p + at, SL_MIN(step, in.n - at));
+            assert_error(sl_h1_body_feed(&b, piece, &used, &data), SL_H1_OK);
+        }
+        assert_true(b.done);
+        assert_error(sl_h1_body_trailers(&b, &t), SL_H1_OK);
+        assert_int_equal(t.n, SL_ARRAY_LEN(want));
+        for (size_t i = 0; i < t.n; i++) {
+            assert_true(sl_slice_eq(t.v[i].name, sl_slice_str(want[i][0])));
+            assert_true(sl_slice_eq(t.v[i].value, sl_slice_str(want[i][1])));
+        }
+    }
+}
+
+static void test_no_memory_is_taken_without_trailers(void **state)
+{
+    (void)state;
+    struct sl_h1_body b;
+    struct sl_slice data;
+    size_t used;
+    sl_h1_body_init(&b, SL_FRAMING_CHUNKED, 0);
+    b.keep = &arena;
+    assert_error(sl_h1_body_feed(&b, SL_S("0\r\n\r\n"), &used, &data), SL_H1_OK);
+    assert_true(b.done);
+    assert_null(b.text);
+}
+
+static void test_trailers_are_counted(void **state)
+{
+    (void)state;
+    struct sl_h1_body b;
+    struct sl_headers t = {0};
+    struct sl_slice data;
+    size_t used;
+    sl_h1_body_init(&b, SL_FRAMING_CHUNKED, 0);
+    b.keep = &arena;
+    assert_error(sl_h1_body_feed(&b, SL_S("0\r\n"), &used, &data), SL_H1_OK);
+    for (unsigned i = 0; i <= SL_H1_TRAILER_COUNT; i++)
+        assert_error(sl_h1_body_feed(&b, SL_S("a: b\r\n"), &used, &data), SL_H1_OK);
+    assert_error(sl_h1_body_feed(&b, SL_S("\r\n"), &used, &data), SL_H1_OK);
+    assert_error(sl_h1_body_trailers(&b, &t), SL_H1_TOO_MANY_HEADERS);
+}
+
 /* How many bytes of `unit`, after `first`, are taken before a refusal; it must come within `most`. */
 static size_t until_refused(const char *first, const char *unit, size_t most, enum sl_h1_error want)
 {
@@ -294,6 +347,9 @@ int main(void)
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_malformed_chunks),
         cmocka_unit_test(test_trailers),
+        unit_test_arena(test_trailers_are_kept_where_asked),
+        unit_test_arena(test_no_memory_is_taken_without_trailers),
+        unit_test_arena(test_trailers_are_counted),
         cmocka_unit_test(test_lines_and_trailers_are_bounded),
         cmocka_unit_test(test_small_chunks_are_no_abuse),
         cmocka_unit_test(test_totals_do_not_wrap),

@@ -24,7 +24,8 @@ def shipped(ca, tmp_path_factory):
         cert, key = ca.issue(*names)
         shutil.copy(cert, d / "pki" / f"{name}.pem")
         shutil.copy(key, d / "pki" / f"{name}.key")
-    shutil.copy(ca.cert, d / "pki" / "internal-ca.pem")
+    for name in ("internal-ca", "partners"):
+        shutil.copy(ca.cert, d / "pki" / f"{name}.pem")
     (d / "pki" / "jwks.json").write_text(json.dumps(jose.jwks(jose.Key("RS256"), jose.Key("ES256"))))
     (d / "pki" / "session.key").write_bytes(os.urandom(32).hex().encode())
     return d

@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import os
+import re
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,6 +15,17 @@ _PEM = serialization.Encoding.PEM
 
 def _name(cn):
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+
+
+def _san(n):
+    if "://" in n:
+        return x509.UniformResourceIdentifier(n)
+    if "@" in n:
+        return x509.RFC822Name(n)
+    try:
+        return x509.IPAddress(ipaddress.ip_address(n))
+    except ValueError:
+        return x509.DNSName(n)
 
 
 def _new_key(kind):
@@ -47,15 +59,10 @@ class CA:
         return b.sign(self._key, hashes.SHA256())
 
     def issue(self, *names, key="ec", days=30, from_days=-1):
-        """(certificate path, key path) for DNS names and addresses; days < 0: expired."""
-        sans = []
-        for n in names:
-            try:
-                sans.append(x509.IPAddress(ipaddress.ip_address(n)))
-            except ValueError:
-                sans.append(x509.DNSName(n))
+        """(certificate path, key path) for DNS names, addresses, URIs and email addresses; days < 0: expired."""
+        sans = [_san(n) for n in names]
         k = _new_key(key)
         c = self._build(_name(names[0]), k.public_key(), self._cert.subject, sans, False, days, min(from_days, days - 1))
-        base = f"{self.dir}/{names[0].replace('*', 'star').replace(':', '_')}-{os.urandom(3).hex()}"
+        base = f"{self.dir}/{re.sub('[^A-Za-z0-9.-]', '_', names[0])}-{os.urandom(3).hex()}"
         pem = k.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return _write(base + ".pem", c.public_bytes(_PEM)), _write(base + ".key", pem, 0o600)

@@ -72,9 +72,11 @@ static void _sl_check_redirects(struct sl_reader *r)
 
 static void _sl_check_certificates(struct sl_reader *r)
 {
-    for (size_t i = 0; i < r->s->n_listeners; i++)
+    for (size_t i = 0; i < r->s->n_listeners; i++) {
         for (size_t k = 0; k < r->s->listeners[i].tls.n_certificates; k++)
             sl_check_certificate(r, &r->s->listeners[i].tls.certificates[k]);
+        sl_check_ca(r, &r->s->listeners[i].tls.client_ca);
+    }
     for (size_t i = 0; i < r->s->n_upstreams; i++) {
         const struct sl_upstream *u = &r->s->upstreams[i];
         sl_check_ca(r, &u->tls.ca);

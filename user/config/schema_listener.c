@@ -2,8 +2,6 @@
 /* Listeners, the admin API, the kernel guard, and what is observed. */
 #include "config/reader_priv.h"
 
-#include <openssl/ssl.h>
-
 #define REL(s, base, m) (offsetof(struct s, base.m) - offsetof(struct s, base))
 
 /* ---- addresses */
@@ -61,50 +59,6 @@ const struct sl_type sl_type_admin = {.kind = SL_T_OBJECT,
                                       .size = sizeof(struct sl_admin),
                                       .what = "a map with bind",
                                       .fields = _sl_admin_fields};
-
-/* ---- TLS */
-
-static const struct sl_field _sl_certificate_fields[] = {
-    {"cert", &sl_type_file, offsetof(struct sl_certificate, cert), NULL, SL_F_REQUIRED,
-     "PEM file: the certificate, then those between it and the root."},
-    {"key", &sl_type_secret, offsetof(struct sl_certificate, key), NULL, SL_F_REQUIRED,
-     "Its private key in PEM, as {$file: PATH}."},
-    SL_FIELDS_END,
-};
-static const struct sl_type _sl_certificate = {.kind = SL_T_OBJECT,
-                                               .size = sizeof(struct sl_certificate),
-                                               .what = "a map of cert and key",
-                                               .fields = _sl_certificate_fields};
-static const struct sl_type _sl_certificates = {.kind = SL_T_LIST,
-                                                .size = sizeof(struct sl_strings),
-                                                .what = "a list of {cert, key}",
-                                                .item = &_sl_certificate,
-                                                .some = true};
-static const struct sl_choice _sl_versions[] = {
-    {"1.2", TLS1_2_VERSION, false}, {"1.3", TLS1_3_VERSION, false}, {NULL, 0, false}};
-static const struct sl_type _sl_version = {.kind = SL_T_CHOICE,
-                                           .size = sizeof(int),
-                                           .what = "\"1.2\" or \"1.3\", in quotes",
-                                           .choices = _sl_versions};
-static const struct sl_field _sl_tls_fields[] = {
-    {"certificates", &_sl_certificates, offsetof(struct sl_tls_config, certificates), NULL, SL_F_REQUIRED,
-     "The client's SNI picks one by its names; the first is the default."},
-    {"min_version", &_sl_version, offsetof(struct sl_tls_config, min_version), "\"1.2\"", 0,
-     "Oldest TLS version that is spoken."},
-    {"client_ca", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"client_auth", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    SL_FIELDS_END,
-};
-static void _sl_finish_tls(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
-{
-    (void)r, (void)n, (void)raw;
-    ((struct sl_tls_config *)out)->enabled = true;
-}
-static const struct sl_type _sl_tls = {.kind = SL_T_OBJECT,
-                                       .size = sizeof(struct sl_tls_config),
-                                       .what = "a map with certificates",
-                                       .fields = _sl_tls_fields,
-                                       .finish = _sl_finish_tls};
 
 /* ---- listeners */
 
@@ -170,7 +124,7 @@ static const struct sl_type _sl_protocols = {.kind = SL_T_LIST,
 static const struct sl_field _sl_listener_fields[] = {
     {"bind", &_sl_tcps, AT(l.bind), NULL, SL_F_REQUIRED, "Addresses and ports, as in [\"0.0.0.0:443\"]."},
     {"protocols", &_sl_protocols, AT(protocols), "[\"http/1.1\"]", 0, "What is spoken."},
-    {"tls", &_sl_tls, AT(l.tls), NULL, 0, "Speak TLS. Not written: plain text."},
+    {"tls", &sl_type_listener_tls, AT(l.tls), NULL, 0, "Speak TLS. Not written: plain text."},
     {"redirect_https", &sl_type_bool, AT(l.redirect_https), "false", 0,
      "Answer every request with a redirect to the same address by https."},
     {"timeouts", &_sl_timeouts, AT(l.timeouts), "{}", 0, "How long a client may take."},

@@ -35,11 +35,14 @@ struct sl_certificate {
     struct sl_blob key;      /* PEM */
     struct sl_strings names; /* DNS names of the leaf, lower case, "*." kept */
 };
+enum sl_client_auth { SL_CLIENT_AUTH_NONE, SL_CLIENT_AUTH_OPTIONAL, SL_CLIENT_AUTH_REQUIRED };
 struct sl_tls_config {
     bool enabled;
     struct sl_certificate *certificates;
-    size_t n_certificates; /* >= 1 when enabled; the first is the default */
-    int min_version;       /* TLS1_2_VERSION or TLS1_3_VERSION */
+    size_t n_certificates;    /* >= 1 when enabled; the first is the default */
+    int min_version;          /* TLS1_2_VERSION or TLS1_3_VERSION */
+    struct sl_blob client_ca; /* PEM; also where client_auth is NONE: it counts for nothing then */
+    enum sl_client_auth client_auth;
 };
 struct sl_listener {
     const char *name;

@@ -229,7 +229,9 @@ static int _sl_tls_of(struct sl_checks *all, size_t i)
     const char *why = "";
     if (!u->tls.enabled || !u->health.active.enabled)
         return 0;
-    int r = sl_tls_client_new(u->tls.ca.data, u->tls.cert.data, u->tls.key.data, &why, &all->tls[i]);
+    int r = sl_tls_client_new(
+        &(struct sl_tls_client){.ca = u->tls.ca.data, .cert = u->tls.cert.data, .key = u->tls.key.data}, &why,
+        &all->tls[i]);
     return r < 0 ? sl_error_r(r, "upstream %s: health checks: tls: %s", u->name, why) : 0;
 }
 

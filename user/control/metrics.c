@@ -7,6 +7,7 @@
 #include "telemetry/metrics.h"
 #include "control/control_priv.h"
 #include "control/metrics_guard_priv.h"
+#include "control/metrics_tls_priv.h"
 #include "kernel/maps.h"
 
 #include <errno.h>
@@ -151,6 +152,14 @@ static void _sl_listeners(struct sl_page *p)
         _sl_rows_new(p, SL_SLOT_LISTENER, "listener", p->t->listeners, sizeof(p->t->listeners[0]),
                      SL_COUNTER_LISTENERS, SL_ARRAY_LEN(_sl_listener_fields));
     _sl_fields(p, _sl_listener_fields, SL_ARRAY_LEN(_sl_listener_fields), &r);
+    sl_metrics_family(&p->m, "listener_tls_failures_total", "counter",
+                      "TLS handshakes that failed, by reason");
+    for (uint32_t s = 0; s < r.shown; s++) {
+        const struct sl_listener_counters *l = _sl_row(&r, s);
+        if (l)
+            sl_metrics_tls(&p->m, "listener_tls_failures_total", r.label, _sl_slot_name(p, r.kind, s),
+                           l->tls_failures);
+    }
 }
 
 static void _sl_tiers(struct sl_page *p)

@@ -15,7 +15,7 @@ struct sl_h1_limits sl_codec_h1_limits(const struct sl_listener *l)
 /* Nothing is served on this connection after this exchange. */
 static bool _sl_is_last(const struct sl_conn *c)
 {
-    return c->w->draining || c->bind->fd < 0;
+    return sl_conn_is_last(c);
 }
 
 static const struct sl_codec _sl_codec; /* at the end */

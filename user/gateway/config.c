@@ -19,8 +19,15 @@ static int _sl_tls_of(struct sl_worker *w, const struct sl_listener *l, SSL_CTX 
         certs[i] = (struct sl_tls_cert){
             .cert = c->cert.data, .key = c->key.data, .names = c->names.v, .n_names = c->names.n};
     }
+    const bool asks = l->tls.client_auth != SL_CLIENT_AUTH_NONE;
+    const struct sl_tls_server server = {.certs = certs,
+                                         .n_certs = n,
+                                         .min_version = l->tls.min_version,
+                                         .client_ca = asks ? l->tls.client_ca.data : SL_SLICE_NUL,
+                                         .client_required = l->tls.client_auth == SL_CLIENT_AUTH_REQUIRED,
+                                         .tickets = &w->tickets};
     const char *why = "";
-    int r = sl_tls_server_new(certs, n, l->tls.min_version, &w->tickets, &why, out);
+    int r = sl_tls_server_new(&server, &why, out);
     return r < 0 ? sl_error_r(r, "listener %s: tls: %s", l->name, why) : 0;
 }
 

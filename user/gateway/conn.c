@@ -41,6 +41,7 @@ static void _sl_conn_free(struct sl_deferred *d)
 {
     struct sl_conn *c = SL_CONTAINER_OF(d, struct sl_conn, deferred);
     sl_bind_unref(c->bind);
+    sl_client_cert_free(c->cert);
     free(c);
 }
 
@@ -171,14 +172,14 @@ static void _sl_read_on(struct sl_conn *c)
 static void _sl_handshake(struct sl_conn *c)
 {
     int r = sl_stream_handshake(&c->stream);
-    if (r < 0) {
-        c->counters->handshake_failures++;
+    if (r == 1)
+        r = sl_conn_handshake_done(c) < 0 ? -EACCES : 1;
+    else if (r < 0)
+        sl_conn_handshake_failed(c, r);
+    if (r < 0)
         sl_conn_close(c);
-    }
     if (r <= 0)
         return;
-    c->counters->handshakes++;
-    c->counters->resumed += SSL_session_reused(c->stream.ssl) ? 1 : 0;
     _sl_set_state(c, SL_CONN_IDLE);
     sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
     if (SSL_has_pending(c->stream.ssl))
@@ -306,7 +307,7 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
 {
     c->ex = NULL;
     bool unread = sl_buf_len(&c->in) > 0;
-    bool last = next == SL_CLIENT_FINISH || c->w->draining || c->bind->fd < 0 || (c->stream.eof && !unread);
+    bool last = next == SL_CLIENT_FINISH || sl_conn_is_last(c) || (c->stream.eof && !unread);
     sl_conn_resume(c);
     _sl_release_full(c);
     c->reset = next == SL_CLIENT_CUT || next == SL_CLIENT_RESET;
@@ -341,7 +342,7 @@ static void _sl_on_timer(struct sl_timer *t)
     if (c->state == SL_CONN_HANDSHAKE || c->state == SL_CONN_HEAD)
         c->counters->timeouts++;
     if (c->state == SL_CONN_HANDSHAKE)
-        c->counters->handshake_failures++;
+        sl_conn_handshake_failed(c, -ETIMEDOUT);
     if (c->state != SL_CONN_HEAD) {
         sl_conn_close(c);
         return;
@@ -364,7 +365,7 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     }
     b->refs++;
     b->active++;
-    *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters};
+    *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters, .trust = b->trust};
     c->state = ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
     c->peer_ip = sl_sockaddr_ip(peer);
     if (c->peer_ip.family)

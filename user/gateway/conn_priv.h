@@ -67,8 +67,17 @@ struct sl_conn {
     uint64_t identity;    /* that succeeded last; 0: none */
     uint64_t identity_ns; /* when that was written down */
     struct sl_shape shape;
-    uint32_t tag; /* consumer slot in the socket's storage, + 1; 0: none */
+    uint32_t tag;                /* consumer slot in the socket's storage, + 1; 0: none */
+    struct sl_client_cert *cert; /* the client's; NULL: none. Owned */
+    uint64_t trust;              /* of its bind when it was accepted */
 };
+
+/* Whether the connection ends with what is under way: the worker drains, its address is no longer served, or
+ * clients are vouched for by others than when it began. */
+static inline bool sl_conn_is_last(const struct sl_conn *c)
+{
+    return c->w->draining || c->bind->fd < 0 || c->trust != c->bind->trust;
+}
 
 /* Takes fd; on failure it is closed. */
 void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer);
@@ -85,6 +94,11 @@ void sl_conn_resume(struct sl_conn *c);
 void sl_conn_go_on(struct sl_conn *c);
 /* The exchange is over: keep the connection, or close it. */
 void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next);
+/* handshake.c: TLS is up (what the client's certificate says is kept, -EACCES: it has expired since), or it
+ * failed with r. */
+int sl_conn_handshake_done(struct sl_conn *c);
+void sl_conn_handshake_failed(struct sl_conn *c, int r);
+void sl_client_cert_free(struct sl_client_cert *cert);
 /* Idle connections are closed; others at the end of their exchange. */
 void sl_conn_drain(struct sl_conn *c);
 

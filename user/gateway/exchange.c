@@ -251,6 +251,8 @@ void sl_exchange_continue(struct sl_exchange *ex)
 void sl_exchange_start(struct sl_exchange *ex)
 {
     ex->log_path = ex->req.path;
+    if (ex->conn->trust == ex->conn->bind->trust)
+        ex->req.client_cert = ex->conn->cert;
     ex->body_limit = ex->listener->limits.body;
     sl_request_client(ex);
     if (sl_request_correlate(ex) < 0 || sl_request_prepare(ex) < 0) {
@@ -273,6 +275,7 @@ static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
     ex->timer.at = 0;
     sl_account(ex);
     struct sl_conn *c = SL_TAKE_PTR(ex->conn);
+    ex->req.client_cert = NULL;
     sl_loop_defer(&ex->w->loop, &ex->deferred, _sl_put);
     ex->codec->done(ex, c, next);
 }

@@ -59,12 +59,31 @@ static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
     }
 }
 
+static uint64_t _sl_trust(const struct sl_listener *l)
+{
+    const struct sl_slice ca = l->tls.client_ca.data;
+    if (!l->tls.enabled || l->tls.client_auth == SL_CLIENT_AUTH_NONE)
+        return 0;
+    return sl_hash(ca.p, ca.n, l->tls.client_auth) | 1;
+}
+
+/* Who was vouched for by authorities that no longer count goes as soon as nothing is under way. */
+static void _sl_retire(struct sl_worker *w)
+{
+    sl_list_for_each_safe (it, &w->conns) {
+        struct sl_conn *c = SL_LIST_ENTRY(it, struct sl_conn, node);
+        if (c->trust != c->bind->trust)
+            sl_conn_drain(c);
+    }
+}
+
 static void _sl_configure(struct sl_bind *b, struct sl_gw_config *c, size_t listener)
 {
     struct sl_gw_config *old = b->config;
     b->config = sl_gw_config_ref(c);
     b->listener = &c->snapshot->listeners[listener];
     b->tls = c->tls[listener];
+    b->trust = _sl_trust(b->listener);
     b->counters = &b->w->counters->listeners[sl_slot(b->listener->slot, SL_COUNTER_LISTENERS)];
     sl_gw_config_unref(old);
 }
@@ -142,6 +161,7 @@ int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, 
         if (b->config != c)
             _sl_bind_close(b);
     }
+    _sl_retire(w);
     return r;
 }
 

@@ -64,7 +64,8 @@ struct sl_bind {
     struct sl_sockaddr address;
     struct sl_gw_config *config; /* one reference */
     const struct sl_listener *listener;
-    SSL_CTX *tls; /* of config; NULL: plain */
+    SSL_CTX *tls;   /* of config; NULL: plain */
+    uint64_t trust; /* stands for who vouches for its clients, and whether they must be; 0: nobody */
     struct sl_listener_counters *counters;
     uint32_t active; /* connections */
 };
@@ -96,6 +97,10 @@ struct sl_worker {
     uint64_t drain_deadline;
     int exit_code;
     uint64_t rng;
+    struct { /* of handshakes that failed: some lines a second and reason, then only how many */
+        uint64_t second;
+        unsigned said[SL_TLS_FAILED_COUNT], kept_back;
+    } tls_log;
     char date[32]; /* of the second date_s */
     uint64_t date_s;
 };

@@ -80,6 +80,13 @@ enum sl_framing {
     SL_FRAMING_EOF,     /* h1 response until close */
 };
 
+/* A client's certificate as its listener verified it. */
+struct sl_client_cert {
+    struct x509_st *x509; /* owned */
+    unsigned char sha256[32];
+    uint64_t not_after; /* Unix seconds */
+};
+
 struct sl_request {
     enum sl_method method;
     struct sl_slice method_name;
@@ -93,9 +100,10 @@ struct sl_request {
     uint8_t minor; /* 0 or 1 on HTTP/1.x */
     bool keep_alive;
     bool expect_continue;
-    bool upgrade;               /* Connection: upgrade with an Upgrade header */
-    bool te_trailers;           /* the client takes trailers, and so does who asks for it */
-    struct sl_headers trailers; /* complete once the body is */
+    bool upgrade;                             /* Connection: upgrade with an Upgrade header */
+    bool te_trailers;                         /* the client takes trailers, and so does who asks for it */
+    struct sl_headers trailers;               /* complete once the body is */
+    const struct sl_client_cert *client_cert; /* NULL: none; lives as long as its connection */
 };
 
 struct sl_response {

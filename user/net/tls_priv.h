@@ -4,6 +4,20 @@
 
 #include "net/tls.h"
 
+#include <openssl/x509.h>
+
+extern const struct sl_slice sl_tls_http11; /* ALPN, as it is sent */
+
+/* OpenSSL's reason for what just failed, or the fallback; the error queue is empty then. */
+const char *sl_tls_why(const char *fallback);
+/* What both sides' contexts have in common. 0, -EINVAL or -ENOMEM. */
+int sl_tls_context(const SSL_METHOD *method, int min_version, SSL_CTX **out) SL_MUST_CHECK;
+/* Chain and key of PEM. */
+int sl_tls_use_pair(SSL_CTX *ctx, struct sl_slice cert, struct sl_slice key) SL_MUST_CHECK;
+/* Adds the certificates of PEM to those trusted, and their subjects to names (NULL: nowhere). -EINVAL: there
+ * is none. */
+int sl_tls_trust(X509_STORE *store, struct sl_slice pem, STACK_OF(X509_NAME) * names) SL_MUST_CHECK;
+
 /* Makes ctx encrypt and decrypt its tickets with t's keys. */
 void sl_tls_tickets_use(SSL_CTX *ctx, struct sl_tls_tickets *t);
 

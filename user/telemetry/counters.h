@@ -17,6 +17,7 @@
 #define SL_COUNTER_TARGETS       8192
 #define SL_HISTOGRAM_BUCKETS     14
 #define SL_COUNTER_TOKEN_REASONS 32
+#define SL_COUNTER_TLS           24 /* why handshakes fail (enum sl_tls_failure), and room for more */
 
 /* Upper bounds in µs of the latency buckets; the last is +Inf. */
 extern const uint32_t sl_histogram_bounds_us[SL_HISTOGRAM_BUCKETS - 1];
@@ -76,6 +77,7 @@ struct sl_listener_counters {
     uint64_t active;      /* gauge */
     uint64_t refused;     /* over limits.connections */
     uint64_t handshakes, handshake_failures, resumed;
+    uint64_t tls_failures[SL_COUNTER_TLS]; /* of handshake_failures */
     uint64_t requests;
     uint64_t malformed; /* refused by the codec */
     uint64_t bytes_in, bytes_out;

@@ -61,7 +61,9 @@ static void _sl_pool_free(struct sl_pool *p)
 static int _sl_pool_tls(struct sl_pool *p, const struct sl_upstream *cfg)
 {
     const char *why = "";
-    int r = sl_tls_client_new(cfg->tls.ca.data, cfg->tls.cert.data, cfg->tls.key.data, &why, &p->tls);
+    int r = sl_tls_client_new(
+        &(struct sl_tls_client){.ca = cfg->tls.ca.data, .cert = cfg->tls.cert.data, .key = cfg->tls.key.data},
+        &why, &p->tls);
     if (r < 0)
         return sl_error_r(r, "upstream %s: tls: %s", cfg->name, why);
     char text[SL_IP_STRLEN];

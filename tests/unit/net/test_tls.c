@@ -1,99 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Contexts made of PEM in memory: which certificate SNI gets, what is refused, tickets across contexts of one
  * seed. */
-#include "net/tls.h"
-
-#include <errno.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-#include <sys/socket.h>
-
-#include <cmocka.h>
-
-struct pem {
-    char cert[4096], key[4096];
-    struct sl_tls_cert tls;
-};
-
-static size_t slurp(BIO *b, char *out, size_t max)
-{
-    int n = BIO_read(b, out, (int)max);
-    BIO_free(b);
-    return n > 0 ? (size_t)n : 0;
-}
-
-/* A self-signed certificate of that name. */
-static void make(struct pem *p, const char *cn, const struct sl_slice *names, size_t n)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x = X509_new();
-    assert_non_null(key);
-    X509_set_version(x, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-    X509_gmtime_adj(X509_getm_notBefore(x), -60);
-    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-    X509_set_pubkey(x, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)cn, -1,
-                               -1, 0);
-    X509_set_issuer_name(x, X509_get_subject_name(x));
-    char san[128];
-    snprintf(san, sizeof(san), "DNS:%s", cn);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, san);
-    X509_add_ext(x, e, -1);
-    X509_EXTENSION_free(e);
-    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-    BIO *c = BIO_new(BIO_s_mem()), *k = BIO_new(BIO_s_mem());
-    PEM_write_bio_X509(c, x);
-    PEM_write_bio_PrivateKey(k, key, NULL, NULL, 0, NULL, NULL);
-    p->tls = (struct sl_tls_cert){.names = names, .n_names = n};
-    p->tls.cert = sl_slice(p->cert, slurp(c, p->cert, sizeof(p->cert)));
-    p->tls.key = sl_slice(p->key, slurp(k, p->key, sizeof(p->key)));
-    X509_free(x);
-    EVP_PKEY_free(key);
-}
-
-/* Client and server over memory; both handshake as far as they can. */
-struct session {
-    SSL *client, *server;
-};
-
-static struct session handshake(SSL_CTX *server, SSL_CTX *client, const char *sni, SSL_SESSION *resume)
-{
-    struct session s = {.client = SSL_new(client), .server = sl_tls_accept_new(server)};
-    BIO *a, *b;
-    assert_int_equal(BIO_new_bio_pair(&a, 0, &b, 0), 1);
-    SSL_set_bio(s.client, a, a);
-    SSL_set_bio(s.server, b, b);
-    SSL_set_connect_state(s.client);
-    if (sni)
-        SSL_set_tlsext_host_name(s.client, sni);
-    if (resume)
-        SSL_set_session(s.client, resume);
-    for (int i = 0; i < 10; i++) {
-        SSL_do_handshake(s.client);
-        SSL_do_handshake(s.server);
-    }
-    ERR_clear_error();
-    return s;
-}
-
-static void end(struct session s)
-{
-    SSL_shutdown(s.client); /* OpenSSL marks the session of a connection that was cut as not resumable */
-    SSL_free(s.client);
-    SSL_free(s.server);
-}
-
-static SSL_CTX *any_client(void)
-{
-    SSL_CTX *c = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_verify(c, SSL_VERIFY_NONE, NULL);
-    return c;
-}
+#include "tls_test.h"
 
 static void assert_serves(SSL_CTX *server, const char *sni, const char *cn)
 {
@@ -121,7 +29,7 @@ static void test_sni_picks_exact_then_wildcard_then_first(void **state)
     struct sl_tls_cert certs[] = {p[0].tls, p[1].tls, p[2].tls};
     const char *why = NULL;
     SSL_CTX *ctx;
-    assert_int_equal(sl_tls_server_new(certs, 3, TLS1_2_VERSION, NULL, &why, &ctx), 0);
+    assert_int_equal(server_of(certs, 3, TLS1_2_VERSION, NULL, &why, &ctx), 0);
     assert_serves(ctx, NULL, "first.test");
     assert_serves(ctx, "unknown.test", "first.test");
     assert_serves(ctx, "a.wild.test", "exact.test");
@@ -139,7 +47,7 @@ static void test_alpn_takes_http11_only(void **state)
     make(&p, "a.test", NULL, 0);
     const char *why = NULL;
     SSL_CTX *ctx, *client = any_client();
-    assert_int_equal(sl_tls_server_new(&p.tls, 1, TLS1_2_VERSION, NULL, &why, &ctx), 0);
+    assert_int_equal(server_of(&p.tls, 1, TLS1_2_VERSION, NULL, &why, &ctx), 0);
     SSL_CTX_set_alpn_protos(client, (const unsigned char *)"\x02h2\x08http/1.1", 12);
     struct session s = handshake(ctx, client, NULL, NULL);
     const unsigned char *got;
@@ -169,13 +77,13 @@ static void test_unusable_material_is_refused_with_a_reason(void **state)
     SSL_CTX *ctx;
     for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
         const char *why = NULL;
-        assert_int_equal(sl_tls_server_new(&bad[i], 1, TLS1_2_VERSION, NULL, &why, &ctx), -EINVAL);
+        assert_int_equal(server_of(&bad[i], 1, TLS1_2_VERSION, NULL, &why, &ctx), -EINVAL);
         assert_non_null(why);
         struct sl_tls_cert second[] = {a.tls, bad[i]};
-        assert_int_equal(sl_tls_server_new(second, 2, TLS1_2_VERSION, NULL, &why, &ctx), -EINVAL);
+        assert_int_equal(server_of(second, 2, TLS1_2_VERSION, NULL, &why, &ctx), -EINVAL);
     }
     const char *why = NULL;
-    assert_int_equal(sl_tls_client_new(SL_S("nothing"), SL_SLICE_NUL, SL_SLICE_NUL, &why, &ctx), -EINVAL);
+    assert_int_equal(sl_tls_client_new(&(struct sl_tls_client){.ca = SL_S("nothing")}, &why, &ctx), -EINVAL);
     assert_non_null(why);
 }
 
@@ -186,7 +94,7 @@ static void test_minimum_version_holds(void **state)
     make(&p, "a.test", NULL, 0);
     const char *why = NULL;
     SSL_CTX *ctx, *client = any_client();
-    assert_int_equal(sl_tls_server_new(&p.tls, 1, TLS1_3_VERSION, NULL, &why, &ctx), 0);
+    assert_int_equal(server_of(&p.tls, 1, TLS1_3_VERSION, NULL, &why, &ctx), 0);
     SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION);
     struct session s = handshake(ctx, client, NULL, NULL);
     assert_false(SSL_is_init_finished(s.client));
@@ -202,8 +110,8 @@ static void test_upstream_certificate_must_name_the_host(void **state)
     make(&p, "up.test", NULL, 0);
     const char *why = NULL;
     SSL_CTX *server, *client;
-    assert_int_equal(sl_tls_server_new(&p.tls, 1, TLS1_2_VERSION, NULL, &why, &server), 0);
-    assert_int_equal(sl_tls_client_new(p.tls.cert, SL_SLICE_NUL, SL_SLICE_NUL, &why, &client), 0);
+    assert_int_equal(server_of(&p.tls, 1, TLS1_2_VERSION, NULL, &why, &server), 0);
+    assert_int_equal(sl_tls_client_new(&(struct sl_tls_client){.ca = p.tls.cert}, &why, &client), 0);
     const char *names[] = {"up.test", "other.test", "192.0.2.1"};
     for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
         struct session s = {.client = sl_tls_connect_new(client, names[i]),
@@ -255,8 +163,8 @@ static void test_tickets_are_read_by_every_worker_for_two_epochs(void **state)
     assert_int_equal(sl_tls_tickets_set(&two, 1, seeds[0]), 0);
     const char *why = NULL;
     SSL_CTX *a, *b, *client = any_client();
-    assert_int_equal(sl_tls_server_new(&p.tls, 1, TLS1_2_VERSION, &one, &why, &a), 0);
-    assert_int_equal(sl_tls_server_new(&p.tls, 1, TLS1_2_VERSION, &two, &why, &b), 0);
+    assert_int_equal(server_of(&p.tls, 1, TLS1_2_VERSION, &one, &why, &a), 0);
+    assert_int_equal(server_of(&p.tls, 1, TLS1_2_VERSION, &two, &why, &b), 0);
     SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(client, on_session);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SL_CONTROL_METRICS_TLS_PRIV_H
+#define SL_CONTROL_METRICS_TLS_PRIV_H
+
+#include "telemetry/metrics.h"
+
+/* A sample for each reason that was counted (SL_COUNTER_TLS of them), beside the label name. */
+void sl_metrics_tls(struct sl_metrics *m, const char *family, const char *label, const char *name,
+                    const uint64_t *failures);
+
+#endif

@@ -111,11 +111,11 @@ static const struct sl_type _sl_from = {.kind = SL_T_OBJECT,
                                         .fields = _sl_from_fields,
                                         .finish = _sl_finish_from};
 
-static const struct sl_choice _sl_type_choices[] = {{"jwt", SL_AUTH_JWT, false}, {"key", SL_AUTH_KEY, false},
-                                                    {"basic", 0, true},          {"mtls", 0, true},
-                                                    {"introspection", 0, true},  {NULL, 0, false}};
+static const struct sl_choice _sl_type_choices[] = {
+    {"jwt", SL_AUTH_JWT, false},   {"key", SL_AUTH_KEY, false}, {"basic", 0, true},
+    {"mtls", SL_AUTH_MTLS, false}, {"introspection", 0, true},  {NULL, 0, false}};
 static const struct sl_type _sl_auth_type = {
-    .kind = SL_T_CHOICE, .size = sizeof(unsigned), .what = "jwt or key", .choices = _sl_type_choices};
+    .kind = SL_T_CHOICE, .size = sizeof(unsigned), .what = "jwt, key or mtls", .choices = _sl_type_choices};
 
 #define AT(m) offsetof(struct sl_auth_raw, m)
 static const struct sl_field _sl_jwt_fields[] = {
@@ -178,10 +178,63 @@ static const struct sl_field _sl_key_fields[] = {
     {"hide", &sl_type_bool, AT(a.key.hide), "true", 0, "Take it out of what the upstream sees."},
     SL_FIELDS_END,
 };
+
+/* ---- certificates */
+
+static const char *const _sl_cert_names[] = {
+#define SL_X(e, name) name,
+    SL_CERT_FIELDS(SL_X)
+#undef SL_X
+};
+static enum sl_cert_field _sl_cert_field(struct sl_slice s)
+{
+    unsigned i = 0;
+    while (i < SL_CERT_FIELD_COUNT && !sl_slice_eq(s, sl_slice_str(_sl_cert_names[i])))
+        i++;
+    return (enum sl_cert_field)i;
+}
+static const char *_sl_valid_cert_field(struct sl_slice s)
+{
+    return _sl_cert_field(s) < SL_CERT_FIELD_COUNT
+               ? NULL
+               : "is none of certificate, subject, issuer, serial, fingerprint, san_dns, san_uri, san_email, "
+                 "cn, not_after";
+}
+static const struct sl_choice _sl_from_choices[] = {
+    {"san_dns", SL_CERT_SAN_DNS, false},         {"san_uri", SL_CERT_SAN_URI, false},
+    {"san_email", SL_CERT_SAN_EMAIL, false},     {"cn", SL_CERT_CN, false},
+    {"fingerprint", SL_CERT_FINGERPRINT, false}, {NULL, 0, false}};
+static const struct sl_type _sl_consumer_from = {.kind = SL_T_CHOICE,
+                                                 .size = sizeof(enum sl_cert_field),
+                                                 .what =
+                                                     "one of san_dns, san_uri, san_email, cn, fingerprint",
+                                                 .choices = _sl_from_choices};
+static const struct sl_type _sl_cert_key = {
+    .kind = SL_T_TEXT,
+    .what = "field of a certificate",
+    .valid = _sl_valid_cert_field,
+    .pattern = "^(certificate|subject|issuer|serial|fingerprint|san_dns|san_uri|san_email|cn|not_after)$"};
+static const struct sl_type _sl_cert_headers = {.kind = SL_T_PAIRS,
+                                                .size = sizeof(struct sl_name_values),
+                                                .what = "a map of certificate, subject, … to headers",
+                                                .key = &_sl_cert_key,
+                                                .item = &_sl_claim_header};
+static const struct sl_field _sl_mtls_fields[] = {
+    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+     "mtls: the certificate that the client showed to a listener with client_ca."},
+    {"consumer_from", &_sl_consumer_from, AT(a.mtls.consumer_from), "\"san_dns\"", 0,
+     "What names the consumer: of several names the first that is a consumer's, else the first. san_dns is "
+     "in "
+     "lower case; fingerprint is the SHA-256 of the certificate, 64 hexadecimal digits in lower case."},
+    {"certificate_to_headers", &_sl_cert_headers, AT(claims), NULL, 0,
+     "Headers for the upstream; what the client sent under these names is removed. certificate is the whole, "
+     "as RFC 9440 writes it in Client-Cert."},
+    SL_FIELDS_END,
+};
 #undef AT
 
 static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields}, {"key", _sl_key_fields},
-                                                      {"basic", NULL},         {"mtls", NULL},
+                                                      {"basic", NULL},         {"mtls", _sl_mtls_fields},
                                                       {"introspection", NULL}, {NULL, NULL}};
 
 static bool _sl_listed(const struct sl_strings *list, const char *word)
@@ -268,6 +321,25 @@ static void _sl_claim_headers(struct sl_reader *r, const struct sl_node *n,
     }
 }
 
+static void _sl_finish_mtls(struct sl_reader *r, const struct sl_node *n,
+                            const struct sl_name_values *headers, struct sl_auth *a)
+{
+    const struct sl_node *list = sl_node_get(n, "certificate_to_headers");
+    a->mtls.headers = sl_read_alloc(r, headers->n, sizeof(*a->mtls.headers));
+    if (!a->mtls.headers)
+        return;
+    a->mtls.n_headers = headers->n;
+    const struct sl_node *c = headers->n ? list->first : NULL;
+    for (size_t i = 0; i < headers->n; i++, c = c->next) {
+        a->mtls.headers[i] =
+            (struct sl_cert_header){_sl_cert_field(headers->v[i].name), headers->v[i].value.p};
+        for (size_t k = 0; k < i; k++)
+            if (headers->v[i].value.n && _sl_same_header(headers->v[i].value, headers->v[k].value))
+                sl_read_error(r, c, "two of them in one header: \"" SL_SFMT "\" goes there already",
+                              SL_SARG(headers->v[k].name));
+    }
+}
+
 static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *raw_, void *out_)
 {
     struct sl_auth_raw *raw = raw_;
@@ -279,6 +351,10 @@ static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *
     if (out->type == SL_AUTH_KEY) {
         out->key.in_header = _sl_listed(&raw->in, "header");
         out->key.in_query = _sl_listed(&raw->in, "query");
+        return;
+    }
+    if (out->type == SL_AUTH_MTLS) {
+        _sl_finish_mtls(r, n, &raw->claims, out);
         return;
     }
     out->jwt.verify_exp = _sl_listed(&raw->verify, "exp");
@@ -296,7 +372,7 @@ static const struct sl_type _sl_auth_name = {
     .kind = SL_T_TEXT, .what = "name", .valid = _sl_valid_auth_name, .pattern = "^[A-Za-z0-9._-]{1,64}$"};
 static const struct sl_type _sl_auth = {.kind = SL_T_VARIANT,
                                         .size = sizeof(struct sl_auth),
-                                        .what = "jwt or key",
+                                        .what = "jwt, key or mtls",
                                         .variant = "type",
                                         .variants = _sl_auth_variants,
                                         .raw = sizeof(struct sl_auth_raw),

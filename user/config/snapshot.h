@@ -89,7 +89,29 @@ struct sl_rate_limit {
 };
 
 /* ---- who */
-enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY };
+enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS };
+/* X(enumerator, name): what can be told of a client's certificate. */
+#define SL_CERT_FIELDS(X)                                                    \
+    X(SAN_DNS, "san_dns")                                                    \
+    X(SAN_URI, "san_uri")                                                    \
+    X(SAN_EMAIL, "san_email")                                                \
+    X(CN, "cn")                                                              \
+    X(FINGERPRINT, "fingerprint") /* up to here: what can name a consumer */ \
+    X(CERTIFICATE, "certificate")                                            \
+    X(SUBJECT, "subject")                                                    \
+    X(ISSUER, "issuer")                                                      \
+    X(SERIAL, "serial")                                                      \
+    X(NOT_AFTER, "not_after")
+enum sl_cert_field {
+#define SL_X(e, name) SL_CERT_##e,
+    SL_CERT_FIELDS(SL_X)
+#undef SL_X
+        SL_CERT_FIELD_COUNT
+};
+struct sl_cert_header {
+    enum sl_cert_field field;
+    const char *header; /* always overwritten */
+};
 struct sl_claim_header {
     const char *claim;  /* dotted path */
     const char *header; /* always overwritten */
@@ -123,6 +145,11 @@ struct sl_auth {
         bool in_header, in_query;
         bool hide;
     } key;
+    struct {
+        enum sl_cert_field consumer_from; /* up to SL_CERT_FINGERPRINT */
+        struct sl_cert_header *headers;
+        size_t n_headers;
+    } mtls;
 };
 
 struct sl_rate { /* units per second as count/period, exact; count 0: no limit */

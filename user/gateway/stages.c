@@ -50,6 +50,7 @@ static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct
         [SL_AUTH_NO_CREDENTIALS] = {SL_WHY_NO_CREDENTIALS, 401, "credentials are needed"},
         [SL_AUTH_INVALID_TOKEN] = {SL_WHY_INVALID_TOKEN, 401, "the token was refused"},
         [SL_AUTH_INVALID_KEY] = {SL_WHY_INVALID_KEY, 401, "the key is not known"},
+        [SL_AUTH_INVALID_CERTIFICATE] = {SL_WHY_INVALID_CERTIFICATE, 401, "the certificate names nobody"},
         [SL_AUTH_FORBIDDEN_ROLE] = {SL_WHY_FORBIDDEN_ROLE, 403, "a role is missing"},
         [SL_AUTH_FORBIDDEN_SCOPE] = {SL_WHY_FORBIDDEN_SCOPE, 403, "a scope is missing"},
         [SL_AUTH_FORBIDDEN_GROUP] = {SL_WHY_FORBIDDEN_GROUP, 403, "a group is missing"},

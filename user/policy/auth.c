@@ -11,6 +11,8 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     const struct sl_auth *cfg = &a->snapshot->auths[i];
     p->cfg = cfg;
     p->index = (uint16_t)i;
+    if (cfg->type == SL_AUTH_MTLS)
+        return 0;
     if (cfg->type == SL_AUTH_KEY)
         return sl_keys_build(a->snapshot, cfg, diag, &p->keys);
     p->allowed = sl_jose_mask(&cfg->jwt.algorithms);
@@ -28,18 +30,33 @@ static void _sl_identity_header(struct sl_authenticator *a, struct sl_slice name
     a->identity_lengths |= 1ull << SL_MIN(name.n, (size_t)63);
 }
 
+static bool _sl_asks_for_certificates(const struct sl_snapshot *s)
+{
+    for (size_t i = 0; i < s->n_listeners; i++)
+        if (s->listeners[i].tls.client_auth != SL_CLIENT_AUTH_NONE)
+            return true;
+    return false;
+}
+
 static int _sl_identity_headers(struct sl_authenticator *a)
 {
     const struct sl_snapshot *s = a->snapshot;
     size_t n = 0;
     for (size_t i = 0; i < s->n_auths; i++)
-        n += s->auths[i].jwt.n_claims_to_headers;
-    a->identity_headers = calloc(n + 1, sizeof(*a->identity_headers));
+        n += s->auths[i].jwt.n_claims_to_headers + s->auths[i].mtls.n_headers;
+    a->identity_headers = calloc(n + 2, sizeof(*a->identity_headers));
     if (!a->identity_headers)
         return -ENOMEM;
-    for (size_t i = 0; i < s->n_auths; i++)
+    for (size_t i = 0; i < s->n_auths; i++) {
         for (size_t k = 0; k < s->auths[i].jwt.n_claims_to_headers; k++)
             _sl_identity_header(a, sl_slice_str(s->auths[i].jwt.claims_to_headers[k].header));
+        for (size_t k = 0; k < s->auths[i].mtls.n_headers; k++)
+            _sl_identity_header(a, sl_slice_str(s->auths[i].mtls.headers[k].header));
+    }
+    if (_sl_asks_for_certificates(s)) { /* RFC 9440 section 2.4 */
+        _sl_identity_header(a, SL_S("Client-Cert"));
+        _sl_identity_header(a, SL_S("Client-Cert-Chain"));
+    }
     return 0;
 }
 

@@ -22,6 +22,8 @@ struct sl_identity {
     struct sl_name_values headers; /* claims_to_headers, ready to set */
     const void *claims;            /* json_t *; for $claim.NAME; NULL: none */
     uint64_t expires_wall_s;
+    bool bound; /* believed only beside the certificate of that SHA-256 (RFC 8705 section 3) */
+    unsigned char bound_to[32];
     struct sl_arena arena;
 };
 void sl_identity_unref(struct sl_identity *id);
@@ -30,11 +32,12 @@ void sl_identity_unref(struct sl_identity *id);
 struct sl_slice sl_identity_claim(const struct sl_identity *id, struct sl_slice path, struct sl_arena *a);
 
 enum sl_auth_result {
-    SL_AUTH_OK,             /* identity set, or public without credentials: identity NULL */
-    SL_AUTH_NO_CREDENTIALS, /* 401 */
-    SL_AUTH_INVALID_TOKEN,  /* 401, error="invalid_token" */
-    SL_AUTH_INVALID_KEY,    /* 401 */
-    SL_AUTH_FORBIDDEN_ROLE, /* 403 */
+    SL_AUTH_OK,                  /* identity set, or public without credentials: identity NULL */
+    SL_AUTH_NO_CREDENTIALS,      /* 401 */
+    SL_AUTH_INVALID_TOKEN,       /* 401, error="invalid_token" */
+    SL_AUTH_INVALID_KEY,         /* 401 */
+    SL_AUTH_INVALID_CERTIFICATE, /* 401 */
+    SL_AUTH_FORBIDDEN_ROLE,      /* 403 */
     SL_AUTH_FORBIDDEN_SCOPE,
     SL_AUTH_FORBIDDEN_GROUP,
 };

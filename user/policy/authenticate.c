@@ -8,6 +8,10 @@
 #include "policy/credential_priv.h"
 #include "policy/identity_priv.h"
 
+#include <openssl/crypto.h>
+
+#define SL_CERT_CACHE_S 3600 /* and never beyond the certificate's own end */
+
 struct sl_attempt {
     struct sl_authenticator *a;
     struct sl_arena *arena;
@@ -16,7 +20,8 @@ struct sl_attempt {
     unsigned char hash[32]; /* SHA-256 */
     unsigned tokens;        /* providers of the route that found a token */
     bool any;               /* some credential is there */
-    bool key_refused;
+    const struct sl_client_cert *cert;
+    const char *cert_error;
     enum sl_token_error error; /* of the provider that got furthest */
     struct sl_auth_outcome out;
 };
@@ -91,6 +96,19 @@ static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_pro
     return SL_TOKEN_OK;
 }
 
+/* RFC 8705 section 3: stolen, it is worth nothing without the certificate's key. Asked each time, since the
+ * same token may come over another connection. */
+static enum sl_token_error _sl_bound(struct sl_attempt *at)
+{
+    const struct sl_identity *id = at->out.identity;
+    if (!id->bound || (at->cert && at->cert->not_after >= at->now &&
+                       CRYPTO_memcmp(at->cert->sha256, id->bound_to, sizeof(id->bound_to)) == 0))
+        return SL_TOKEN_OK;
+    sl_identity_unref(SL_TAKE_PTR(at->out.identity));
+    at->out.cached = false;
+    return SL_TOKEN_UNBOUND;
+}
+
 static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct sl_provider *p,
                                            const struct sl_credential *c)
 {
@@ -102,7 +120,7 @@ static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct s
     if (known) {
         at->out.identity = sl_identity_ref(known);
         at->out.cached = true;
-        return SL_TOKEN_OK;
+        return _sl_bound(at);
     }
     if (!_sl_hash(at, c->value))
         return SL_TOKEN_MEMORY;
@@ -110,8 +128,9 @@ static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct s
     if (refused)
         return (enum sl_token_error)refused;
     const enum sl_token_error e = _sl_verify(at, p, c->value);
-    if (e != SL_TOKEN_OK)
-        _sl_remember_refusal(at, p, e);
+    if (e == SL_TOKEN_OK)
+        return _sl_bound(at);
+    _sl_remember_refusal(at, p, e);
     return e;
 }
 
@@ -124,8 +143,24 @@ static void _sl_judge_key(struct sl_attempt *at, const struct sl_provider *p, co
         id = sl_keys_find(&p->keys, at->hash);
     if (id)
         at->out.identity = sl_identity_ref(id);
-    else
-        at->key_refused = true;
+}
+
+/* ---- certificates */
+
+/* Its listener has verified it; what it says is kept beside the tokens, by its SHA-256. */
+static void _sl_judge_certificate(struct sl_attempt *at, const struct sl_provider *p)
+{
+    const struct sl_slice key = sl_slice((const char *)at->cert->sha256, sizeof(at->cert->sha256));
+    struct sl_identity *known = sl_cache_verified(&at->a->cache, key, p->index, at->now);
+    at->any = true;
+    if (at->cert->not_after < at->now) {
+        at->cert_error = "the client's certificate has expired";
+        return;
+    }
+    at->out.identity = known ? sl_identity_ref(known)
+                             : sl_identity_of_cert(at->a->snapshot, p->cfg, at->cert, &at->cert_error);
+    if (at->out.identity && !known)
+        sl_cache_keep(&at->a->cache, key, p->index, at->now, at->now + SL_CERT_CACHE_S, at->out.identity);
 }
 
 /* ---- a route */
@@ -133,6 +168,8 @@ static void _sl_judge_key(struct sl_attempt *at, const struct sl_provider *p, co
 static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const struct sl_credential *c)
 {
     const struct sl_provider *p = &at->a->providers[auth - at->a->snapshot->auths];
+    if (auth->type == SL_AUTH_MTLS && at->cert)
+        _sl_judge_certificate(at, p);
     if (!c->value.n && !c->bad)
         return;
     at->any = true;
@@ -168,7 +205,9 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
     if (at->out.identity)
         return sl_authorize(route, at->out.identity);
     if (at->any)
-        return at->error != SL_TOKEN_OK ? SL_AUTH_INVALID_TOKEN : SL_AUTH_INVALID_KEY;
+        return at->error != SL_TOKEN_OK ? SL_AUTH_INVALID_TOKEN
+               : at->cert_error         ? SL_AUTH_INVALID_CERTIFICATE
+                                        : SL_AUTH_INVALID_KEY;
     return route->is_public && !needs ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
 }
 
@@ -181,8 +220,10 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
     }
     if (o->result == SL_AUTH_INVALID_KEY)
         o->detail = "the key is not known";
-    if (o->result == SL_AUTH_NO_CREDENTIALS || o->result == SL_AUTH_INVALID_TOKEN ||
-        o->result == SL_AUTH_INVALID_KEY)
+    if (o->result == SL_AUTH_INVALID_CERTIFICATE)
+        o->detail = at->cert_error;
+    if (o->result == SL_AUTH_INVALID_CERTIFICATE || o->result == SL_AUTH_NO_CREDENTIALS ||
+        o->result == SL_AUTH_INVALID_TOKEN || o->result == SL_AUTH_INVALID_KEY)
         o->challenge = sl_auth_challenge(route, o->result, o->detail, at->arena);
 }
 
@@ -218,7 +259,7 @@ static bool _sl_introduce(const struct sl_identity *id, struct sl_request *req, 
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s)
 {
-    struct sl_attempt at = {.a = a, .arena = arena, .now = now_wall_s};
+    struct sl_attempt at = {.a = a, .arena = arena, .now = now_wall_s, .cert = req->client_cert};
     bool ok = _sl_try_providers(&at, route, req);
     at.out.result = _sl_result(&at, route);
     _sl_tell(&at, route);

@@ -24,21 +24,24 @@ enum sl_auth_result sl_authorize(const struct sl_route *route, const struct sl_i
 
 #define SL_CHALLENGE_TOKEN "Bearer realm=\"sluice\""
 #define SL_CHALLENGE_KEY   "Key realm=\"sluice\""
+#define SL_CHALLENGE_CERT  "Certificate realm=\"sluice\"" /* no scheme has that name, but a 401 names one */
 
 const char *sl_auth_challenge(const struct sl_route *route, enum sl_auth_result result, const char *detail,
                               struct sl_arena *a)
 {
-    bool token = false, key = false;
+    bool token = false, key = false, cert = false;
     for (size_t i = 0; i < route->n_auth; i++) {
         token |= route->auth[i]->type == SL_AUTH_JWT;
         key |= route->auth[i]->type == SL_AUTH_KEY;
+        cert |= route->auth[i]->type == SL_AUTH_MTLS;
     }
     if (result == SL_AUTH_INVALID_TOKEN) {
         const char *text = sl_arena_printf(
             a, SL_CHALLENGE_TOKEN ", error=\"invalid_token\", error_description=\"%s\"", detail);
         return text ? text : SL_CHALLENGE_TOKEN ", error=\"invalid_token\"";
     }
-    return token && key ? SL_CHALLENGE_TOKEN ", " SL_CHALLENGE_KEY
-           : key        ? SL_CHALLENGE_KEY
-                        : SL_CHALLENGE_TOKEN;
+    return token && key     ? SL_CHALLENGE_TOKEN ", " SL_CHALLENGE_KEY
+           : key            ? SL_CHALLENGE_KEY
+           : !token && cert ? SL_CHALLENGE_CERT
+                            : SL_CHALLENGE_TOKEN;
 }

@@ -116,6 +116,8 @@ static struct sl_credential _sl_find_key(const struct sl_auth *p, const struct s
 struct sl_credential sl_credential_find(const struct sl_auth *provider, const struct sl_request *req,
                                         struct sl_arena *a)
 {
+    if (provider->type == SL_AUTH_MTLS) /* stands in no header */
+        return (struct sl_credential){0};
     return provider->type == SL_AUTH_JWT ? _sl_find_token(provider, req, a) : _sl_find_key(provider, req, a);
 }
 

@@ -4,8 +4,9 @@
  * what a request costs after that is a reference.
  */
 #include "policy/identity_priv.h"
+#include "policy/token_priv.h"
 
-static struct sl_identity *_sl_identity_new(const struct sl_auth *provider, const unsigned char hash[32])
+struct sl_identity *sl_identity_new(const struct sl_auth *provider, const unsigned char hash[32])
 {
     struct sl_identity *id = calloc(1, sizeof(*id));
     if (!id)
@@ -47,6 +48,12 @@ static int _sl_headers_of_claims(struct sl_identity *id, const struct sl_auth *p
     return 0;
 }
 
+/* RFC 8705 section 3.1: what the token says of the certificate that it belongs to was read before. */
+static void _sl_bind(struct sl_identity *id)
+{
+    id->bound = sl_token_thumbprint(id->claims, id->bound_to) > 0;
+}
+
 /* A string or a number; of control bytes none is dropped, or one name could be made to look like another. */
 static bool _sl_consumer_name(const json_t *claim, struct sl_identity *id)
 {
@@ -65,6 +72,7 @@ static bool _sl_consumer_name(const json_t *claim, struct sl_identity *id)
 static int _sl_fill(struct sl_identity *id, const struct sl_snapshot *s, const struct sl_auth *provider)
 {
     const json_t *c = id->claims;
+    _sl_bind(id);
     const char *roles = provider->jwt.roles_claim, *scopes = provider->jwt.scopes_claim,
                *consumer = provider->jwt.consumer_claim;
     if (consumer && !_sl_consumer_name(sl_claim_get(c, sl_slice_str(consumer)), id))
@@ -81,7 +89,7 @@ static int _sl_fill(struct sl_identity *id, const struct sl_snapshot *s, const s
 struct sl_identity *sl_identity_of_token(const struct sl_snapshot *s, const struct sl_auth *provider,
                                          json_t *claims, const unsigned char hash[32], uint64_t exp)
 {
-    struct sl_identity *id = _sl_identity_new(provider, hash);
+    struct sl_identity *id = sl_identity_new(provider, hash);
     if (!id) {
         json_decref(claims);
         return NULL;
@@ -97,7 +105,7 @@ struct sl_identity *sl_identity_of_token(const struct sl_snapshot *s, const stru
 struct sl_identity *sl_identity_of_key(const struct sl_auth *provider, const struct sl_consumer *consumer,
                                        const unsigned char hash[32])
 {
-    struct sl_identity *id = _sl_identity_new(provider, hash);
+    struct sl_identity *id = sl_identity_new(provider, hash);
     if (!id)
         return NULL;
     id->consumer_name = sl_slice_str(consumer->name);

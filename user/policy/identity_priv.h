@@ -6,9 +6,15 @@
 #include "policy/auth.h"
 #include "policy/json_priv.h"
 
+/* One reference, without a consumer or tier. hash: of the credential. NULL when memory is out. */
+struct sl_identity *sl_identity_new(const struct sl_auth *provider, const unsigned char hash[32]);
 /* One reference; claims are taken over, also on failure. hash: of the token. NULL when memory is out. */
 struct sl_identity *sl_identity_of_token(const struct sl_snapshot *s, const struct sl_auth *provider,
                                          json_t *claims, const unsigned char hash[32], uint64_t exp);
+/* certificate.c: of a client's certificate. NULL with why (static) where it names nobody, or memory is out.
+ */
+struct sl_identity *sl_identity_of_cert(const struct sl_snapshot *s, const struct sl_auth *provider,
+                                        const struct sl_client_cert *cert, const char **why);
 /* Of a consumer's API key. */
 struct sl_identity *sl_identity_of_key(const struct sl_auth *provider, const struct sl_consumer *consumer,
                                        const unsigned char hash[32]);

@@ -167,6 +167,22 @@ static bool _sl_audiences(const json_t *claims, const struct sl_strings *ours)
     return ours->n == 0;
 }
 
+int sl_token_thumbprint(const json_t *claims, unsigned char out[32])
+{
+    const json_t *cnf = json_object_get(claims, "cnf"), *x5t = json_object_get(cnf, "x5t#S256");
+    unsigned char text[SL_B64_MAX(43)];
+    size_t n;
+    if (cnf && !json_is_object(cnf))
+        return -EINVAL;
+    if (!x5t) /* other ways to confirm (RFC 7800 section 3.1) are the upstream's */
+        return 0;
+    const struct sl_slice b64 = sl_json_string(cnf, "x5t#S256");
+    if (b64.n != 43 || sl_b64_decode(b64, text, &n) < 0 || n != sizeof(text))
+        return -EINVAL;
+    memcpy(out, text, sizeof(text));
+    return 1;
+}
+
 enum sl_token_error sl_token_check(const struct sl_auth *provider, const json_t *claims, uint64_t now,
                                    uint64_t *exp)
 {
@@ -189,7 +205,10 @@ enum sl_token_error sl_token_check(const struct sl_auth *provider, const json_t 
         if (now + skew < from)
             return SL_TOKEN_NOT_YET;
     }
-    return _sl_audiences(claims, &provider->jwt.audiences) ? SL_TOKEN_OK : SL_TOKEN_AUDIENCE;
+    if (!_sl_audiences(claims, &provider->jwt.audiences))
+        return SL_TOKEN_AUDIENCE;
+    unsigned char thumbprint[32];
+    return sl_token_thumbprint(claims, thumbprint) < 0 ? SL_TOKEN_BAD_CNF : SL_TOKEN_OK;
 }
 
 /* ---- for tools */

@@ -29,7 +29,9 @@
     X(EXPIRED, "expired", "the token has expired")                                         \
     X(BAD_NBF, "bad_nbf", "the token's nbf is no whole number of seconds")                 \
     X(NOT_YET, "not_yet", "the token is not valid yet")                                    \
-    X(AUDIENCE, "audience", "the token is for another audience")
+    X(AUDIENCE, "audience", "the token is for another audience")                           \
+    X(BAD_CNF, "bad_cnf", "the token's cnf is not as RFC 8705 has it")                     \
+    X(UNBOUND, "unbound", "the token belongs to a certificate that this client did not show")
 
 enum sl_token_error {
     SL_TOKEN_OK,
@@ -59,6 +61,9 @@ enum sl_token_error sl_token_verify(struct sl_jose *j, const struct sl_jwks *key
                                     const struct sl_token *t, bool *checked);
 /* The claims; NULL where they are no object. The caller unrefs. */
 json_t *sl_token_claims(const struct sl_token *t, struct sl_arena *a);
+/* The SHA-256 of the certificate that the claims are bound to (RFC 8705 section 3.1): 1, 0 where they are
+ * bound to none, -EINVAL where what they say is no such thing. */
+int sl_token_thumbprint(const json_t *claims, unsigned char out[32]);
 /* iss, exp, nbf, aud, as the provider wants them. *exp: Unix seconds, 0 where it has none that counts. */
 enum sl_token_error sl_token_check(const struct sl_auth *provider, const json_t *claims, uint64_t now,
                                    uint64_t *exp);

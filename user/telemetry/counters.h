@@ -38,6 +38,7 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(NO_CREDENTIALS, "no_credentials", 401)               \
     X(INVALID_TOKEN, "invalid_token", 401)                 \
     X(INVALID_KEY, "invalid_key", 401)                     \
+    X(INVALID_CERTIFICATE, "invalid_certificate", 401)     \
     X(FORBIDDEN_ROLE, "forbidden_role", 403)               \
     X(FORBIDDEN_SCOPE, "forbidden_scope", 403)             \
     X(FORBIDDEN_GROUP, "forbidden_group", 403)             \

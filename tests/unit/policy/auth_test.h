@@ -42,10 +42,18 @@ static SL_UNUSED const char *policy_text(void)
             "'hs': {'type': 'jwt', 'algorithms': ['HS256'], 'secret': {'$env': 'S'}, 'claims_to_verify': [],"
             "  'from': {'header': 'X-Token'}, 'cache': '0s'},"
             "'keys': {'type': 'key', 'names': ['apikey', 'X-Api-Key'], 'in': ['header', 'query']},"
-            "'shown': {'type': 'key', 'names': ['shown'], 'hide': false}},"
+            "'shown': {'type': 'key', 'names': ['shown'], 'hide': false},"
+            "'cert': {'type': 'mtls', 'certificate_to_headers': {'certificate': 'Client-Cert', 'subject': "
+            "'X-Subject', 'issuer': 'X-Issuer', 'serial': 'X-Serial', 'fingerprint': 'X-Print', 'san_dns': "
+            "'X-Dns', 'san_uri': 'X-Uri', 'san_email': 'X-Mail', 'cn': 'X-Cn', 'not_after': 'X-Until'}},"
+            "'uri': {'type': 'mtls', 'consumer_from': 'san_uri'}, 'mail': {'type': 'mtls', 'consumer_from': "
+            "'san_email'},"
+            "'cn': {'type': 'mtls', 'consumer_from': 'cn'}, 'print': {'type': 'mtls', 'consumer_from': "
+            "'fingerprint'}},"
             "'tiers': {'gold': {'rate_limit': {'second': 5}}, 'anonymous': {'rate_limit': {'second': 1}}},"
             "'consumers': {'acme': {'tier': 'gold', 'groups': ['eu'], 'keys': ['%s']},"
-            "  'globex': {'keys': ['%s', '%s']}, 'svc': {'tier': 'gold'}},"
+            "  'globex': {'keys': ['%s', '%s']}, 'svc': {'tier': 'gold'},"
+            "  'svc.test': {'tier': 'gold'}, 'spiffe://td/svc': {'tier': 'gold'}},"
             "'routes': {"
             "'corp': {'paths': ['/corp'], 'upstream': 'u', 'auth': ['corp']},"
             "'any': {'paths': ['/any'], 'upstream': 'u', 'auth': ['corp', 'other', 'keys']},"
@@ -53,6 +61,12 @@ static SL_UNUSED const char *policy_text(void)
             "'hs': {'paths': ['/hs'], 'upstream': 'u', 'auth': ['hs']},"
             "'keys': {'paths': ['/keys'], 'upstream': 'u', 'auth': ['keys']},"
             "'shown': {'paths': ['/shown'], 'upstream': 'u', 'auth': ['shown']},"
+            "'cert': {'paths': ['/cert'], 'upstream': 'u', 'auth': ['cert']},"
+            "'cert-or-key': {'paths': ['/both'], 'upstream': 'u', 'auth': ['uri', 'keys']},"
+            "'uri': {'paths': ['/uri'], 'upstream': 'u', 'auth': ['uri']},"
+            "'mail': {'paths': ['/mail'], 'upstream': 'u', 'auth': ['mail']},"
+            "'cn': {'paths': ['/cn'], 'upstream': 'u', 'auth': ['cn']},"
+            "'print': {'paths': ['/print'], 'upstream': 'u', 'auth': ['print']},"
             "'open': {'paths': ['/open'], 'upstream': 'u', 'auth': ['public']},"
             "'mixed': {'paths': ['/mixed'], 'upstream': 'u', 'auth': ['corp', 'keys', 'public']},"
             "'role': {'paths': ['/role'], 'upstream': 'u', 'auth': ['corp'], 'require': {'roles': ['admin', "
@@ -110,8 +124,8 @@ static SL_UNUSED struct sl_auth_outcome outcome;
 
 static SL_UNUSED const char *name_of(enum sl_auth_result r)
 {
-    static const char *const names[] = {"ok",      "none",     "bad token", "bad key",
-                                        "no role", "no scope", "no group"};
+    static const char *const names[] = {"ok",       "none",    "bad token", "bad key",
+                                        "bad cert", "no role", "no scope",  "no group"};
     return names[r];
 }
 

@@ -76,6 +76,10 @@ unit: $(UNIT_ALL)
 	@tests/harness/run-cmocka $(UNIT_ALL)
 bpf-test: $(BPF_TESTS)
 	@tests/harness/run-cmocka $(BPF_TESTS)
+EXACT_SECONDS ?= 30
+.PHONY: exact
+exact: all
+	@SLUICE_EXACT_SECONDS=$(EXACT_SECONDS) /usr/bin/python3 -m pytest -q tests/e2e/test_exactness.py
 http-test: all
 	@/usr/bin/python3 -m pytest -q tests/http
 e2e: all
@@ -88,5 +92,6 @@ fuzz-short:
 test:
 	@tests/run
 ## make test               every kind of test, counted in the closing line (root)
+## make exact              30 s of 64 connections over 4 windows: each limit to 1 % (root)
 ## make cover              which branches of the packet parser are tested (root)
 ## make unit | unit-LAYER | bpf-test | http-test | e2e | fuzz     one kind

@@ -55,6 +55,11 @@ static struct sl_bucket *_sl_take(struct sl_bucket_table *t, uint64_t key, uint6
         if (!b || held == key)
             return b;
         if (__sync_val_compare_and_swap(&b->key, held, key) == held && held != 0) {
+            /* its former key was debited since we looked: that debt is neither ours nor to be lost */
+            if (_sl_load((uint64_t *)&b->tat) >= now) {
+                (void)__sync_val_compare_and_swap(&b->key, key, held);
+                continue;
+            }
             __atomic_store_n(&b->admitted, 0, __ATOMIC_RELAXED);
             __atomic_store_n(&b->denied, 0, __ATOMIC_RELAXED);
         }
@@ -65,8 +70,7 @@ static struct sl_bucket *_sl_take(struct sl_bucket_table *t, uint64_t key, uint6
 
 struct sl_bucket *sl_bucket_get(struct sl_bucket_table *t, uint64_t key, uint64_t now)
 {
-    key &= ~SL_BUCKET_PINNED;
-    return _sl_take(t, key ? key : 1, now);
+    return _sl_take(t, sl_bucket_key(key), now);
 }
 
 struct sl_bucket *sl_bucket_pin(struct sl_bucket_table *t, uint64_t key, uint64_t now)

@@ -15,9 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SL_BUCKET_PROBES 16
+#define SL_BUCKET_PROBES 64 /* at half full, of a million keys none finds all of them taken */
 /* Set in the key of a slot that the kernel knows by number: such a slot is never given to another key. */
 #define SL_BUCKET_PINNED (1ull << 63)
+
+/* What stands in the slot of a key that sl_bucket_get takes: its top bit is ours, and 0 is a free slot. */
+static inline uint64_t sl_bucket_key(uint64_t key)
+{
+    key &= ~SL_BUCKET_PINNED;
+    return key ? key : 1;
+}
 
 /* The table as one process sees it. */
 struct sl_bucket_table {
@@ -28,8 +35,10 @@ struct sl_bucket_table {
 
 /*
  * The slot of a key, taken if need be: buckets that have been full again for longest are reused (their tat
- * lies behind now). NULL when the probe window has no room: the caller admits and counts. key must not be 0;
- * its top bit is ignored.
+ * lies behind now). NULL when the probe window has no room: the caller decides and counts.
+ *
+ * The slot may be given to another key until something is debited: who has debited looks whether the key is
+ * still sl_bucket_key(key), and gives back where it is not.
  */
 struct sl_bucket *sl_bucket_get(struct sl_bucket_table *t, uint64_t key, uint64_t now);
 /* The same, and the slot stays the key's until sl_bucket_unpin. */

@@ -90,7 +90,7 @@ static void _sl_check_certificates(struct sl_reader *r)
  * the proxy admits. */
 static bool _sl_under(const struct sl_rate *kernel, const struct sl_rate_limit *limit)
 {
-    if (kernel->count == 0 || limit->n_windows == 0)
+    if (kernel->count == 0 || limit->n_windows == 0 || limit->shadow)
         return false;
     const struct sl_window *w = &limit->windows[0];
     return (unsigned __int128)kernel->count * w->seconds * SL_NS_PER_SEC <
@@ -119,6 +119,7 @@ static void _sl_check_ceiling(struct sl_reader *r, const struct sl_ceiling *c, c
 static void _sl_check_ceilings(struct sl_reader *r, const struct sl_ceiling *c)
 {
     const struct sl_snapshot *s = r->s;
+    _sl_check_ceiling(r, c, "section", "limits", &s->limits.rate_limit);
     for (size_t i = 0; i < s->n_tiers; i++)
         _sl_check_ceiling(r, c, "tier", s->tiers[i].name, &s->tiers[i].rate_limit);
     for (size_t i = 0; i < s->n_consumers; i++)

@@ -163,6 +163,8 @@ static const struct sl_field _sl_policy_fields[] = {
     {"kernel", &sl_type_kernel, AT(s.kernel), NULL, 0,
      "The guard in the kernel. Not written: off, and no privileges are needed."},
     {"auth", &sl_type_auths, AT(s.auths), NULL, 0, "Ways to tell who is calling, by name."},
+    {"limits", &sl_type_limits, AT(s.limits), "{}", 0,
+     "What holds on all routes, and what becomes of what cannot be counted."},
     {"tiers", &sl_type_tiers, AT(s.tiers), "{}", 0,
      "Classes of consumers, by name; anonymous is that of requests without a consumer."},
     {"upstreams", &sl_type_upstreams, AT(s.upstreams), NULL, 0, "Services behind the gateway, by name."},
@@ -186,7 +188,7 @@ static void _sl_finish_policy(struct sl_reader *r, const struct sl_node *n, void
     atomic_init(&from->refs, 1);
     memcpy(s, from, sizeof(*s));
     if (!sl_node_get(n, "kernel"))
-        s->kernel.mode = SL_KERNEL_OFF;
+        s->kernel = (struct sl_kernel){.mode = SL_KERNEL_OFF, .table_size = SL_TABLE_SIZE_DEFAULT};
     if (s->tiers) {
         struct sl_tier *tier = &s->tiers[s->n_tiers++];
         *tier = (struct sl_tier){.name = "default", .pos = {.file = "", .pointer = ""}};

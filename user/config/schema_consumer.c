@@ -19,6 +19,14 @@ struct sl_limit_raw {
     struct sl_by by;
     unsigned policy, headers, status;
     const char *message;
+    bool shadow;
+};
+struct sl_in_flight_raw {
+    uint32_t max;
+    struct sl_by by;
+    unsigned status;
+    const char *message;
+    bool shadow;
 };
 
 static bool _sl_parse_by(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
@@ -81,6 +89,8 @@ static const struct sl_field _sl_limit_fields[] = {
      "Headers that tell the client: RateLimit of the IETF draft, X-RateLimit-* as Kong, both or off."},
     {"status", &_sl_status, AT(status), "429", 0, "Status of a refusal."},
     {"message", &sl_type_string, AT(message), "\"Rate limit exceeded\"", 0, "Detail of a refusal."},
+    {"shadow", &sl_type_bool, AT(shadow), "false", 0,
+     "Count what it would refuse, and refuse nothing. Clients are not told of it."},
     SL_FIELDS_END,
 };
 #undef AT
@@ -110,7 +120,8 @@ static void _sl_finish_limit(struct sl_reader *r, const struct sl_node *n, void 
                                   .by_header = raw->by.header,
                                   .headers = raw->headers,
                                   .status = raw->status,
-                                  .message = raw->message};
+                                  .message = raw->message,
+                                  .shadow = raw->shadow};
     _sl_limit_windows(raw, out);
     if (!sl_node_get(n, "second") && !sl_node_get(n, "minute") && !sl_node_get(n, "hour") &&
         !sl_node_get(n, "day"))
@@ -127,6 +138,63 @@ const struct sl_type sl_type_rate_limit = {.kind = SL_T_OBJECT,
                                            .fields = _sl_limit_fields,
                                            .raw = sizeof(struct sl_limit_raw),
                                            .finish = _sl_finish_limit};
+
+/* ---- requests at once */
+
+static const struct sl_type _sl_at_once = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number of requests", .min = "1", .max = "65535"};
+#define AT(m) offsetof(struct sl_in_flight_raw, m)
+static const struct sl_field _sl_in_flight_fields[] = {
+    {"max", &_sl_at_once, AT(max), NULL, SL_F_REQUIRED, "Requests under way at once, over all workers."},
+    {"by", &_sl_by, AT(by), "\"consumer\"", 0, "Whose requests are counted together, as of a rate_limit."},
+    {"status", &_sl_status, AT(status), "429", 0, "Status of a refusal."},
+    {"message", &sl_type_string, AT(message), "\"Too many requests at once\"", 0, "Detail of a refusal."},
+    {"shadow", &sl_type_bool, AT(shadow), "false", 0, "Count what it would refuse, and refuse nothing."},
+    SL_FIELDS_END,
+};
+#undef AT
+static void _sl_finish_in_flight(struct sl_reader *r, const struct sl_node *n, void *raw_, void *out)
+{
+    const struct sl_in_flight_raw *raw = raw_;
+    *(struct sl_in_flight *)out = (struct sl_in_flight){.pos = sl_read_pos(r, n),
+                                                        .max = raw->max,
+                                                        .by = raw->by.by,
+                                                        .by_header = raw->by.header,
+                                                        .status = raw->status,
+                                                        .message = raw->message,
+                                                        .shadow = raw->shadow};
+}
+const struct sl_type sl_type_in_flight = {.kind = SL_T_OBJECT,
+                                          .size = sizeof(struct sl_in_flight),
+                                          .what = "a map such as {max: 50}",
+                                          .fields = _sl_in_flight_fields,
+                                          .raw = sizeof(struct sl_in_flight_raw),
+                                          .finish = _sl_finish_in_flight};
+
+/* ---- of all routes */
+
+static const struct sl_choice _sl_full_choices[] = {
+    {"allow", SL_TABLE_FULL_ALLOW, false}, {"refuse", SL_TABLE_FULL_REFUSE, false}, {NULL, 0, false}};
+static const struct sl_type _sl_full = {.kind = SL_T_CHOICE,
+                                        .size = sizeof(enum sl_table_full),
+                                        .what = "one of allow, refuse",
+                                        .choices = _sl_full_choices};
+#define AT(m) offsetof(struct sl_limits, m)
+static const struct sl_field _sl_limits_fields[] = {
+    {"rate_limit", &sl_type_rate_limit, AT(rate_limit), NULL, 0,
+     "Holds on every route, beside the route's own and the tier's."},
+    {"in_flight", &sl_type_in_flight, AT(in_flight), NULL, 0,
+     "Requests at once on all routes, beside the route's own and the tier's."},
+    {"table_full", &_sl_full, AT(table_full), "\"allow\"", 0,
+     "What becomes of a request that there is no room to count (kernel.table_size): allow, or refuse with "
+     "503."},
+    SL_FIELDS_END,
+};
+#undef AT
+const struct sl_type sl_type_limits = {.kind = SL_T_OBJECT,
+                                       .size = sizeof(struct sl_limits),
+                                       .what = "a map of rate_limit, in_flight, table_full",
+                                       .fields = _sl_limits_fields};
 
 /* ---- bandwidth */
 
@@ -223,6 +291,8 @@ static const struct sl_type _sl_tier_kernel = {.kind = SL_T_OBJECT,
 static const struct sl_field _sl_tier_fields[] = {
     {"rate_limit", &sl_type_rate_limit, offsetof(struct sl_tier, rate_limit), NULL, 0,
      "What each of its consumers may do. Not written: no limit."},
+    {"in_flight", &sl_type_in_flight, offsetof(struct sl_tier, in_flight), NULL, 0,
+     "Requests at once of each of its consumers. Not written: no limit."},
     {"bandwidth", &_sl_bandwidth, offsetof(struct sl_tier, bandwidth), NULL, 0,
      "Bytes a second of each of its consumers (of an address where there is none). Not written: no limit."},
     {"kernel", &_sl_tier_kernel, offsetof(struct sl_tier, headroom), NULL, 0,
@@ -307,6 +377,7 @@ static const struct sl_field _sl_consumer_fields[] = {
     {"groups", &sl_type_strings, AT(groups), NULL, 0, "Groups that routes may require."},
     {"keys", &_sl_key_hashes, AT(key_hashes), NULL, 0, "SHA-256 of each of its API keys, in hexadecimal."},
     {"rate_limit", &sl_type_rate_limit, AT(rate_limit), NULL, 0, "Its own limit, instead of its tier's."},
+    {"in_flight", &sl_type_in_flight, AT(in_flight), NULL, 0, "Likewise for requests at once."},
     {"basic", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
     {"bandwidth", &_sl_bandwidth, AT(bandwidth), NULL, 0, "Its own bandwidth, instead of its tier's."},
     SL_FIELDS_END,

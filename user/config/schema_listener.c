@@ -276,7 +276,7 @@ static const struct sl_field _sl_kernel_fields[] = {
     {"samples_per_second", &_sl_samples, AT(samples), "100", 0,
      "Dropped packets whose first bytes are kept for `sluicectl capture`, at most; 0: none."},
     {"table_size", &_sl_table_size, AT(table_size), "262144", 0,
-     "Buckets in the table that kernel and proxy share; rounded up to a power of two."},
+     "Buckets in the table that kernel and proxy share, of 32 bytes. The table is larger, a power of two."},
     SL_FIELDS_END,
 };
 #undef AT
@@ -287,7 +287,8 @@ static void _sl_finish_kernel(struct sl_reader *r, const struct sl_node *n, void
     uint32_t size = 1024;
     (void)raw;
     k->pos = sl_read_pos(r, n);
-    while (size < k->table_size)
+    /* a third stays free, or buckets do not find room near their place */
+    while (size < k->table_size / 2 * 3)
         size *= 2;
     k->table_size = size;
     if (k->mode != SL_KERNEL_OFF && !sl_node_get(n, "interfaces"))

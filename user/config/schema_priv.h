@@ -99,8 +99,8 @@ extern const struct sl_type sl_type_byte_rate; /* schema_listener.c */
 extern const struct sl_type sl_type_listeners, sl_type_admin, sl_type_kernel, sl_type_correlation,
     sl_type_observe;                              /* schema_listener.c */
 extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */
-extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers,
-    sl_type_rate_limit;                                         /* schema_auth.c */
+extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_type_rate_limit,
+    sl_type_in_flight, sl_type_limits;                          /* schema_auth.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
 extern const struct sl_type sl_type_routes;                     /* schema_route.c */
 /* What SL_T_REF reads where its type's word stands. */

@@ -307,6 +307,8 @@ static const struct sl_field _sl_route_fields[] = {
     {"sources", &_sl_sources, AT(r.sources_allow), NULL, 0, "Addresses that may ask."},
     {"rate_limit", &sl_type_rate_limit, AT(r.rate_limit), NULL, 0,
      "The route's own limit, beside the tier's."},
+    {"in_flight", &sl_type_in_flight, AT(r.in_flight), NULL, 0,
+     "Requests at once on the route, beside the tier's."},
     {"timeouts", &_sl_timeouts, AT(r.timeouts), "{}", 0, "How long the upstream may take."},
     {"retries", &sl_type_retries, AT(r.retries), NULL, 0,
      "Try again what failed, where that is safe. Not written: only a connection that could not be made, "

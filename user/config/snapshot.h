@@ -86,6 +86,22 @@ struct sl_rate_limit {
     enum sl_limit_headers headers;
     unsigned status;
     const char *message;
+    bool shadow; /* counts what it would refuse, refuses nothing */
+};
+struct sl_in_flight { /* requests at once */
+    struct sl_pos pos;
+    uint32_t max; /* 0: no limit */
+    enum sl_limit_by by;
+    const char *by_header;
+    unsigned status;
+    const char *message;
+    bool shadow;
+};
+enum sl_table_full { SL_TABLE_FULL_ALLOW, SL_TABLE_FULL_REFUSE };
+struct sl_limits { /* of all routes */
+    struct sl_rate_limit rate_limit;
+    struct sl_in_flight in_flight;
+    enum sl_table_full table_full;
 };
 
 /* ---- who */
@@ -169,6 +185,7 @@ struct sl_tier {
     const char *name;
     struct sl_pos pos;
     struct sl_rate_limit rate_limit;
+    struct sl_in_flight in_flight;
     uint32_t headroom; /* kernel ceiling = headroom x limit; 0: no kernel entry */
     struct sl_escalate escalate;
     struct sl_bandwidth bandwidth;
@@ -182,6 +199,7 @@ struct sl_consumer {
     struct sl_strings groups;
     struct sl_strings key_hashes;    /* 32 raw bytes each: SHA-256 of the API key */
     struct sl_rate_limit rate_limit; /* its own; n_windows 0: the tier's */
+    struct sl_in_flight in_flight;   /* its own; max 0: the tier's */
     struct sl_bandwidth bandwidth;   /* its own; neither set: the tier's */
     uint32_t slot;                   /* of consumer_bytes in the kernel; stable over reloads */
 };
@@ -315,6 +333,7 @@ struct sl_route {
         require_groups; /* any one of each list that is written */
     struct sl_cidrs sources_allow, sources_deny;
     struct sl_rate_limit rate_limit;
+    struct sl_in_flight in_flight;
     struct {
         uint64_t connect, first_byte, idle, total;
     } timeouts;
@@ -359,6 +378,7 @@ struct sl_range_counts sl_ranges_count(const struct sl_ranges *r, bool ipv6);
 enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
 enum sl_syn_cookies { SL_SYN_COOKIES_AUTO, SL_SYN_COOKIES_ALWAYS, SL_SYN_COOKIES_OFF };
 enum sl_top_counted { SL_TOP_COUNT_DROPPED, SL_TOP_COUNT_ALL, SL_TOP_COUNT_OFF };
+#define SL_TABLE_SIZE_DEFAULT (1u << 19)
 struct sl_kernel {
     struct sl_pos pos;
     enum sl_kernel_mode mode; /* OFF where the policy has no kernel section */
@@ -379,7 +399,7 @@ struct sl_kernel {
     } per_prefix, per_listener;
     uint32_t ipv6_prefix; /* bits of an IPv6 address that make one source */
     enum sl_fragments fragments;
-    uint32_t table_size; /* buckets */
+    uint32_t table_size; /* buckets, a power of two */
     enum sl_top_counted top_sources;
     uint32_t samples; /* of dropped packets, a second; 0: none */
 };
@@ -403,6 +423,7 @@ struct sl_snapshot {
     struct sl_kernel kernel;
     struct sl_auth *auths;
     size_t n_auths;
+    struct sl_limits limits;
     struct sl_tier *tiers; /* the last one is the built-in "default", without limits */
     size_t n_tiers;
     const struct sl_tier

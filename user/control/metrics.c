@@ -73,6 +73,10 @@ static const struct sl_field _sl_tier_fields[] = {
     SL_T("tier_admitted_total", "counter", admitted, "requests that the limits admitted"),
     SL_T("tier_limited_total", "counter", limited, "requests that a limit refused"),
     SL_T("tier_penalties_total", "counter", penalties, "penalties asked of the kernel"),
+    SL_T("tier_in_flight_refused_total", "counter", in_flight,
+         "requests refused because of too many at once"),
+    SL_T("tier_shadow_limited_total", "counter", shadowed,
+         "requests that a limit in shadow mode would refuse"),
     SL_T("tier_bandwidth_waits_total", "counter", bandwidth_waits,
          "times that a connection waited for its consumer's bandwidth"),
 };

@@ -273,6 +273,7 @@ static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
         sl_group_unprobe(ex->group, &ex->attempts);
     sl_exchange_set_state(ex, SL_EX_DONE);
     ex->timer.at = 0;
+    sl_limits_release(ex);
     sl_account(ex);
     struct sl_conn *c = SL_TAKE_PTR(ex->conn);
     ex->req.client_cert = NULL;

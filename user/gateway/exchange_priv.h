@@ -82,6 +82,8 @@ struct sl_exchange {
     struct sl_limit_set *limits[4];
     size_t n_limits;
     struct sl_limit_verdict verdict;
+    uint32_t flights[3]; /* rows of requests at once that it is counted in */
+    size_t n_flights;
 
     struct sl_group *group; /* the upstream; NULL: none was chosen */
     struct sl_upconn *up;   /* NULL: none */
@@ -154,6 +156,11 @@ void sl_shape_release_up(struct sl_exchange *ex);
 bool sl_shape_hold_next(struct sl_conn *c);
 /* From when on a timeout counts: a wait of ours is nobody's fault. */
 uint64_t sl_shape_from(const struct sl_conn *c);
+
+/* ---- limits.c */
+enum sl_stage_result sl_stage_limits(struct sl_exchange *ex);
+/* It is no longer under way. */
+void sl_limits_release(struct sl_exchange *ex);
 
 /* ---- stages.c */
 void sl_route_compile(struct sl_gw_route *r);

@@ -91,50 +91,6 @@ static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
     return SL_STAGE_NEXT;
 }
 
-/* ---- how much */
-
-/* A consumer's own limit takes the place of its tier's. */
-static struct sl_limit_set *_sl_limits_of(const struct sl_exchange *ex)
-{
-    const struct sl_policy *p = ex->config->policy;
-    const struct sl_consumer *consumer = ex->identity ? ex->identity->consumer : NULL;
-    struct sl_limit_set *own = consumer ? p->consumer_limits[consumer - p->snapshot->consumers] : NULL;
-    return own ? own : p->tiers[ex->tier - p->snapshot->tiers].limits;
-}
-
-static enum sl_stage_result _sl_limited(struct sl_exchange *ex, struct sl_tier_counters *n)
-{
-    const struct sl_rate_limit *rl = sl_limit_set_config(ex->verdict.set);
-    n->limited++;
-    ex->w->counters->bucket_cas_exhausted += ex->verdict.cas_exhausted;
-    sl_escalate_rejected(ex);
-    return sl_respond_problem(ex, SL_WHY_RATE_LIMITED, rl->status,
-                              rl->message ? rl->message : "rate limit exceeded");
-}
-
-static enum sl_stage_result _sl_stage_limits(struct sl_exchange *ex)
-{
-    struct sl_limit_set *sets[] = {ex->route->policy->limits, _sl_limits_of(ex)};
-    for (size_t i = 0; i < SL_ARRAY_LEN(sets); i++)
-        if (sets[i])
-            ex->limits[ex->n_limits++] = sets[i];
-    struct sl_tier_counters *n = &ex->w->counters->tiers[sl_slot(ex->tier->slot, SL_COUNTER_TIERS)];
-    if (ex->n_limits) {
-        struct sl_limit_subject subject = {
-            .consumer = ex->identity ? ex->identity->consumer_name : SL_SLICE_NUL,
-            .ip = ex->client_ip.family == SL_AF_INET6 ? sl_ip_mask(ex->client_ip, 64) : ex->client_ip,
-            .credential = ex->identity ? ex->identity->credential : 0,
-            .request = &ex->req,
-        };
-        sl_limits_take(&ex->w->buckets, ex->limits, ex->n_limits, &subject, ex->w->loop.now, &ex->verdict);
-        ex->w->counters->bucket_table_full += ex->verdict.table_full;
-        if (!ex->verdict.admitted)
-            return _sl_limited(ex, n);
-    }
-    n->admitted++;
-    return SL_STAGE_NEXT;
-}
-
 static enum sl_stage_result _sl_stage_body_size(struct sl_exchange *ex)
 {
     if (ex->req.framing == SL_FRAMING_LENGTH && ex->req.content_length > ex->body_limit)
@@ -229,7 +185,7 @@ void sl_route_compile(struct sl_gw_route *r)
         r->chain[n++] = _sl_stage_sources;
     r->chain[n++] =
         _sl_stage_authenticate; /* also where public: it removes identity headers that a client made up */
-    r->chain[n++] = _sl_stage_limits;
+    r->chain[n++] = sl_stage_limits;
     r->chain[n++] = _sl_stage_body_size;
     switch (cfg->action) {
     case SL_ACTION_UPSTREAM:

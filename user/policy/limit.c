@@ -78,11 +78,6 @@ const struct sl_rate_limit *sl_limit_set_config(const struct sl_limit_set *l)
 
 /* ---- keys */
 
-/* What is hashed to a bucket's key; no padding. */
-struct sl_limit_key {
-    uint64_t name, seconds, by, subject;
-};
-
 static uint64_t _sl_by_ip(const struct sl_ip *client, struct sl_limit_key *k)
 {
     const struct sl_ip ip = client->family == SL_AF_INET6 ? sl_ip_mask(*client, 64) : *client;
@@ -91,18 +86,18 @@ static uint64_t _sl_by_ip(const struct sl_ip *client, struct sl_limit_key *k)
 }
 
 /* A subject that is not there is counted by its address, in a bucket of its own kind. */
-static uint64_t _sl_subject(const struct sl_rate_limit *rl, const struct sl_limit_subject *s,
+static uint64_t _sl_subject(enum sl_limit_by by, const char *by_header, const struct sl_limit_subject *s,
                             struct sl_limit_key *k)
 {
     const struct sl_header *h = NULL;
-    k->by = rl->by;
-    switch (rl->by) {
+    k->by = by;
+    switch (by) {
     case SL_BY_CONSUMER:
         return s->consumer.n ? sl_hash(s->consumer.p, s->consumer.n, 1) : _sl_by_ip(&s->ip, k);
     case SL_BY_CREDENTIAL:
         return s->credential ? s->credential : _sl_by_ip(&s->ip, k);
     case SL_BY_HEADER:
-        h = s->request ? sl_headers_find(&s->request->headers, sl_slice_str(rl->by_header)) : NULL;
+        h = s->request ? sl_headers_find(&s->request->headers, sl_slice_str(by_header)) : NULL;
         return h && h->value.n ? sl_hash(h->value.p, h->value.n, 2) : _sl_by_ip(&s->ip, k);
     case SL_BY_IP:
         break;
@@ -110,34 +105,38 @@ static uint64_t _sl_subject(const struct sl_rate_limit *rl, const struct sl_limi
     return _sl_by_ip(&s->ip, k);
 }
 
+void sl_limit_subject_key(enum sl_limit_by by, const char *by_header, const struct sl_limit_subject *s,
+                          struct sl_limit_key *k)
+{
+    k->subject = _sl_subject(by, by_header, s, k);
+}
+
 /* ---- taking */
 
 struct sl_taking {
     struct sl_bucket *bucket; /* NULL: the table is full here */
+    uint64_t key;
     const struct sl_limit_window *window;
     uint8_t set, index;
 };
 struct sl_takings {
     struct sl_taking v[SL_SETS * SL_WINDOWS];
     size_t n;
+    struct sl_limit_set *const *sets;
+    uint64_t now;
 };
 
-static void _sl_find_buckets(struct sl_bucket_table *t, struct sl_limit_set *const *sets, size_t n_sets,
-                             const struct sl_limit_subject *subject, uint64_t now, struct sl_takings *all,
-                             struct sl_limit_verdict *out)
+static void _sl_find_buckets(struct sl_bucket_table *t, size_t set, const struct sl_limit_subject *subject,
+                             struct sl_takings *all)
 {
-    for (size_t i = 0; i < n_sets; i++) {
-        const struct sl_limit_set *l = sets[i];
-        struct sl_limit_key key = {.name = l ? l->name : 0};
-        if (!l)
-            continue;
-        key.subject = _sl_subject(l->config, subject, &key);
-        for (size_t w = 0; w < l->n; w++) {
-            key.seconds = l->config->windows[w].seconds;
-            struct sl_bucket *b = sl_bucket_get(t, sl_hash(&key, sizeof(key), t->seed), now);
-            all->v[all->n++] = (struct sl_taking){b, &l->windows[w], (uint8_t)i, (uint8_t)w};
-            out->table_full |= !b;
-        }
+    const struct sl_limit_set *l = all->sets[set];
+    struct sl_limit_key key = {.name = l->name};
+    sl_limit_subject_key(l->config->by, l->config->by_header, subject, &key);
+    for (size_t w = 0; w < l->n; w++) {
+        key.seconds = l->config->windows[w].seconds;
+        const uint64_t hash = sl_bucket_key(sl_hash(&key, sizeof(key), t->seed));
+        all->v[all->n++] = (struct sl_taking){sl_bucket_get(t, hash, all->now), hash, &l->windows[w],
+                                              (uint8_t)set, (uint8_t)w};
     }
 }
 
@@ -164,67 +163,103 @@ static uint64_t _sl_peek(const struct sl_taking *k, uint64_t now)
     return next > tolerance ? next - tolerance : 0;
 }
 
-static void _sl_refused_by(const struct sl_taking *k, struct sl_limit_set *const *sets, uint64_t wait,
+static void _sl_refused_by(const struct sl_takings *all, const struct sl_taking *k, uint64_t wait,
                            struct sl_limit_verdict *out)
 {
     out->admitted = false;
-    if (k->bucket)
-        __atomic_fetch_add(&k->bucket->denied, 1, __ATOMIC_RELAXED);
     if (out->wait_ns < wait) { /* the one to wait for longest */
         out->wait_ns = wait;
-        out->set = sets[k->set];
+        out->set = all->sets[k->set];
         out->window = k->index;
     }
 }
 
-static void _sl_peek_all(const struct sl_takings *all, struct sl_limit_set *const *sets, uint64_t now,
-                         struct sl_limit_verdict *out)
+static void _sl_peek_all(const struct sl_takings *all, bool full_refuses, struct sl_limit_verdict *out)
 {
     for (size_t i = 0; i < all->n; i++) {
-        const uint64_t wait = _sl_peek(&all->v[i], now);
-        if (wait)
-            _sl_refused_by(&all->v[i], sets, wait, out);
+        const struct sl_taking *k = &all->v[i];
+        const uint64_t wait = _sl_peek(k, all->now);
+        out->table_full |= !k->bucket;
+        if (wait || (!k->bucket && full_refuses))
+            _sl_refused_by(all, k, wait ? wait : SL_NS_PER_SEC, out);
     }
 }
 
-static void _sl_take_all(const struct sl_takings *all, struct sl_limit_set *const *sets, uint64_t now,
-                         struct sl_limit_verdict *out)
+/* Addition commutes with what others took since. */
+static void _sl_give_back(const struct sl_takings *all, size_t n)
 {
-    size_t i = 0;
-    for (; i < all->n && out->admitted; i++) {
-        const struct sl_taking *k = &all->v[i];
-        uint64_t wait = 0;
-        if (!k->bucket)
-            continue;
-        const int r = sl_bucket_take((__u64 *)&k->bucket->tat, now, k->window->interval_ns,
-                                     k->window->tolerance_ns, (__u64 *)&wait);
-        out->cas_exhausted |= r < 0;
-        if (r <= 0)
-            _sl_refused_by(k, sets, wait, out);
-    }
-    if (out->admitted)
-        return;
-    /* Everything before the one that refused is given back; addition commutes with what others took since. */
-    for (i--; i-- > 0;)
+    for (size_t i = 0; i < n; i++)
         if (all->v[i].bucket)
             __atomic_fetch_sub(&all->v[i].bucket->tat, all->v[i].window->interval_ns, __ATOMIC_RELAXED);
 }
 
-static void _sl_report(const struct sl_takings *all, struct sl_limit_set *const *sets, uint64_t now,
-                       struct sl_limit_verdict *out)
+static void _sl_take_all(const struct sl_takings *all, struct sl_limit_verdict *out)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct sl_taking *k = &all->v[i];
+        uint64_t wait = 0;
+        if (!k->bucket)
+            continue;
+        const int r = sl_bucket_take((__u64 *)&k->bucket->tat, all->now, k->window->interval_ns,
+                                     k->window->tolerance_ns, (__u64 *)&wait);
+        out->cas_exhausted |= r < 0;
+        if (r > 0)
+            continue;
+        _sl_refused_by(all, k, wait, out);
+        _sl_give_back(all, i);
+        return;
+    }
+}
+
+/* An idle slot may be given to another key between its finding and its debiting: then this was decided by
+ * another one's bucket, and is decided again. */
+static bool _sl_still_theirs(const struct sl_takings *all)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (all->v[i].bucket && __atomic_load_n(&all->v[i].bucket->key, __ATOMIC_ACQUIRE) != all->v[i].key)
+            return false;
+    return true;
+}
+
+static void _sl_decide(struct sl_bucket_table *t, const struct sl_limit_subject *subject, unsigned sets,
+                       struct sl_takings *all, struct sl_limit_verdict *out)
+{
+    for (unsigned tries = 0; tries < SL_CAS_TRIES; tries++) {
+        *out = (struct sl_limit_verdict){.admitted = true};
+        all->n = 0;
+        for (size_t i = 0; i < SL_SETS; i++)
+            if (sets >> i & 1)
+                _sl_find_buckets(t, i, subject, all);
+        _sl_peek_all(all, subject->full_refuses, out);
+        if (out->admitted)
+            _sl_take_all(all, out);
+        if (_sl_still_theirs(all))
+            return;
+        if (out->admitted)
+            _sl_give_back(all, all->n);
+    }
+    out->table_full = true; /* slots change hands faster than they can be used */
+    out->admitted = !subject->full_refuses;
+    all->n = 0;
+}
+
+/* What was decided stands with the buckets; what is left of them is told. */
+static void _sl_report(const struct sl_takings *all, struct sl_limit_verdict *out)
 {
     uint64_t tightest = UINT64_MAX;
     for (size_t i = 0; i < all->n; i++) {
         const struct sl_taking *k = &all->v[i];
-        const uint64_t debt = SL_MIN(_sl_debt(k, now), k->window->tolerance_ns);
+        const uint64_t debt = SL_MIN(_sl_debt(k, all->now), k->window->tolerance_ns);
         const uint64_t left = (k->window->tolerance_ns - debt) / k->window->interval_ns;
         out->remaining[k->set][k->index] = left;
         out->reset_ns[k->set][k->index] = debt;
-        if (out->admitted && k->bucket)
+        if (k->bucket && out->admitted)
             __atomic_fetch_add(&k->bucket->admitted, 1, __ATOMIC_RELAXED);
+        else if (k->bucket && left == 0)
+            __atomic_fetch_add(&k->bucket->denied, 1, __ATOMIC_RELAXED);
         if (out->admitted && left < tightest) {
             tightest = left;
-            out->set = sets[k->set];
+            out->set = all->sets[k->set];
             out->window = k->index;
         }
     }
@@ -234,11 +269,21 @@ void sl_limits_take(struct sl_bucket_table *t, struct sl_limit_set *const *sets,
                     const struct sl_limit_subject *subject, uint64_t now, struct sl_limit_verdict *out)
 {
     struct sl_takings all;
-    all.n = 0;
-    *out = (struct sl_limit_verdict){.admitted = true};
-    _sl_find_buckets(t, sets, SL_MIN(n_sets, (size_t)SL_SETS), subject, now, &all, out);
-    _sl_peek_all(&all, sets, now, out);
-    if (out->admitted)
-        _sl_take_all(&all, sets, now, out);
-    _sl_report(&all, sets, now, out);
+    unsigned enforced = 0, shadows = 0;
+    all.sets = sets;
+    all.now = now;
+    for (size_t i = 0; i < SL_MIN(n_sets, (size_t)SL_SETS); i++)
+        if (sets[i])
+            *(sets[i]->config->shadow ? &shadows : &enforced) |= 1u << i;
+    _sl_decide(t, subject, enforced, &all, out);
+    _sl_report(&all, out);
+    for (size_t i = 0; i < SL_SETS && out->admitted; i++) {
+        struct sl_limit_verdict shadow;
+        if (!(shadows >> i & 1))
+            continue;
+        _sl_decide(t, subject, 1u << i, &all, &shadow);
+        _sl_report(&all, &shadow);
+        out->shadowed |= !shadow.admitted;
+        out->table_full |= shadow.table_full;
+    }
 }

@@ -26,11 +26,20 @@ struct sl_limit_subject {
     struct sl_ip ip;          /* the client's, IPv6 by /64 */
     uint64_t credential;      /* 0: falls back to ip */
     const struct sl_request *request;
+    bool full_refuses; /* what there is no bucket for is refused */
 };
+/* What is hashed to the key of a bucket; no padding. */
+struct sl_limit_key {
+    uint64_t name, seconds, by, subject;
+};
+/* Fills by and subject: what by means for this one, who may have to be counted by his address. */
+void sl_limit_subject_key(enum sl_limit_by by, const char *by_header, const struct sl_limit_subject *s,
+                          struct sl_limit_key *k);
 
 struct sl_limit_verdict {
     bool admitted;
-    bool table_full;                /* admitted because no bucket could be had */
+    bool table_full;                /* no bucket could be had */
+    bool shadowed;                  /* a limit in shadow mode would have refused */
     bool cas_exhausted;             /* refused because of contention */
     const struct sl_limit_set *set; /* the one that refused, or the tightest */
     unsigned window;                /* its window */
@@ -38,7 +47,8 @@ struct sl_limit_verdict {
     uint64_t remaining[4][4];       /* [set][window], requests */
     uint64_t reset_ns[4][4];        /* until the window's bucket is full again */
 };
-/* Checks up to 4 sets (NULLs are skipped) as one decision at time now (CLOCK_MONOTONIC ns). */
+/* Checks up to 4 sets (NULLs are skipped) as one decision at time now (CLOCK_MONOTONIC ns). Those in shadow
+ * mode have no part in it: what the others admit is put to each of them by itself, and only counted. */
 void sl_limits_take(struct sl_bucket_table *t, struct sl_limit_set *const *sets, size_t n_sets,
                     const struct sl_limit_subject *subject, uint64_t now, struct sl_limit_verdict *out);
 /* Adds RateLimit, RateLimit-Policy and/or X-RateLimit-* and, when refused, Retry-After (whole seconds,

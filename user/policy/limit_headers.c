@@ -64,7 +64,8 @@ static void _sl_collect(struct sl_limit_set *const *sets, size_t n, const struct
                         struct sl_telling *t)
 {
     for (size_t i = 0; i < n; i++) {
-        const enum sl_limit_headers form = sets[i] ? sets[i]->config->headers : SL_LIMIT_HEADERS_OFF;
+        const enum sl_limit_headers form =
+            sets[i] && !sets[i]->config->shadow ? sets[i]->config->headers : SL_LIMIT_HEADERS_OFF;
         const bool ietf = form == SL_LIMIT_HEADERS_IETF || form == SL_LIMIT_HEADERS_BOTH;
         const bool kong = form == SL_LIMIT_HEADERS_KONG || form == SL_LIMIT_HEADERS_BOTH;
         if (ietf)

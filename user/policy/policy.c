@@ -62,7 +62,7 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
 static int _sl_all_limits(struct sl_policy *p, struct sl_diag *diag)
 {
     const struct sl_snapshot *s = p->snapshot;
-    int r = 0;
+    int r = _sl_limits(&s->limits.rate_limit, "all", "routes", &p->limits, diag);
     for (size_t i = 0; i < s->n_tiers; i++) {
         p->tiers[i].tier = &s->tiers[i];
         r = _sl_worse(
@@ -128,6 +128,7 @@ void sl_policy_free(struct sl_policy *p)
     if (!p)
         return;
     _sl_routes_free(p);
+    sl_limit_set_free(p->limits);
     for (size_t i = 0; p->tiers && i < p->snapshot->n_tiers; i++)
         sl_limit_set_free(p->tiers[i].limits);
     free(p->tiers);

@@ -33,6 +33,7 @@ struct sl_policy {
     struct sl_route_policy *routes;        /* [snapshot->n_routes], same order */
     struct sl_tier_policy *tiers;          /* [snapshot->n_tiers] */
     struct sl_header_ops *respond;         /* [snapshot->n_routes]: what the routes' respond programs read */
+    struct sl_limit_set *limits;           /* of all routes; NULL: none */
     struct sl_limit_set **consumer_limits; /* [snapshot->n_consumers]; NULL: the tier's */
 };
 

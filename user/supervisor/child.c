@@ -213,6 +213,8 @@ static void _sl_on_death(struct ev_loop *loop, ev_child *w, int events)
     (void)close(c->ipc);
     c->ipc = -1;
     c->pid = 0;
+    if (c->index >= 0) /* requests that it had under way are none any more */
+        sl_flights_forget(&s->counters.shared->flights, (uint32_t)c->index);
     if (s->stopping) {
         _sl_one_less(s);
         return;

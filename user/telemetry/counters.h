@@ -7,7 +7,7 @@
 #ifndef SL_TELEMETRY_COUNTERS_H
 #define SL_TELEMETRY_COUNTERS_H
 
-#include "base/macros.h"
+#include "base/flight.h"
 #include <stdint.h>
 
 #define SL_COUNTER_LISTENERS     256
@@ -44,6 +44,8 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(FORBIDDEN_GROUP, "forbidden_group", 403)             \
     X(FORBIDDEN_SOURCE, "forbidden_source", 403)           \
     X(RATE_LIMITED, "rate_limited", 429)                   \
+    X(IN_FLIGHT, "in_flight", 429)                         \
+    X(LIMIT_TABLE_FULL, "limit_table_full", 503)           \
     X(BODY_TOO_LARGE, "body_too_large", 413)               \
     X(REQUEST_TIMEOUT, "request_timeout", 408)             \
     X(UPSTREAM_CONNECT, "upstream_connect", 502)           \
@@ -93,6 +95,8 @@ struct sl_route_counters {
 struct sl_tier_counters {
     uint64_t admitted, limited, penalties; /* penalties asked for */
     uint64_t bandwidth_waits;              /* times that a connection was made to wait */
+    uint64_t in_flight;                    /* refused: too many at once */
+    uint64_t shadowed;                     /* admitted, but a limit in shadow mode would have refused */
 };
 struct sl_upstream_counters {
     uint64_t requests, connects, connect_failures, resets, timeouts, retries, reused;
@@ -175,6 +179,7 @@ struct sl_shared {
     _Alignas(SL_CACHE_LINE) uint64_t neighbours[SL_SHARED_NEIGHBOURS][SL_SHARED_NEIGHBOURS_ROW];
     struct sl_shared_subject subjects[SL_SHARED_SUBJECTS];
     struct sl_shared_health health;
+    _Alignas(SL_CACHE_LINE) struct sl_flights flights; /* requests at once */
 };
 
 /* The region: supervisor makes it before the fork (memfd, sparse); all map it. workers <= SL_MAX_WORKERS. */

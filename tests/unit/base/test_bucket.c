@@ -51,6 +51,35 @@ static void test_a_key_keeps_its_slot(void **state)
     free_table(&t);
 }
 
+/* A million at once, each with a debt of its own, in a table of the size that `table_size: 1000000` gives. */
+static void test_a_million_live_buckets(void **state)
+{
+    (void)state;
+    struct sl_bucket_table t = new_table(1u << 21);
+    unsigned lost = 0;
+    assert_true(t.n * sizeof(*t.slots) < 100u * 1000 * 1000);
+    for (uint64_t i = 0; i < 1000000; i++) {
+        struct sl_bucket *b = sl_bucket_get(&t, key_of(i), NOW);
+        if (b)
+            b->tat = NOW + 1 + i;
+        else
+            lost++;
+    }
+    assert_int_equal(lost, 0);
+    for (uint64_t i = 0; i < 1000000; i++)
+        assert_int_equal(sl_bucket_get(&t, key_of(i), NOW)->tat, NOW + 1 + i);
+    /* and a second million, once the first has fallen idle */
+    for (uint64_t i = 1000000; i < 2000000; i++) {
+        struct sl_bucket *b = sl_bucket_get(&t, key_of(i), NOW + 2000000);
+        if (b)
+            b->tat = NOW + 3000000 + i;
+        else
+            lost++;
+    }
+    assert_int_equal(lost, 0);
+    free_table(&t);
+}
+
 static void test_full_window_gives_nothing_until_one_is_idle(void **state)
 {
     (void)state;
@@ -162,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_key_keeps_its_slot),
+        cmocka_unit_test(test_a_million_live_buckets),
         cmocka_unit_test(test_full_window_gives_nothing_until_one_is_idle),
         cmocka_unit_test(test_pinned_slots_are_never_reused),
         cmocka_unit_test(test_processes_agree_on_a_slot),

@@ -120,12 +120,12 @@ static void test_kernel(void **state)
     assert_int_equal(k->per_prefix.burst, 2);
     assert_int_equal(k->ipv6_prefix, 56);
     assert_int_equal(k->fragments, SL_FRAGMENTS_PASS);
-    assert_int_equal(k->table_size, 1 << 20);
+    assert_int_equal(k->table_size, 1 << 21);
     assert_int_equal(k->syn_cookies, SL_SYN_COOKIES_ALWAYS);
     result_free(&x);
     x = accepted(SL_OK "kernel: {mode: off}\n");
     assert_int_equal(x.s->kernel.mode, SL_KERNEL_OFF);
-    assert_int_equal(x.s->kernel.table_size, 262144);
+    assert_int_equal(x.s->kernel.table_size, 1 << 19);
     assert_int_equal(x.s->kernel.syn_cookies, SL_SYN_COOKIES_AUTO);
     assert_int_equal(x.s->kernel.fragments, SL_FRAGMENTS_DROP);
     assert_int_equal(x.s->kernel.ipv6_prefix, 64);

@@ -353,6 +353,51 @@ static void admitted_and_denied_are_counted(void **state)
     sl_limit_set_free(l);
 }
 
+static void a_full_table_refuses_where_it_is_told_to(void **state)
+{
+    (void)state;
+    const struct sl_rate_limit rl = limit_of(60, 1, 1), wide = limit_of(60, 100, 100);
+    struct sl_limit_set *sets[] = {set_of(&wide, "route:r"), set_of(&rl, "tier:a")};
+    struct sl_limit_subject s = who("acme");
+    struct sl_limit_verdict v;
+    sl_limits_take(&table, sets, 1, &s, T0, &v); /* the route's bucket is there */
+    for (size_t i = 0; i < SLOTS; i++)
+        if (!table.slots[i].key)
+            table.slots[i] = (struct sl_bucket){.key = 12345 + i, .tat = T0 + 3600 * SL_NS_PER_SEC};
+    s.full_refuses = true;
+    sl_limits_take(&table, sets, 2, &s, T0, &v);
+    assert_false(v.admitted);
+    assert_true(v.table_full);
+    assert_true(v.wait_ns > 0);
+    assert_int_equal(v.remaining[0][0], 99); /* and what has a bucket is not debited */
+    sl_limit_set_free(sets[0]);
+    sl_limit_set_free(sets[1]);
+}
+
+static void a_shadow_counts_and_refuses_nothing(void **state)
+{
+    (void)state;
+    struct sl_rate_limit wide = limit_of(60, 4, 4), shadow = limit_of(60, 2, 2);
+    shadow.shadow = true;
+    struct sl_limit_set *sets[] = {set_of(&shadow, "route:r"), set_of(&wide, "tier:t")};
+    const struct sl_limit_subject s = who("acme");
+    struct sl_limit_verdict v;
+    for (unsigned i = 0; i < 4; i++) {
+        sl_limits_take(&table, sets, 2, &s, T0, &v);
+        assert_true(v.admitted);
+        assert_int_equal(v.shadowed, i >= 2);
+        assert_ptr_equal(v.set, sets[1]);
+        assert_int_equal(v.remaining[1][0], 3 - i);
+    }
+    sl_limits_take(&table, sets, 2, &s, T0 + SL_NS_PER_SEC, &v);
+    assert_false(v.admitted); /* by the other, and so not put to the shadow at all */
+    assert_false(v.shadowed);
+    sl_limits_take(&table, sets, 1, &s, T0 + 31 * SL_NS_PER_SEC, &v);
+    assert_true(v.admitted && !v.shadowed); /* one has come back to it: none was debited twice */
+    sl_limit_set_free(sets[0]);
+    sl_limit_set_free(sets[1]);
+}
+
 /* ---- two processes at once */
 
 struct race {
@@ -435,6 +480,8 @@ int main(void)
         unit_test_limit(ipv6_is_counted_by_its_network),
         unit_test_limit(the_seed_names_the_buckets),
         unit_test_limit(a_full_table_admits_and_says_so),
+        unit_test_limit(a_full_table_refuses_where_it_is_told_to),
+        unit_test_limit(a_shadow_counts_and_refuses_nothing),
         unit_test_limit(admitted_and_denied_are_counted),
         unit_test_limit(two_processes_admit_exactly_the_limit),
     };

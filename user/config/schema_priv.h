@@ -102,6 +102,7 @@ extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */
 extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_type_rate_limit,
     sl_type_in_flight, sl_type_limits;                          /* schema_auth.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
+extern const struct sl_type sl_type_upgrade;                    /* schema_upgrade.c */
 extern const struct sl_type sl_type_routes;                     /* schema_route.c */
 /* What SL_T_REF reads where its type's word stands. */
 extern const char sl_ref_word[];

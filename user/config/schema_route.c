@@ -314,6 +314,9 @@ static const struct sl_field _sl_route_fields[] = {
      "Try again what failed, where that is safe. Not written: only a connection that could not be made, "
      "once, "
      "to another target; and a kept one that had died."},
+    {"upgrade", &sl_type_upgrade, AT(r.upgrade), NULL, 0,
+     "Protocols that a connection may change to, when client and upstream agree: [websocket]. Not written: "
+     "none."},
     {"request", &_sl_request, AT(r.request_body), NULL, 0, "The request on its way to the upstream."},
     {"response", &_sl_response, AT(r.response_headers), NULL, 0, "The answer on its way back."},
     {"cors", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
@@ -442,6 +445,8 @@ static void _sl_finish_route(struct sl_reader *r, const struct sl_node *n, void 
     _sl_check_rewrite(r, n, route);
     if (sl_node_get(n, "retries") && route->action != SL_ACTION_UPSTREAM)
         sl_read_key_error(r, sl_node_get(n, "retries"), "retries are for what goes to an upstream");
+    if (sl_node_get(n, "upgrade") && route->action != SL_ACTION_UPSTREAM)
+        sl_read_key_error(r, sl_node_get(n, "upgrade"), "upgrade is for what goes to an upstream");
     _sl_check_require(r, n, route);
 }
 

@@ -338,7 +338,8 @@ struct sl_route {
         uint64_t connect, first_byte, idle, total;
     } timeouts;
     struct sl_retries retries;
-    uint64_t request_body; /* bytes; the listener's where not written: UINT64_MAX */
+    struct sl_strings upgrade; /* "websocket", or n 0 */
+    uint64_t request_body;     /* bytes; the listener's where not written: UINT64_MAX */
     struct sl_header_ops request_headers, response_headers;
     uint32_t slot;
 };

@@ -46,11 +46,11 @@ static json_t *_sl_listener(const struct sl_control *c, uint32_t slot, const str
 {
     struct sl_listener_stats k = {0};
     json_t *j = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "connections", _sl_n(l->connections),
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "connections", _sl_n(l->connections),
         "active", _sl_n(l->active), "refused", _sl_n(l->refused), "handshakes", _sl_n(l->handshakes),
         "handshake_failures", _sl_n(l->handshake_failures), "resumed", _sl_n(l->resumed), "requests",
         _sl_n(l->requests), "malformed", _sl_n(l->malformed), "bytes_in", _sl_n(l->bytes_in), "bytes_out",
-        _sl_n(l->bytes_out), "timeouts", _sl_n(l->timeouts));
+        _sl_n(l->bytes_out), "timeouts", _sl_n(l->timeouts), "tunnels", _sl_n(l->tunnels_active));
     if (c->args->kernel.listener_stats >= 0 &&
         sl_maps_listener(c->args->kernel.listener_stats, slot, &k) == 0)
         (void)json_object_set_new(j, "kernel",

@@ -12,6 +12,10 @@ static void _sl_count(struct sl_exchange *ex, uint64_t duration_ns)
         r->reasons[ex->why]++;
     r->bytes_in += ex->bytes_in;
     r->bytes_out += ex->bytes_out;
+    if (ex->tunnel) { /* what it was asked for ended with the 101 */
+        ex->conn->counters->tunnels_active--;
+        duration_ns = ex->first_byte - ex->started;
+    }
     sl_histogram_observe(&r->seconds, duration_ns / 1000);
 }
 
@@ -72,7 +76,7 @@ void sl_account(struct sl_exchange *ex)
 {
     uint64_t duration = ex->w->loop.now - ex->started;
     _sl_count(ex, duration);
-    if (ex->why == SL_WHY_NONE && ex->status >= 200 && ex->status < 400)
+    if (ex->why == SL_WHY_NONE && (ex->tunnel || (ex->status >= 200 && ex->status < 400)))
         sl_escalate_succeeded(ex);
     if (ex->config->snapshot->access_log.enabled && ex->w->log && _sl_sampled(ex))
         _sl_log(ex, duration);

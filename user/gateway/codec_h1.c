@@ -145,6 +145,13 @@ static int _sl_interim(struct sl_exchange *ex)
     return out ? sl_h1_write_response(out, &ex->res, false) : -ENOMEM;
 }
 
+static int _sl_tunnel(struct sl_exchange *ex)
+{
+    ex->chunked_out = false;
+    struct sl_buf *out = sl_conn_out(ex->conn);
+    return out ? sl_h1_write_response(out, &ex->res, false) : -ENOMEM;
+}
+
 static int _sl_head(struct sl_exchange *ex)
 {
     struct sl_response *res = &ex->res;
@@ -204,6 +211,7 @@ static const struct sl_codec _sl_codec = {
     .release = _sl_release,
     .go_on = _sl_go_on,
     .interim = _sl_interim,
+    .tunnel = _sl_tunnel,
     .head = _sl_head,
     .data = _sl_data,
     .end = _sl_end,

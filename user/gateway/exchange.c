@@ -354,6 +354,10 @@ void sl_exchange_client_eof(struct sl_exchange *ex)
     bool inside = !ex->req_body.done && ex->req.framing != SL_FRAMING_NONE;
     if (ex->state == SL_EX_FLUSHING)
         return;
+    if (ex->tunnel) {
+        sl_tunnel_client_eof(ex);
+        return;
+    }
     if (inside && !ex->codec->buffered(ex)) {
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
         return;
@@ -364,9 +368,10 @@ void sl_exchange_client_eof(struct sl_exchange *ex)
 
 void sl_exchange_client_gone(struct sl_exchange *ex)
 {
+    bool deadline = ex->w->draining && ex->w->loop.now >= ex->w->drain_deadline;
     if (ex->state != SL_EX_FLUSHING || ex->why == SL_WHY_NONE) {
-        ex->why = SL_WHY_CLIENT_GONE;
-        ex->detail = "the client closed its connection";
+        ex->why = deadline ? SL_WHY_DRAINING : SL_WHY_CLIENT_GONE;
+        ex->detail = deadline ? "the worker's drain deadline passed" : "the client closed its connection";
     }
     _sl_end(ex, SL_CLIENT_ABORT);
 }
@@ -378,7 +383,10 @@ void sl_exchange_rearm(struct sl_exchange *ex)
     const struct sl_route *r = ex->route ? ex->route->policy->route : NULL;
     uint64_t wait = 0;
     ex->waiting = SL_WAIT_NONE;
-    if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && ex->codec->unsent(ex))) {
+    if (ex->tunnel && r && ex->state == SL_EX_STREAMING) {
+        ex->waiting = SL_WAIT_TUNNEL;
+        wait = r->timeouts.idle;
+    } else if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && ex->codec->unsent(ex))) {
         ex->waiting = SL_WAIT_CLIENT_READ;
         wait = r ? r->timeouts.idle : ex->listener->timeouts.body;
     } else if (ex->state == SL_EX_SENDING && sl_buf_len(&ex->req_out) == ex->req_sent) {
@@ -408,6 +416,12 @@ static void _sl_on_timer(struct sl_timer *t)
         return;
     }
     ex->conn->counters->timeouts++;
+    if (ex->waiting == SL_WAIT_TUNNEL) {
+        ex->why = SL_WHY_TUNNEL_IDLE;
+        ex->detail = "no byte came from either side";
+        _sl_end(ex, SL_CLIENT_FINISH);
+        return;
+    }
     bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;
     enum sl_proxy_reason why = client ? SL_WHY_REQUEST_TIMEOUT : SL_WHY_UPSTREAM_TIMEOUT;
     if (!client && ex->group && sl_forward_timed_out(ex))

@@ -31,7 +31,8 @@ enum sl_wait {
     SL_WAIT_CLIENT_GONE,
     SL_WAIT_CLIENT_BODY,
     SL_WAIT_CLIENT_READ,
-    SL_WAIT_UPSTREAM
+    SL_WAIT_UPSTREAM,
+    SL_WAIT_TUNNEL, /* either side */
 };
 
 struct sl_exchange {
@@ -61,6 +62,7 @@ struct sl_exchange {
     bool penalised;   /* the client's connection ends with it, whatever else that carries */
     bool send_failed; /* the upstream takes no more; what it said before that may still come */
     bool head_sent;   /* of the answer */
+    bool tunnel;      /* the answer was 101 */
 
     struct sl_conn *conn;               /* NULL once done */
     const struct sl_codec *codec;       /* what the client speaks */
@@ -184,6 +186,15 @@ int sl_relay_request(struct sl_exchange *ex);
 void sl_relay_response(struct sl_exchange *ex);
 /* What of the answer is in the upstream's buffer goes on to the client. */
 void sl_relay_answer(struct sl_exchange *ex);
+
+/* ---- tunnel.c */
+bool sl_tunnel_wanted(const struct sl_exchange *ex);
+/* ex->res is a 101: whether it is the answer to what was asked for. */
+bool sl_tunnel_agreed(const struct sl_exchange *ex);
+/* Tells the client, and from there on bytes flow. 0 or -ENOMEM. */
+int sl_tunnel_open(struct sl_exchange *ex);
+/* The client sends no more: nor does the gateway to the upstream, once all has gone there. */
+void sl_tunnel_client_eof(struct sl_exchange *ex);
 
 /* ---- respond.c */
 /* Answers with a problem (RFC 9457) of that reason; headers already in ex->res stay. */

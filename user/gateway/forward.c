@@ -160,6 +160,7 @@ enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
         *ex->route->retry_credit = SL_MIN(*ex->route->retry_credit + ex->route->policy->route->retries.budget,
                                           (uint32_t)SL_RETRY_CREDIT);
     _sl_hash_for(ex);
+    ex->req.upgrade = sl_tunnel_wanted(ex);
     if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 || sl_h1_write_request(&ex->req_out, &ex->req) < 0)
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     return _sl_connect(ex, _sl_reuse_for(ex));
@@ -258,6 +259,8 @@ static void _sl_all_sent(struct sl_exchange *ex)
         sl_bufpool_return(&ex->w->bufs, &ex->req_out);
     if (over && ex->state == SL_EX_SENDING)
         sl_exchange_set_state(ex, SL_EX_AWAITING);
+    if (over && ex->tunnel)
+        sl_stream_finish(&ex->up->stream);
 }
 
 void sl_forward_flush(struct sl_exchange *ex)
@@ -341,7 +344,7 @@ static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
     sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
     int r = sl_respond_decorate(ex, ex->route->policy->response);
     if (r == 0)
-        r = ex->codec->head(ex);
+        r = res->status == 101 ? sl_tunnel_open(ex) : ex->codec->head(ex);
     if (r < 0)
         return r;
     sl_buf_consume(&ex->up->in, head_len);
@@ -387,12 +390,13 @@ static int _sl_take_answer(struct sl_exchange *ex, bool *again)
     if (e == SL_H1_OK)
         e = sl_h1_parse_response(&ex->arena, sl_slice(sl_buf_data(in), (size_t)n), &_sl_upstream_limits,
                                  ex->req.method, &ex->res);
-    if (e != SL_H1_OK || ex->res.status == 101) { /* no upgrade was asked for */
+    const bool switched = e == SL_H1_OK && ex->res.status == 101;
+    if (e != SL_H1_OK || (switched && !sl_tunnel_agreed(ex))) {
         ex->res = (struct sl_response){0};
         sl_forward_failed(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's answer cannot be read");
         return -1;
     }
-    if (ex->res.status < 200)
+    if (ex->res.status < 200 && !switched)
         return _sl_pass_interim(ex, (size_t)n, again);
     ex->first_byte = ex->w->loop.now;
     sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
@@ -438,6 +442,8 @@ static void _sl_read_answer(struct sl_exchange *ex)
             break;
     if (r > 0)
         sl_relay_answer(ex);
+    if (ex->tunnel && ex->state == SL_EX_STREAMING) /* what the client did not wait with */
+        (void)sl_relay_request(ex);
 }
 
 static void _sl_on_readable(struct sl_upconn *u)

@@ -86,6 +86,10 @@ int sl_relay_request(struct sl_exchange *ex)
         ex->codec->hold(ex);
         return 0;
     }
+    if (ex->codec->cut_short(ex) && ex->tunnel) {
+        sl_tunnel_client_eof(ex);
+        return 0;
+    }
     if (ex->codec->cut_short(ex)) {
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
         return -EPIPE;

@@ -2,6 +2,7 @@
 /* What the gateway itself makes of a request: who the client is, its id, and which fields go on to an
  * upstream. */
 #include "gateway/exchange_priv.h"
+#include "http/websocket.h"
 
 #include <errno.h>
 
@@ -159,6 +160,7 @@ static int _sl_forwarding_fields(struct sl_exchange *ex)
 int sl_request_prepare(struct sl_exchange *ex)
 {
     struct sl_headers *h = &ex->req.headers;
+    ex->req.upgrade = ex->req.upgrade && sl_websocket_asked(&ex->req);
     ex->req.te_trailers = sl_offers_trailers(h);
     sl_headers_strip_hop_by_hop(h, NULL, 0); /* before ours go in, so Connection cannot name them */
     if (ex->req.expect_continue)

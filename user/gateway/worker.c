@@ -228,7 +228,7 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     sl_upstreams_init(&w->upstreams, &w->loop, &w->bufs, w->counters, &args->counters.shared->health);
     w->rng = w->loop.now | 1;
     for (size_t i = 0; i < SL_COUNTER_LISTENERS; i++) /* gauges of a predecessor that died */
-        w->counters->listeners[i].active = 0;
+        w->counters->listeners[i].active = w->counters->listeners[i].tunnels_active = 0;
     for (size_t i = 0; i < SL_COUNTER_UPSTREAMS; i++)
         w->counters->upstreams[i].active = w->counters->upstreams[i].idle =
             w->counters->upstreams[i].pending = 0;

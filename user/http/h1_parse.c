@@ -80,5 +80,6 @@ enum sl_h1_error sl_h1_parse_response(struct sl_arena *a, struct sl_slice head,
         e = sl_h1_confirm_response(head, out, &f);
     if (e == SL_H1_OK)
         _sl_response_framing(&f, request_method, out);
+    out->upgrade = e == SL_H1_OK && out->status == 101 && f.upgrade_option && f.upgrade_field;
     return e;
 }

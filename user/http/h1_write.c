@@ -7,9 +7,12 @@
 #include "http/h1.h"
 
 #define SL_LENGTH_DIGITS 20
-/* The longest of "Transfer-Encoding: chunked" and "Content-Length: " with 20 digits, then "Connection: close"
- * or "TE: trailers" with "Connection: TE", and the empty line */
+/* The longest of "Transfer-Encoding: chunked" and "Content-Length: " with 20 digits, then the longest of
+ * "Connection: close", "TE: trailers" with "Connection: TE", "Connection: upgrade" with "Upgrade: websocket",
+ * and the empty line */
 #define SL_FRAMING_ROOM 96
+
+static const struct sl_slice _sl_upgrade = {"Connection: upgrade\r\nUpgrade: websocket\r\n", 41};
 
 static char *_sl_put(char *p, struct sl_slice s)
 {
@@ -96,7 +99,9 @@ int sl_h1_write_request(struct sl_buf *out, const struct sl_request *r)
     if (add_host)
         p = _sl_put_field(p, SL_S("Host"), r->authority);
     p = _sl_put_headers(p, &r->headers);
-    if (r->te_trailers) /* for this hop alone (RFC 9110 section 10.1.4) */
+    if (r->upgrade)
+        p = _sl_put(p, _sl_upgrade);
+    else if (r->te_trailers) /* for this hop alone (RFC 9110 section 10.1.4) */
         p = _sl_put(p, SL_S("TE: trailers\r\nConnection: TE\r\n"));
     p = _sl_wants_length(r) ? _sl_put_length(p, 0) : _sl_put_framing(p, r->framing, r->content_length);
     p = _sl_put(p, SL_S("\r\n"));
@@ -125,7 +130,9 @@ int sl_h1_write_response(struct sl_buf *out, const struct sl_response *r, bool c
     p = _sl_put(_sl_put(_sl_put(p, SL_S(" ")), reason), SL_S("\r\n"));
     p = _sl_put_headers(p, &r->headers);
     p = _sl_put_response_framing(p, r);
-    if (close)
+    if (r->upgrade)
+        p = _sl_put(p, _sl_upgrade);
+    else if (close)
         p = _sl_put(p, SL_S("Connection: close\r\n"));
     p = _sl_put(p, SL_S("\r\n"));
     sl_buf_commit(out, (size_t)(p - start));

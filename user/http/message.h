@@ -100,8 +100,8 @@ struct sl_request {
     uint8_t minor; /* 0 or 1 on HTTP/1.x */
     bool keep_alive;
     bool expect_continue;
-    bool upgrade;                             /* Connection: upgrade with an Upgrade header */
-    bool te_trailers;                         /* the client takes trailers, and so does who asks for it */
+    bool upgrade;     /* Connection: upgrade with an Upgrade header; sent on: a WebSocket is asked for */
+    bool te_trailers; /* the client takes trailers, and so does who asks for it */
     struct sl_headers trailers;               /* complete once the body is */
     const struct sl_client_cert *client_cert; /* NULL: none; lives as long as its connection */
 };
@@ -114,6 +114,7 @@ struct sl_response {
     uint64_t content_length;
     uint8_t minor;
     bool keep_alive;
+    bool upgrade;               /* 101 with Connection: upgrade and an Upgrade header */
     struct sl_headers trailers; /* complete once the body is */
 };
 

@@ -64,6 +64,7 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(EXPECTATION_FAILED, "expectation_failed", 417)       \
     X(VERSION_NOT_SUPPORTED, "version_not_supported", 505) \
     X(DRAINING, "draining", 503)                           \
+    X(TUNNEL_IDLE, "tunnel_idle", 408)                     \
     X(INTERNAL, "internal", 500)
 
 enum sl_proxy_reason {
@@ -85,6 +86,8 @@ struct sl_listener_counters {
     uint64_t malformed; /* refused by the codec */
     uint64_t bytes_in, bytes_out;
     uint64_t timeouts;
+    uint64_t tunnels;        /* requests that became a WebSocket */
+    uint64_t tunnels_active; /* gauge */
 };
 struct sl_route_counters {
     uint64_t codes[6]; /* by first digit; [0]: no answer was sent */

@@ -471,6 +471,34 @@ static void test_drain_lets_the_exchange_end_and_exits(void **state)
     close(busy);
 }
 
+#define WS "  ws: { paths: [/ws], upstream: up, auth: [public], upgrade: [websocket] }\n"
+
+static void test_a_tunnel_ends_at_the_deadline_of_the_drain(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(apply(w, policy(w, WS)), 0);
+    int c = dial(w);
+    say(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    wait_for(w->upstream, POLLIN);
+    int u = accept(w->upstream, NULL, NULL);
+    assert_has(hear(u, "\r\n\r\n"), "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    say(u, "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+           "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello");
+    hear(c, "hello");
+    union sl_ipc m = {.drain = {.h = {.type = SL_IPC_DRAIN}, .deadline_ns = UINT64_MAX}};
+    assert_int_equal(sl_ipc_send(w->ipc, &m, NULL, 0), 0);
+    say(c, "there"); /* a drain leaves it */
+    hear(u, "there");
+    m.drain.deadline_ns = 1;
+    assert_int_equal(sl_ipc_send(w->ipc, &m, NULL, 0), 0);
+    assert_string_equal(hear(u, NULL), "");
+    assert_string_equal(hear(c, NULL), "");
+    assert_int_equal(exit_code(w), 0);
+    close(u);
+    close(c);
+}
+
 static void test_floods_climb_the_ladder(void **state)
 {
     struct world *w = *state;
@@ -526,6 +554,7 @@ int main(void)
         SL_T(test_an_exchange_ends_under_the_policy_it_began_with),
         SL_T(test_a_bad_bundle_changes_nothing),
         SL_T(test_drain_lets_the_exchange_end_and_exits),
+        SL_T(test_a_tunnel_ends_at_the_deadline_of_the_drain),
         SL_T(test_floods_climb_the_ladder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int sl_buf_reserve(struct sl_buf *b, size_t n)
+int sl_buf_make_room(struct sl_buf *b, size_t n)
 {
-    if (b->cap - b->end >= n)
-        return 0;
     size_t len = sl_buf_len(b);
     if (b->start && b->cap - len >= n) {
         memmove(b->base, b->base + b->start, len);
@@ -31,22 +29,6 @@ int sl_buf_reserve(struct sl_buf *b, size_t n)
     return 0;
 }
 
-int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
-{
-    int r = sl_buf_reserve(b, n);
-    if (r < 0)
-        return r;
-    if (n)
-        memcpy(b->base + b->end, p, n);
-    b->end += n;
-    return 0;
-}
-
-int sl_buf_append_slice(struct sl_buf *b, struct sl_slice s)
-{
-    return sl_buf_append(b, s.p, s.n);
-}
-
 int sl_buf_printf(struct sl_buf *b, const char *fmt, ...)
 {
     va_list ap, again;
@@ -63,11 +45,26 @@ int sl_buf_printf(struct sl_buf *b, const char *fmt, ...)
     return r;
 }
 
+/* Bytes at the beginning of s that stand for themselves in a JSON string. */
+static size_t _sl_plain_json(struct sl_slice s)
+{
+    size_t n = 0;
+    while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f && s.p[n] != '"' && s.p[n] != '\\')
+        n++;
+    return n;
+}
+
 int sl_buf_append_json(struct sl_buf *b, struct sl_slice s)
 {
     int r = sl_buf_reserve(b, s.n + 16);
     const unsigned char *p = (const unsigned char *)s.p;
     for (size_t i = 0; r == 0 && i < s.n;) {
+        const size_t plain = _sl_plain_json(sl_slice(s.p + i, s.n - i));
+        if (plain) {
+            r = sl_buf_append(b, p + i, plain);
+            i += plain;
+            continue;
+        }
         size_t len = sl_slice_utf8(sl_slice(s.p + i, s.n - i));
         if (len == 0 || p[i] < 0x20 || p[i] == 0x7f) {
             r = sl_buf_printf(b, "\\u%04x", p[i]);

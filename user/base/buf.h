@@ -47,10 +47,26 @@ static inline void sl_buf_commit(struct sl_buf *b, size_t n)
     b->end += n;
 }
 
+/* Out of line part of sl_buf_reserve. */
+int sl_buf_make_room(struct sl_buf *b, size_t n) SL_MUST_CHECK;
 /* Makes room for n more bytes, moving data to the front or growing; 0 or -ENOMEM. Pointers into it die. */
-int sl_buf_reserve(struct sl_buf *b, size_t n) SL_MUST_CHECK;
-int sl_buf_append(struct sl_buf *b, const void *p, size_t n) SL_MUST_CHECK;
-int sl_buf_append_slice(struct sl_buf *b, struct sl_slice s) SL_MUST_CHECK;
+SL_MUST_CHECK static inline int sl_buf_reserve(struct sl_buf *b, size_t n)
+{
+    return b->cap - b->end >= n ? 0 : sl_buf_make_room(b, n);
+}
+SL_MUST_CHECK static inline int sl_buf_append(struct sl_buf *b, const void *p, size_t n)
+{
+    int r = sl_buf_reserve(b, n);
+    if (r == 0 && n) {
+        memcpy(b->base + b->end, p, n);
+        b->end += n;
+    }
+    return r;
+}
+SL_MUST_CHECK static inline int sl_buf_append_slice(struct sl_buf *b, struct sl_slice s)
+{
+    return sl_buf_append(b, s.p, s.n);
+}
 int sl_buf_printf(struct sl_buf *b, const char *fmt, ...) SL_PRINTF(2, 3) SL_MUST_CHECK;
 /* Appends s as the inside of a JSON string: quotes, backslashes, control bytes and invalid UTF-8 escaped. */
 int sl_buf_append_json(struct sl_buf *b, struct sl_slice s) SL_MUST_CHECK;

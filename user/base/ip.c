@@ -142,8 +142,25 @@ uint16_t sl_sockaddr_port(const struct sl_sockaddr *sa)
     return sa->sa.sa_family == AF_INET6 ? ntohs(sa->in6.sin6_port) : 0;
 }
 
+/* inet_ntop() does it by sprintf(), which a new connection would feel. */
+static void _sl_ipv4_text(const uint8_t *b, char *out)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        if (b[i] >= 100)
+            *out++ = (char)('0' + b[i] / 100);
+        if (b[i] >= 10)
+            *out++ = (char)('0' + b[i] / 10 % 10);
+        *out++ = (char)('0' + b[i] % 10);
+        *out++ = i < 3 ? '.' : '\0';
+    }
+}
+
 const char *sl_ip_text(const struct sl_ip *ip, char out[SL_IP_STRLEN])
 {
+    if (ip->family == SL_AF_INET) {
+        _sl_ipv4_text(ip->addr.bytes, out);
+        return out;
+    }
     if (ip->family == 0 || !inet_ntop(ip->family, ip->addr.bytes, out, SL_IP_STRLEN))
         (void)snprintf(out, SL_IP_STRLEN, "-");
     return out;

@@ -3,28 +3,38 @@
 
 #include <errno.h>
 
+#define SL_ONES (~(uint64_t)0 / 255)
+
+/* Eight bytes with their ASCII capitals in lower case: sums of seven bits carry into the eighth, never into
+ * the next byte. */
+static uint64_t _sl_lower8(uint64_t x)
+{
+    const uint64_t low = x & SL_ONES * 0x7f;
+    const uint64_t from_a = low + SL_ONES * (0x80 - 'A'), past_z = low + SL_ONES * (0x7f - 'Z');
+    const uint64_t capital = from_a & ~past_z & ~x & SL_ONES * 0x80;
+    return x | capital >> 2;
+}
+
 bool sl_slice_ieq(struct sl_slice a, struct sl_slice b)
 {
+    uint64_t x, y;
+    size_t i = 0;
     if (a.n != b.n)
         return false;
-    for (size_t i = 0; i < a.n; i++)
-        if (sl_lower(a.p[i]) != sl_lower(b.p[i]))
+    for (; i + 8 < a.n; i += 8) {
+        memcpy(&x, a.p + i, 8);
+        memcpy(&y, b.p + i, 8);
+        if (x != y && _sl_lower8(x) != _sl_lower8(y))
             return false;
-    return true;
+    }
+    x = sl_load_ends(a.p + i, a.n - i);
+    y = sl_load_ends(b.p + i, b.n - i);
+    return x == y || _sl_lower8(x) == _sl_lower8(y);
 }
 
 bool sl_slice_starts(struct sl_slice s, struct sl_slice prefix)
 {
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
-}
-
-struct sl_slice sl_slice_trim(struct sl_slice s)
-{
-    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s.p++, s.n--;
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
 }
 
 ssize_t sl_slice_chr(struct sl_slice s, char c)

@@ -132,11 +132,20 @@ static struct sl_slice _sl_joined(struct sl_exchange *ex, enum sl_hdr id)
     return list;
 }
 
+/* As sl_headers_set. lengths: of the names that are there. */
+static int _sl_set(struct sl_exchange *ex, uint64_t *lengths, enum sl_hdr id, struct sl_slice name,
+                   struct sl_slice value)
+{
+    if (*lengths & SL_NAME_BIT(name))
+        (void)sl_headers_remove(&ex->req.headers, name);
+    *lengths |= SL_NAME_BIT(name);
+    return sl_headers_add_as(&ex->req.headers, &ex->arena, id, name, value);
+}
+
 /* A client's own word counts for nothing; a trusted proxy's is kept and added to. */
-static int _sl_forwarding_fields(struct sl_exchange *ex)
+static int _sl_forwarding_fields(struct sl_exchange *ex, uint64_t *lengths)
 {
     struct sl_headers *h = &ex->req.headers;
-    struct sl_arena *a = &ex->arena;
     struct sl_slice peer = sl_slice_str(ex->conn->peer_text);
     struct sl_slice proto = ex->conn->stream.ssl ? SL_S("https") : SL_S("http");
     struct sl_slice host = ex->req.authority, hops = peer;
@@ -146,14 +155,14 @@ static int _sl_forwarding_fields(struct sl_exchange *ex)
         proto = p ? p->value : proto;
         host = o ? o->value : host;
         hops = _sl_appended(ex, _sl_joined(ex, SL_HDR_X_FORWARDED_FOR), peer);
-    } else {
+    } else if (*lengths & SL_NAME_BIT(SL_S("Forwarded"))) {
         (void)sl_headers_remove(h, SL_S("Forwarded"));
     }
-    int r = hops.p ? sl_headers_set(h, a, SL_S("X-Forwarded-For"), hops) : -ENOMEM;
+    int r = hops.p ? _sl_set(ex, lengths, SL_HDR_X_FORWARDED_FOR, SL_S("X-Forwarded-For"), hops) : -ENOMEM;
     if (r == 0)
-        r = sl_headers_set(h, a, SL_S("X-Forwarded-Proto"), proto);
+        r = _sl_set(ex, lengths, SL_HDR_X_FORWARDED_PROTO, SL_S("X-Forwarded-Proto"), proto);
     if (r == 0 && host.n)
-        r = sl_headers_set(h, a, SL_S("X-Forwarded-Host"), host);
+        r = _sl_set(ex, lengths, SL_HDR_X_FORWARDED_HOST, SL_S("X-Forwarded-Host"), host);
     return r;
 }
 
@@ -165,8 +174,10 @@ int sl_request_prepare(struct sl_exchange *ex)
     sl_headers_strip_hop_by_hop(h, NULL, 0); /* before ours go in, so Connection cannot name them */
     if (ex->req.expect_continue)
         (void)sl_headers_remove(h, SL_S("Expect")); /* answered here */
-    int r = _sl_forwarding_fields(ex);
-    return r < 0 ? r : sl_headers_set(h, &ex->arena, ex->config->correlation_header, ex->correlation_id);
+    uint64_t lengths = sl_headers_lengths(h);
+    int r = _sl_forwarding_fields(ex, &lengths);
+    const struct sl_slice id = ex->config->correlation_header;
+    return r < 0 ? r : _sl_set(ex, &lengths, sl_hdr_id(id), id, ex->correlation_id);
 }
 
 /* A trailer must not say what the same field in the head could not: upstreams may merge them. */

@@ -52,22 +52,32 @@ enum sl_stage_result sl_respond(struct sl_exchange *ex, unsigned status, struct 
 static int _sl_problem_body(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status,
                             const char *detail, struct sl_buf *b)
 {
-    int r =
-        sl_buf_printf(b, "{\"type\":\"urn:sluice:problem:%s\",\"title\":\"%s\",\"status\":%u,\"detail\":\"",
-                      sl_proxy_reason_name(why), sl_status_phrase(status), status);
+    const char digits[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10),
+                           (char)('0' + status % 10)};
+    const struct sl_slice parts[] = {SL_S("{\"type\":\"urn:sluice:problem:"),
+                                     sl_slice_str(sl_proxy_reason_name(why)),
+                                     SL_S("\",\"title\":\""),
+                                     sl_slice_str(sl_status_phrase(status)),
+                                     SL_S("\",\"status\":"),
+                                     sl_slice(digits, sizeof(digits)),
+                                     SL_S(",\"detail\":\"")};
+    int r = sl_bufpool_lend(&ex->w->bufs, b);
+    for (size_t i = 0; r == 0 && i < SL_ARRAY_LEN(parts); i++)
+        r = sl_buf_append_slice(b, parts[i]);
     if (r == 0)
         r = sl_buf_append_json(b, sl_slice_str(detail));
     if (r == 0)
         r = sl_buf_append_slice(b, SL_S("\",\"correlation_id\":\""));
-    if (r == 0)
-        r = sl_buf_append_json(b, ex->correlation_id);
+    if (r == 0) /* made of characters that need no escape, see sl_request_correlate */
+        r = sl_buf_append_slice(b, ex->correlation_id);
     return r < 0 ? r : sl_buf_append_slice(b, SL_S("\"}\n"));
 }
 
 enum sl_stage_result sl_respond_problem(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status,
                                         const char *detail)
 {
-    SL_BUF struct sl_buf body = {0};
+    struct sl_worker *w = ex->w; /* ex may be over before the body's buffer is given back */
+    struct sl_buf body = {0};
     ex->why = why;
     ex->detail = detail;
     int r =
@@ -76,9 +86,10 @@ enum sl_stage_result sl_respond_problem(struct sl_exchange *ex, enum sl_proxy_re
         r = sl_respond_decorate(ex, NULL);
     if (r == 0)
         r = _sl_problem_body(ex, why, status, detail ? detail : "", &body);
-    if (r < 0) {
+    if (r < 0)
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
-        return SL_STAGE_RESPOND;
-    }
-    return sl_respond(ex, status, sl_buf_slice(&body));
+    else
+        (void)sl_respond(ex, status, sl_buf_slice(&body));
+    sl_bufpool_return(&w->bufs, &body);
+    return SL_STAGE_RESPOND;
 }

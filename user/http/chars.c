@@ -3,7 +3,11 @@
  * compares. */
 #include "http/chars_priv.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#else
 #include <string.h>
+#endif
 
 /* Bytes from 0x80 on are in no class: obs-text is for values only. */
 const uint8_t sl_chars[256] = {
@@ -19,32 +23,74 @@ const uint8_t sl_chars[256] = {
     /* clang-format on */
 };
 
+#ifdef __SSE2__
+
+#define SL_STEP 16
+
+/* Which of the 16 bytes at p no field value may hold, one bit each. */
+static inline unsigned _sl_ctls(const char *p)
+{
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
+    const __m128i del = _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f)), tab = _mm_cmpeq_epi8(x, _mm_set1_epi8('\t'));
+    return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(tab, _mm_or_si128(low, del)));
+}
+
+static inline unsigned _sl_lfs(const char *p)
+{
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('\n')));
+}
+
+#else
+
+#define SL_STEP 8
 #define SL_ONES (~(uint64_t)0 / 255)
 
-/* Eight bytes at once; a tab stops it too, and the table then says that it is none. */
-static inline uint64_t _sl_suspects(uint64_t x)
+/* The same of eight bytes. */
+static inline unsigned _sl_ctls(const char *p)
 {
-    const uint64_t low = (x - SL_ONES * 0x20) & ~x;
-    const uint64_t del = x ^ (SL_ONES * 0x7f);
-    return (low | ((del - SL_ONES) & ~del)) & (SL_ONES * 0x80);
+    unsigned bits = 0;
+    uint64_t x;
+    memcpy(&x, p, 8);
+    const uint64_t low = (x - SL_ONES * 0x20) & ~x, del = x ^ (SL_ONES * 0x7f);
+    if (!((low | ((del - SL_ONES) & ~del)) & (SL_ONES * 0x80)))
+        return 0; /* a tab does not come by here, nor a false suspect */
+    for (unsigned i = 0; i < 8; i++)
+        bits |= (sl_ch(p[i]) & SL_CH_CTL ? 1u : 0u) << i;
+    return bits;
 }
+
+static inline unsigned _sl_lfs(const char *p)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; i < 8; i++)
+        bits |= (p[i] == '\n' ? 1u : 0u) << i;
+    return bits;
+}
+
+#endif
 
 const char *sl_find_ctl(const char *p, const char *end)
 {
-    while (p < end) {
-        uint64_t x;
-        if (end - p >= 8) {
-            memcpy(&x, p, 8);
-            if (!_sl_suspects(x)) {
-                p += 8;
-                continue;
-            }
-        }
-        /* A suspect is within these eight, or the end is near. */
-        const char *stop = end - p >= 8 ? p + 8 : end;
-        for (; p < stop; p++)
-            if (sl_ch(*p) & SL_CH_CTL)
-                return p;
+    for (; end - p >= SL_STEP; p += SL_STEP) {
+        const unsigned bits = _sl_ctls(p);
+        if (bits)
+            return p + __builtin_ctz(bits);
     }
-    return end;
+    while (p < end && !(sl_ch(*p) & SL_CH_CTL))
+        p++;
+    return p;
+}
+
+const char *sl_find_lf(const char *p, const char *end)
+{
+    for (; end - p >= SL_STEP; p += SL_STEP) {
+        const unsigned bits = _sl_lfs(p);
+        if (bits)
+            return p + __builtin_ctz(bits);
+    }
+    while (p < end && *p != '\n')
+        p++;
+    return p < end ? p : NULL;
 }

@@ -32,4 +32,7 @@ static inline unsigned sl_hex(char c)
  * or end. */
 const char *sl_find_ctl(const char *p, const char *end);
 
+/* The first LF in [p, end), or NULL. Lines are short: this is memchr() without its start-up. */
+const char *sl_find_lf(const char *p, const char *end);
+
 #endif

@@ -39,7 +39,7 @@ static enum sl_h1_error _sl_length(struct sl_slice v, struct sl_h1_facts *f)
 /* RFC 9112 section 7: other codings would have to be understood by all on the way to agree on the end. */
 static enum sl_h1_error _sl_coding(struct sl_slice v, struct sl_h1_facts *f)
 {
-    if (f->chunked || !sl_slice_ieq(v, SL_S("chunked")))
+    if (f->chunked || !sl_slice_is(v, SL_S("chunked")))
         return SL_H1_TRANSFER_ENCODING;
     f->chunked = true;
     return SL_H1_OK;
@@ -52,9 +52,9 @@ static enum sl_h1_error _sl_connection(struct sl_slice list, struct sl_h1_facts 
         option = sl_slice_trim(option);
         if (++f->connection_options > SL_H1_CONNECTION_OPTIONS)
             return SL_H1_TOO_MANY_HEADERS;
-        f->close |= sl_slice_ieq(option, SL_S("close"));
-        f->keep_alive |= sl_slice_ieq(option, SL_S("keep-alive"));
-        f->upgrade_option |= sl_slice_ieq(option, SL_S("upgrade"));
+        f->close |= sl_slice_is(option, SL_S("close"));
+        f->keep_alive |= sl_slice_is(option, SL_S("keep-alive"));
+        f->upgrade_option |= sl_slice_is(option, SL_S("upgrade"));
     }
     return SL_H1_OK;
 }
@@ -80,7 +80,7 @@ static enum sl_h1_error _sl_fact(const struct sl_header *h, struct sl_h1_facts *
         return SL_H1_OK;
     case SL_HDR_EXPECT:
         f->expect = true;
-        return sl_slice_ieq(h->value, SL_S("100-continue")) ? SL_H1_OK : SL_H1_EXPECT;
+        return sl_slice_is(h->value, SL_S("100-continue")) ? SL_H1_OK : SL_H1_EXPECT;
     case SL_HDR_OTHER:
         return _sl_disguised(h->name);
     default:

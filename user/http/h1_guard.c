@@ -56,7 +56,7 @@ ssize_t sl_h1_head_end(struct sl_slice data, size_t *scanned, const struct sl_h1
         return -(ssize_t)first;
     const size_t n = SL_MIN(data.n, (size_t)limits->head);
     for (size_t at = *scanned; at < n;) {
-        const char *lf = memchr(data.p + at, '\n', n - at);
+        const char *lf = sl_find_lf(data.p + at, data.p + n);
         if (!lf)
             break;
         const size_t i = (size_t)(lf - data.p);
@@ -221,6 +221,7 @@ enum sl_h1_error sl_h1_guard_fields(struct sl_h1_cursor *c, struct sl_arena *a,
             return SL_H1_TOO_MANY_HEADERS;
         if (sl_headers_add(h, a, name, value) < 0)
             return SL_H1_NO_MEMORY;
+        h->v[h->n - 1].in_line = true;
     }
     const enum sl_h1_error e = _sl_take_crlf(c, c->p, SL_H1_FIELD_NAME);
     return e == SL_H1_OK && c->p != c->end ? SL_H1_LLHTTP : e; /* the caller's slice is no single head */

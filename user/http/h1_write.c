@@ -37,6 +37,13 @@ static bool _sl_is_written(const struct sl_header *h)
            h->id != SL_HDR_CONNECTION;
 }
 
+/* It stands in its head as it would be written: "Name: value" CR LF. */
+static bool _sl_is_line(const struct sl_header *h)
+{
+    const char *colon = h->name.p + h->name.n;
+    return h->in_line && h->value.p == colon + 2 && colon[1] == ' ' && h->value.p[h->value.n] == '\r';
+}
+
 static size_t _sl_headers_size(const struct sl_headers *h)
 {
     size_t n = 0;
@@ -52,12 +59,25 @@ static char *_sl_put_field(char *p, struct sl_slice name, struct sl_slice value)
     return _sl_put(_sl_put(p, value), SL_S("\r\n"));
 }
 
+/* Lines that are passed on as they came, one behind the other, are copied at once. */
 static char *_sl_put_headers(char *p, const struct sl_headers *h)
 {
-    for (uint32_t i = 0; i < h->n; i++)
-        if (_sl_is_written(&h->v[i]))
-            p = _sl_put_field(p, h->v[i].name, h->v[i].value);
-    return p;
+    struct sl_slice lines = SL_SLICE_NUL;
+    for (uint32_t i = 0; i < h->n; i++) {
+        const struct sl_header *f = &h->v[i];
+        if (!_sl_is_written(f))
+            continue;
+        const bool line = _sl_is_line(f);
+        if (!line || !lines.n || f->name.p != lines.p + lines.n) {
+            p = _sl_put(p, lines);
+            lines = sl_slice(f->name.p, 0);
+        }
+        if (line)
+            lines.n += f->name.n + f->value.n + 4;
+        else
+            p = _sl_put_field(p, f->name, f->value);
+    }
+    return _sl_put(p, lines);
 }
 
 static char *_sl_put_length(char *p, uint64_t n)

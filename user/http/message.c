@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Header lists and the names that the engine knows. A name is found by its length and first letter, which no
- * two known names share, and then compared once.
+ * Header lists and the names that the engine knows. A name is looked for by its length and first letter,
+ * which no two known names share, and then compared once.
  */
 #include "http/message.h"
 #include "http/chars_priv.h"
@@ -16,72 +16,42 @@ static const struct sl_slice _sl_hdr_names[SL_HDR_COUNT] = {
 #undef SL_X
 };
 
-#define SL_LETTER(n, c) ((unsigned)(n) << 8 | (unsigned char)(c))
+#define SL_NAME_MAX 19 /* of the known ones */
 
-static enum sl_hdr _sl_hdr_guess(size_t n, char first)
-{
-    switch (SL_LETTER(n, first)) {
-    case SL_LETTER(2, 't'):
-        return SL_HDR_TE;
-    case SL_LETTER(3, 'v'):
-        return SL_HDR_VIA;
-    case SL_LETTER(4, 'h'):
-        return SL_HDR_HOST;
-    case SL_LETTER(4, 'd'):
-        return SL_HDR_DATE;
-    case SL_LETTER(6, 'e'):
-        return SL_HDR_EXPECT;
-    case SL_LETTER(6, 'c'):
-        return SL_HDR_COOKIE;
-    case SL_LETTER(6, 's'):
-        return SL_HDR_SERVER;
-    case SL_LETTER(6, 'a'):
-        return SL_HDR_ACCEPT;
-    case SL_LETTER(7, 't'):
-        return SL_HDR_TRAILER;
-    case SL_LETTER(7, 'u'):
-        return SL_HDR_UPGRADE;
-    case SL_LETTER(9, 'f'):
-        return SL_HDR_FORWARDED;
-    case SL_LETTER(10, 'c'):
-        return SL_HDR_CONNECTION;
-    case SL_LETTER(10, 'k'):
-        return SL_HDR_KEEP_ALIVE;
-    case SL_LETTER(10, 'u'):
-        return SL_HDR_USER_AGENT;
-    case SL_LETTER(11, 'r'):
-        return SL_HDR_RETRY_AFTER;
-    case SL_LETTER(12, 'c'):
-        return SL_HDR_CONTENT_TYPE;
-    case SL_LETTER(13, 'a'):
-        return SL_HDR_AUTHORIZATION;
-    case SL_LETTER(14, 'c'):
-        return SL_HDR_CONTENT_LENGTH;
-    case SL_LETTER(15, 'x'):
-        return SL_HDR_X_FORWARDED_FOR;
-    case SL_LETTER(16, 'p'):
-        return SL_HDR_PROXY_CONNECTION;
-    case SL_LETTER(16, 'x'):
-        return SL_HDR_X_FORWARDED_HOST;
-    case SL_LETTER(17, 't'):
-        return SL_HDR_TRANSFER_ENCODING;
-    case SL_LETTER(17, 'x'):
-        return SL_HDR_X_FORWARDED_PROTO;
-    case SL_LETTER(18, 'p'):
-        return SL_HDR_PROXY_AUTHENTICATE;
-    case SL_LETTER(19, 'p'):
-        return SL_HDR_PROXY_AUTHORIZATION;
-    default:
-        return SL_HDR_OTHER;
-    }
-}
+static const uint8_t _sl_hdr_guess[SL_NAME_MAX + 1][32] = {
+    [2]['t' & 31] = SL_HDR_TE,
+    [3]['v' & 31] = SL_HDR_VIA,
+    [4]['h' & 31] = SL_HDR_HOST,
+    [4]['d' & 31] = SL_HDR_DATE,
+    [6]['e' & 31] = SL_HDR_EXPECT,
+    [6]['c' & 31] = SL_HDR_COOKIE,
+    [6]['s' & 31] = SL_HDR_SERVER,
+    [6]['a' & 31] = SL_HDR_ACCEPT,
+    [7]['t' & 31] = SL_HDR_TRAILER,
+    [7]['u' & 31] = SL_HDR_UPGRADE,
+    [9]['f' & 31] = SL_HDR_FORWARDED,
+    [10]['c' & 31] = SL_HDR_CONNECTION,
+    [10]['k' & 31] = SL_HDR_KEEP_ALIVE,
+    [10]['u' & 31] = SL_HDR_USER_AGENT,
+    [11]['r' & 31] = SL_HDR_RETRY_AFTER,
+    [12]['c' & 31] = SL_HDR_CONTENT_TYPE,
+    [13]['a' & 31] = SL_HDR_AUTHORIZATION,
+    [14]['c' & 31] = SL_HDR_CONTENT_LENGTH,
+    [15]['x' & 31] = SL_HDR_X_FORWARDED_FOR,
+    [16]['p' & 31] = SL_HDR_PROXY_CONNECTION,
+    [16]['x' & 31] = SL_HDR_X_FORWARDED_HOST,
+    [17]['t' & 31] = SL_HDR_TRANSFER_ENCODING,
+    [17]['x' & 31] = SL_HDR_X_FORWARDED_PROTO,
+    [18]['p' & 31] = SL_HDR_PROXY_AUTHENTICATE,
+    [19]['p' & 31] = SL_HDR_PROXY_AUTHORIZATION,
+};
 
 enum sl_hdr sl_hdr_id(struct sl_slice name)
 {
-    if (name.n == 0 || name.n > 19)
+    if (name.n == 0 || name.n > SL_NAME_MAX)
         return SL_HDR_OTHER;
-    const enum sl_hdr id = _sl_hdr_guess(name.n, sl_lower(name.p[0]));
-    return id != SL_HDR_OTHER && sl_slice_ieq(name, _sl_hdr_names[id]) ? id : SL_HDR_OTHER;
+    const enum sl_hdr id = (enum sl_hdr)_sl_hdr_guess[name.n][name.p[0] & 31];
+    return id != SL_HDR_OTHER && sl_slice_is(name, _sl_hdr_names[id]) ? id : SL_HDR_OTHER;
 }
 
 static int _sl_headers_grow(struct sl_headers *h, struct sl_arena *a)
@@ -99,15 +69,29 @@ static int _sl_headers_grow(struct sl_headers *h, struct sl_arena *a)
     return 0;
 }
 
-int sl_headers_add(struct sl_headers *h, struct sl_arena *a, struct sl_slice name, struct sl_slice value)
+int sl_headers_add_as(struct sl_headers *h, struct sl_arena *a, enum sl_hdr id, struct sl_slice name,
+                      struct sl_slice value)
 {
     if (h->n == h->cap) {
         int r = _sl_headers_grow(h, a);
         if (r < 0)
             return r;
     }
-    h->v[h->n++] = (struct sl_header){.name = name, .value = value, .id = (uint16_t)sl_hdr_id(name)};
+    h->v[h->n++] = (struct sl_header){.name = name, .value = value, .id = (uint16_t)id};
     return 0;
+}
+
+int sl_headers_add(struct sl_headers *h, struct sl_arena *a, struct sl_slice name, struct sl_slice value)
+{
+    return sl_headers_add_as(h, a, sl_hdr_id(name), name, value);
+}
+
+uint64_t sl_headers_lengths(const struct sl_headers *h)
+{
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < h->n; i++)
+        bits |= h->v[i].removed ? 0 : SL_NAME_BIT(h->v[i].name);
+    return bits;
 }
 
 struct sl_header *sl_headers_get(const struct sl_headers *h, enum sl_hdr id)

@@ -52,6 +52,7 @@ struct sl_header {
     struct sl_slice value; /* without OWS at the ends */
     uint16_t id;           /* enum sl_hdr */
     bool removed;          /* skipped by lookups and writers: removal moves nothing */
+    bool in_line;          /* name and value lie in a head, where CR LF follows the value */
 };
 
 struct sl_headers {
@@ -121,12 +122,19 @@ struct sl_response {
 enum sl_hdr sl_hdr_id(struct sl_slice name);
 /* 0 or -ENOMEM; name and value are borrowed and must live as long as the arena. id is found from the name. */
 int sl_headers_add(struct sl_headers *h, struct sl_arena *a, struct sl_slice name, struct sl_slice value);
+/* The same where the caller knows the id of the name. */
+int sl_headers_add_as(struct sl_headers *h, struct sl_arena *a, enum sl_hdr id, struct sl_slice name,
+                      struct sl_slice value);
 /* The first live header of that name, or NULL. */
 struct sl_header *sl_headers_find(const struct sl_headers *h, struct sl_slice name);
 struct sl_header *sl_headers_get(const struct sl_headers *h, enum sl_hdr id);
 /* Marks all of that name removed; returns how many. '_' and '-' are the same here, and case is ignored, since
  * upstreams that speak CGI cannot tell X_User_Id from X-User-Id. */
 unsigned sl_headers_remove(struct sl_headers *h, struct sl_slice name);
+/* How long the names are that live: bit n for n bytes, 63 for all longer ones. Most names that are to be
+ * removed are not there, and this says so at once. */
+uint64_t sl_headers_lengths(const struct sl_headers *h);
+#define SL_NAME_BIT(name) (1ull << SL_MIN((name).n, (size_t)63))
 /* Removes all of that name (as above), then adds one. */
 int sl_headers_set(struct sl_headers *h, struct sl_arena *a, struct sl_slice name, struct sl_slice value);
 

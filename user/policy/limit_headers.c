@@ -101,7 +101,7 @@ static int _sl_add_policies(const struct sl_telling *t, struct sl_headers *h, st
         }
         value = sl_slice(buf, (size_t)(p - buf));
     }
-    return sl_headers_add(h, a, SL_S("RateLimit-Policy"), value);
+    return sl_headers_add_as(h, a, SL_HDR_OTHER, SL_S("RateLimit-Policy"), value);
 }
 
 /* RateLimit: "second";r=42;t=1 */
@@ -121,7 +121,7 @@ static int _sl_add_state(const struct sl_telling *t, struct sl_headers *h, struc
         p = _sl_put_u64(_sl_put(p, w->window->item), w->remaining);
         p = _sl_put_u64(_sl_put(p, SL_S(";t=")), w->reset_s);
     }
-    return sl_headers_add(h, a, SL_S("RateLimit"), sl_slice(buf, (size_t)(p - buf)));
+    return sl_headers_add_as(h, a, SL_HDR_OTHER, SL_S("RateLimit"), sl_slice(buf, (size_t)(p - buf)));
 }
 
 /* X-RateLimit-Limit-Second and so on for each window, and RateLimit-Limit, -Remaining, -Reset for the
@@ -143,13 +143,13 @@ static int _sl_add_kong(const struct sl_telling *t, struct sl_headers *h, struct
             continue;
         if (!tightest || w->remaining < tightest->remaining)
             tightest = w;
-        if (sl_headers_add(h, a, limits[i], w->window->limit) < 0 ||
+        if (sl_headers_add_as(h, a, SL_HDR_OTHER, limits[i], w->window->limit) < 0 ||
             _sl_add_u64(h, a, remainings[i], w->remaining) < 0)
             return -ENOMEM;
     }
     if (!tightest)
         return 0;
-    return sl_headers_add(h, a, SL_S("RateLimit-Limit"), tightest->window->limit) < 0 ||
+    return sl_headers_add_as(h, a, SL_HDR_OTHER, SL_S("RateLimit-Limit"), tightest->window->limit) < 0 ||
                    _sl_add_u64(h, a, SL_S("RateLimit-Remaining"), tightest->remaining) < 0 ||
                    _sl_add_u64(h, a, SL_S("RateLimit-Reset"), tightest->reset_s) < 0
                ? -ENOMEM

@@ -20,8 +20,9 @@ static struct sl_ip ip(const char *s)
 static void test_addresses(void **state)
 {
     (void)state;
-    static const char *const same[] = {"192.0.2.7", "0.0.0.0", "255.255.255.255", "2001:db8::1",
-                                       "::",        "::1",     "fe80::1:2:3:4"};
+    static const char *const same[] = {
+        "192.0.2.7", "0.0.0.0", "255.255.255.255", "10.100.99.9", "2001:db8::1",
+        "::",        "::1",     "fe80::1:2:3:4"};
     static const char *const bad[] = {"",
                                       "1.2.3",
                                       "1.2.3.4.5",

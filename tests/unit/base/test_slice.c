@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slices: comparison, trimming, splitting, numbers. */
 #include "base/slice.h"
+#include <stdlib.h>
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -88,11 +90,39 @@ static void test_numbers(void **state)
     assert_int_equal(v, 12); /* untouched by what failed */
 }
 
+/* Words compare as bytes do: every byte at every place of every length, in memory of exactly that size. */
+static void test_words(void **state)
+{
+    (void)state;
+    static const char lower[] = "x-forwarded-for-09az-q1";
+    for (size_t n = 0; n < sizeof(lower); n++) {
+        char *s = malloc(n + 1), *other = malloc(n + 1);
+        assert_true(s && other);
+        for (size_t at = 0; at <= n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                memcpy(s + 1, lower, n);
+                memcpy(other + 1, lower, n);
+                s[at] = (char)c; /* s[0]: none of them */
+                const bool same = at == 0 || sl_lower((char)c) == lower[at - 1];
+                assert_int_equal(sl_slice_is(sl_slice(s + 1, n), sl_slice(lower, n)), same);
+                assert_int_equal(sl_slice_ieq(sl_slice(s + 1, n), sl_slice(lower, n)), same);
+                if (at)
+                    other[at] = (char)(c ^ 0x20);
+                const bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+                assert_int_equal(sl_slice_ieq(sl_slice(s + 1, n), sl_slice(other + 1, n)), at == 0 || letter);
+            }
+        }
+        assert_false(sl_slice_is(sl_slice(s + 1, n), sl_slice(lower, sizeof(lower))));
+        free(s);
+        free(other);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compare), cmocka_unit_test(test_starts_and_chr), cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_next),    cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_next),    cmocka_unit_test(test_numbers),        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

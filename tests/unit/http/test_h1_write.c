@@ -157,6 +157,32 @@ static void test_round_trip(void **state)
     }
 }
 
+/* Lines that are passed on as they came are copied at once; what was changed in between shows. */
+static void test_lines_of_a_head(void **state)
+{
+    (void)state;
+    struct sl_buf out = {0};
+    struct sl_request r;
+    const struct sl_slice head =
+        SL_S("GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB:2\r\nC: 3 \r\nConnection: close\r\n"
+             "D: 4\r\nE: \r\nF:\t6\r\nG: 7\r\nH: 8\r\nContent-Length: 0\r\nI: 9\r\nJ: \r\n\r\n");
+    assert_error(sl_h1_parse_request(&arena, head, &limits, &r), SL_H1_OK);
+    assert_int_equal(sl_h1_write_request(&out, &r), 0);
+    wrote(
+        &out,
+        "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: 6\r\nG: 7\r\nH: 8\r\nI: 9\r\n"
+        "J: \r\nContent-Length: 0\r\n\r\n");
+    sl_headers_find(&r.headers, SL_S("A"))->value = SL_S("other");
+    sl_headers_find(&r.headers, SL_S("D"))->removed = true;
+    sl_headers_find(&r.headers, SL_S("G"))->value.n = 0;
+    sl_headers_find(&r.headers, SL_S("H"))->name = SL_S("Z");
+    assert_int_equal(sl_headers_set(&r.headers, &arena, SL_S("i"), SL_S("10")), 0);
+    assert_int_equal(sl_h1_write_request(&out, &r), 0);
+    wrote(&out,
+          "GET / HTTP/1.1\r\nHost: a\r\nA: other\r\nB: 2\r\nC: 3\r\nE: \r\nF: 6\r\nG: \r\nZ: 8\r\nJ: \r\n"
+          "i: 10\r\nContent-Length: 0\r\n\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +193,7 @@ int main(void)
         unit_test_arena(test_appends_at_any_fill),
         unit_test_arena(test_chunk_heads),
         unit_test_arena(test_round_trip),
+        unit_test_arena(test_lines_of_a_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,15 +73,23 @@ def gate():
             return
 
 
-def wrk(host, url, seconds, args=(), headers=()):
+def wrk_command(url, seconds, args=(), headers=()):
     cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "4s", "-s", f"{HERE}/done.lua"]
     for h in headers:
         cmd += ["-H", h]
-    r = host.run([*cmd, url, "--", *args], check=True, timeout=seconds + 60)
-    m = re.search(r"^RESULT (.*)$", r.stdout, re.M)
+    return [*cmd, url, "--", *args]
+
+
+def wrk_result(text):
+    m = re.search(r"^RESULT (.*)$", text, re.M)
     if not m:
-        raise SystemExit(f"bench: no result from wrk: {r.stdout}{r.stderr}")
+        raise SystemExit(f"bench: no result from wrk: {text}")
     return json.loads(m.group(1))
+
+
+def wrk(host, url, seconds, args=(), headers=()):
+    r = host.run(wrk_command(url, seconds, args, headers), check=True, timeout=seconds + 60)
+    return wrk_result(r.stdout + r.stderr)
 
 
 def request_cost(host, name, pid, url, expect="2xx", args=(), headers=()):

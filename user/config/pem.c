@@ -3,7 +3,7 @@
  * Certificates and keys, as far as they can be judged before they serve: they parse, belong together, are in
  * date. Reads memory only; never asks for a passphrase.
  */
-#include "config/reader_priv.h"
+#include "config/ocsp_priv.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -139,6 +139,13 @@ static void _sl_names(struct sl_reader *r, struct sl_certificate *c, const X509 
     GENERAL_NAMES_free(sans);
 }
 
+static uint64_t _sl_not_after(const X509 *leaf)
+{
+    struct tm tm;
+    const time_t t = ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) == 1 ? timegm(&tm) : 0;
+    return t > 0 ? (uint64_t)t : 0;
+}
+
 /* ---- a pair */
 
 /* A signature by the key that the certificate verifies: comparing public halves would miss a damaged secret
@@ -178,8 +185,11 @@ static void _sl_check_pair(struct sl_reader *r, const struct sl_blob *cert, cons
     if (chain) {
         _sl_check_dates(r, cert, chain);
         _sl_check_order(r, cert, chain);
-        if (named)
+        if (named) {
             _sl_names(r, named, sk_X509_value(chain, 0));
+            named->not_after = _sl_not_after(sk_X509_value(chain, 0));
+            sl_check_ocsp(r, named, chain);
+        }
     }
     if (chain && key)
         _sl_check_match(r, key_blob, sk_X509_value(chain, 0), key);

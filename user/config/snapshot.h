@@ -33,7 +33,10 @@ struct sl_cidrs {
 struct sl_certificate {
     struct sl_blob cert;     /* PEM chain, leaf first */
     struct sl_blob key;      /* PEM */
+    struct sl_blob ocsp;     /* DER; data.n 0: none */
     struct sl_strings names; /* DNS names of the leaf, lower case, "*." kept */
+    uint64_t not_after;      /* of the leaf, Unix seconds; so of the next */
+    uint64_t ocsp_until;     /* when what ocsp says is no longer news; 0: it never was */
 };
 enum sl_client_auth { SL_CLIENT_AUTH_NONE, SL_CLIENT_AUTH_OPTIONAL, SL_CLIENT_AUTH_REQUIRED };
 struct sl_tls_config {
@@ -43,6 +46,8 @@ struct sl_tls_config {
     int min_version;          /* TLS1_2_VERSION or TLS1_3_VERSION */
     struct sl_blob client_ca; /* PEM; also where client_auth is NONE: it counts for nothing then */
     enum sl_client_auth client_auth;
+    const char *ciphers, *ciphersuites, *groups; /* as OpenSSL reads them; NULL: ours */
+    bool session_tickets;
 };
 struct sl_listener {
     const char *name;

@@ -16,8 +16,12 @@ static int _sl_tls_of(struct sl_worker *w, const struct sl_listener *l, SSL_CTX 
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         const struct sl_certificate *c = &l->tls.certificates[i];
-        certs[i] = (struct sl_tls_cert){
-            .cert = c->cert.data, .key = c->key.data, .names = c->names.v, .n_names = c->names.n};
+        certs[i] = (struct sl_tls_cert){.cert = c->cert.data,
+                                        .key = c->key.data,
+                                        .names = c->names.v,
+                                        .n_names = c->names.n,
+                                        .ocsp = c->ocsp.data,
+                                        .ocsp_until = c->ocsp_until};
     }
     const bool asks = l->tls.client_auth != SL_CLIENT_AUTH_NONE;
     const struct sl_tls_server server = {.certs = certs,
@@ -25,7 +29,10 @@ static int _sl_tls_of(struct sl_worker *w, const struct sl_listener *l, SSL_CTX 
                                          .min_version = l->tls.min_version,
                                          .client_ca = asks ? l->tls.client_ca.data : SL_SLICE_NUL,
                                          .client_required = l->tls.client_auth == SL_CLIENT_AUTH_REQUIRED,
-                                         .tickets = &w->tickets};
+                                         .ciphers = l->tls.ciphers,
+                                         .ciphersuites = l->tls.ciphersuites,
+                                         .groups = l->tls.groups,
+                                         .tickets = l->tls.session_tickets ? &w->tickets : NULL};
     const char *why = "";
     int r = sl_tls_server_new(&server, &why, out);
     return r < 0 ? sl_error_r(r, "listener %s: tls: %s", l->name, why) : 0;

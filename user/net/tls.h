@@ -14,6 +14,8 @@ struct sl_tls_cert {
     struct sl_slice key;          /* PEM */
     const struct sl_slice *names; /* lower case, "*." kept */
     size_t n_names;
+    struct sl_slice ocsp; /* DER, stapled until ocsp_until (Unix seconds); n 0: none */
+    uint64_t ocsp_until;
 };
 
 /* Ticket keys: the current one encrypts, both decrypt. Shared by all contexts of a process. */
@@ -32,6 +34,7 @@ struct sl_tls_server {
     const struct sl_tls_cert *certs;
     size_t n_certs; /* >= 1 */
     int min_version;
+    const char *ciphers, *ciphersuites, *groups; /* of OpenSSL's names, ':' between; NULL: the usual ones */
     struct sl_slice alpn;           /* as it is sent (RFC 7301 section 3.1), best first; n 0: http/1.1 */
     struct sl_slice client_ca;      /* PEM: who may vouch for clients; n 0: no certificate is asked for */
     bool client_required;           /* a client without one is refused; one that does not verify always is */

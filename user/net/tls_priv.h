@@ -12,6 +12,8 @@ extern const struct sl_slice sl_tls_http11; /* ALPN, as it is sent */
 const char *sl_tls_why(const char *fallback);
 /* What both sides' contexts have in common. 0, -EINVAL or -ENOMEM. */
 int sl_tls_context(const SSL_METHOD *method, int min_version, SSL_CTX **out) SL_MUST_CHECK;
+/* Staples der to ctx's answers until then (Unix seconds); der is copied. */
+int sl_tls_staple(SSL_CTX *ctx, struct sl_slice der, uint64_t until) SL_MUST_CHECK;
 /* Chain and key of PEM. */
 int sl_tls_use_pair(SSL_CTX *ctx, struct sl_slice cert, struct sl_slice key) SL_MUST_CHECK;
 /* Adds the certificates of PEM to those trusted, and their subjects to names (NULL: nowhere). -EINVAL: there

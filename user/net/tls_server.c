@@ -72,6 +72,15 @@ static int _sl_ask_clients(SSL_CTX *ctx, const struct sl_tls_server *s)
 
 /* ---- one certificate's context */
 
+static int _sl_negotiation(SSL_CTX *ctx, const struct sl_tls_server *s)
+{
+    if ((s->ciphers && SSL_CTX_set_cipher_list(ctx, s->ciphers) != 1) ||
+        (s->ciphersuites && SSL_CTX_set_ciphersuites(ctx, s->ciphersuites) != 1) ||
+        (s->groups && SSL_CTX_set1_groups_list(ctx, s->groups) != 1))
+        return -EINVAL;
+    return 0;
+}
+
 static int _sl_tickets(SSL_CTX *ctx, struct sl_tls_tickets *tickets)
 {
     if (!tickets) {
@@ -92,13 +101,17 @@ static int _sl_server_one(const struct sl_tls_cert *c, const struct sl_tls_serve
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
                                  SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_alpn_select_cb(ctx, _sl_alpn, names);
-    r = _sl_tickets(ctx, s->tickets);
+    r = _sl_negotiation(ctx, s);
+    if (r == 0)
+        r = _sl_tickets(ctx, s->tickets);
     if (r == 0)
         r = _sl_session_context(ctx, s);
     if (r == 0 && s->client_ca.n)
         r = _sl_ask_clients(ctx, s);
     if (r == 0)
         r = sl_tls_use_pair(ctx, c->cert, c->key);
+    if (r == 0 && c->ocsp.n)
+        r = sl_tls_staple(ctx, c->ocsp, c->ocsp_until);
     if (r < 0)
         SSL_CTX_free(ctx);
     else

@@ -174,6 +174,7 @@ static void test_tickets_are_read_by_every_worker_for_two_epochs(void **state)
         kept = NULL;
         assert_false(resumes(a, client));
         assert_non_null(kept);
+        assert_int_equal(SSL_SESSION_get_max_early_data(kept), 0); /* what comes early can be played again */
         assert_true(resumes(b, client));
     }
     SSL_CTX_sess_set_new_cb(client, NULL); /* keep the ticket of the old epoch */
@@ -188,6 +189,77 @@ static void test_tickets_are_read_by_every_worker_for_two_epochs(void **state)
     SSL_CTX_free(b);
 }
 
+/* ---- what is negotiated */
+
+static void test_ciphers_and_groups_are_those_of_the_policy(void **state)
+{
+    (void)state;
+    static struct pem p;
+    make(&p, "a.test", NULL, 0);
+    const struct sl_tls_server s = {.certs = &p.tls,
+                                    .n_certs = 1,
+                                    .min_version = TLS1_2_VERSION,
+                                    .ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256",
+                                    .ciphersuites = "TLS_CHACHA20_POLY1305_SHA256",
+                                    .groups = "P-384:P-256"};
+    const char *why = NULL;
+    SSL_CTX *ctx, *client = any_client();
+    assert_int_equal(sl_tls_server_new(&s, &why, &ctx), 0);
+    struct session x = handshake(ctx, client, NULL, NULL);
+    assert_string_equal(SSL_get_cipher_name(x.client), "TLS_CHACHA20_POLY1305_SHA256");
+    assert_int_equal(SSL_get_negotiated_group(x.client), NID_secp384r1);
+    end(x);
+    SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION);
+    x = handshake(ctx, client, NULL, NULL);
+    assert_string_equal(SSL_get_cipher_name(x.client), "ECDHE-ECDSA-AES256-GCM-SHA384");
+    end(x);
+    SSL_CTX_set1_groups_list(client, "X25519");
+    x = handshake(ctx, client, NULL, NULL);
+    assert_false(SSL_is_init_finished(x.client));
+    end(x);
+    SSL_CTX_free(client);
+    SSL_CTX_free(ctx);
+}
+
+static long stapled(SSL_CTX *server, SSL_CTX *client)
+{
+    struct session s = {.client = SSL_new(client), .server = sl_tls_accept_new(server)};
+    const unsigned char *got = NULL;
+    BIO *a, *b;
+    assert_int_equal(BIO_new_bio_pair(&a, 0, &b, 0), 1);
+    SSL_set_bio(s.client, a, a);
+    SSL_set_bio(s.server, b, b);
+    SSL_set_connect_state(s.client);
+    SSL_set_tlsext_status_type(s.client, TLSEXT_STATUSTYPE_ocsp);
+    for (int i = 0; i < 10; i++) {
+        SSL_do_handshake(s.client);
+        SSL_do_handshake(s.server);
+    }
+    assert_true(SSL_is_init_finished(s.client));
+    const long n = SSL_get_tlsext_status_ocsp_resp(s.client, &got);
+    if (n > 0)
+        assert_memory_equal(got, "staple", 6);
+    end(s);
+    return n;
+}
+
+static void test_a_staple_is_sent_while_it_is_news(void **state)
+{
+    (void)state;
+    static struct pem p;
+    make(&p, "a.test", NULL, 0);
+    const char *why = NULL;
+    SSL_CTX *ctx, *client = any_client();
+    p.tls.ocsp = SL_S("staple");
+    for (int news = 0; news < 2; news++) {
+        p.tls.ocsp_until = news ? UINT64_MAX : 1;
+        assert_int_equal(server_of(&p.tls, 1, TLS1_2_VERSION, NULL, &why, &ctx), 0);
+        assert_int_equal(stapled(ctx, client), news ? 6 : -1);
+        SSL_CTX_free(ctx);
+    }
+    SSL_CTX_free(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +268,8 @@ int main(void)
         cmocka_unit_test(test_unusable_material_is_refused_with_a_reason),
         cmocka_unit_test(test_minimum_version_holds),
         cmocka_unit_test(test_upstream_certificate_must_name_the_host),
+        cmocka_unit_test(test_ciphers_and_groups_are_those_of_the_policy),
+        cmocka_unit_test(test_a_staple_is_sent_while_it_is_news),
         cmocka_unit_test(test_tickets_are_read_by_every_worker_for_two_epochs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,23 @@ int sl_bundle_add_file(struct sl_bundle *b, bool env, const char *name, int erro
     return _sl_add_file(b, &(struct sl_bundle_file){.env = env, .error = error}, name, data);
 }
 
+int sl_bundle_replace(struct sl_bundle *b, const struct sl_bundle_file *file, struct sl_slice data)
+{
+    for (size_t i = 0; i < b->n_files; i++) {
+        if (b->files[i] != file)
+            continue;
+        struct sl_slice old = b->files[i]->data, copy;
+        int r = _sl_copy(b, data, &copy);
+        if (r < 0)
+            return r;
+        b->files[i]->data = copy;
+        b->files[i]->error = 0;
+        b->bytes -= old.n;
+        _sl_wipe(old);
+    }
+    return 0;
+}
+
 int sl_bundle_add_list(struct sl_bundle *b, const char *name, int error, struct sl_slice data,
                        const unsigned char *digest)
 {

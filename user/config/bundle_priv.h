@@ -82,6 +82,9 @@ int sl_parse_source(struct sl_parse *p, size_t index, const struct sl_node **inc
 int sl_parse_end(struct sl_parse *p, int r, struct sl_tree **out) SL_MUST_CHECK;
 /* All sources parsed and merged, into *out (the caller frees it, sl_tree_free and free). -EINVAL, -ENOMEM. */
 int sl_bundle_parse(const struct sl_bundle *b, struct sl_diag *diag, struct sl_tree **out) SL_MUST_CHECK;
+/* Puts other bytes in the place of a file's. Copied. 0, -EFBIG or -ENOMEM. */
+int sl_bundle_replace(struct sl_bundle *b, const struct sl_bundle_file *file,
+                      struct sl_slice data) SL_MUST_CHECK;
 /* A path as a policy file names it: relative ones to that file. malloc'ed; NULL when memory is out. */
 char *sl_path_beside(const char *file, struct sl_slice path);
 /* Whether a file holds JSON: by its ending, else by its first character. */

@@ -61,6 +61,12 @@ int sl_bundle_from_memfd(int fd, struct sl_bundle **out) SL_MUST_CHECK;
  * -EINVAL.
  */
 int sl_bundle_print_values(const struct sl_bundle *b, struct sl_buf *out) SL_MUST_CHECK;
+/*
+ * Reads a file that the policy names anew, in a bundle whose policy has not been parsed since it was made
+ * (sl_bundle_from_memfd): 1 where its bytes are others now, 0 where they are the same or the bundle knows no
+ * such file, or -errno with the bytes of before kept.
+ */
+int sl_bundle_reread(struct sl_bundle *b, const char *path) SL_MUST_CHECK;
 /* The number under which an accepted policy comes into force once more. */
 void sl_bundle_renumber(struct sl_bundle *b, uint64_t version);
 /* The same without the bytes of lists, for processes that do not fill the kernel's maps: a snapshot of it has

@@ -276,3 +276,18 @@ int sl_bundle_load(const char *path, uint64_t version, struct sl_slots *slots, s
     *out = l.b;
     return 0;
 }
+
+int sl_bundle_reread(struct sl_bundle *b, const char *path)
+{
+    const struct sl_bundle_file *f = sl_bundle_find(b, false, path);
+    struct sl_buf data = {0};
+    int r = f ? -_sl_read_named(path, SL_FILE_MAX, &data) : 0;
+    if (f && r == 0 && (f->error || !sl_slice_eq(f->data, sl_buf_slice(&data)))) {
+        r = sl_bundle_replace(b, f, sl_buf_slice(&data));
+        r = r < 0 ? r : 1;
+    }
+    if (data.base)
+        OPENSSL_cleanse(data.base, data.cap);
+    sl_buf_free(&data);
+    return r;
+}

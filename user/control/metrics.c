@@ -490,6 +490,7 @@ int sl_metrics_print(const struct sl_control *c, struct sl_buf *out)
     _sl_kernel(&p);
     _sl_listeners(&p);
     p.folded += sl_metrics_listeners(c, &p.m);
+    sl_metrics_certificates(c, &p.m);
     _sl_tiers(&p);
     _sl_upstreams(&p);
     _sl_routes(&p);

@@ -8,4 +8,8 @@
 void sl_metrics_tls(struct sl_metrics *m, const char *family, const char *label, const char *name,
                     const uint64_t *failures);
 
+struct sl_control;
+/* When each listener's certificates end. */
+void sl_metrics_certificates(const struct sl_control *c, struct sl_metrics *m);
+
 #endif

@@ -14,11 +14,30 @@ static void _sl_trial(json_t *status)
                               json_integer((json_int_t)(end > now ? (end - now) / SL_NS_PER_MS : 0)));
 }
 
+/* Each listener's, with what is left of it. */
+static json_t *_sl_certificates(const struct sl_control *c)
+{
+    json_t *list = json_array();
+    const json_int_t now = (json_int_t)(sl_wall_ns() / SL_NS_PER_SEC);
+    for (size_t i = 0; c->snapshot && i < c->snapshot->n_listeners; i++) {
+        const struct sl_listener *l = &c->snapshot->listeners[i];
+        for (size_t k = 0; k < l->tls.n_certificates; k++) {
+            const struct sl_certificate *cert = &l->tls.certificates[k];
+            (void)json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:I}", "listener", l->name,
+                                                        "certificate", cert->cert.path ? cert->cert.path : "",
+                                                        "not_after", (json_int_t)cert->not_after, "left_s",
+                                                        (json_int_t)cert->not_after - now));
+        }
+    }
+    return list;
+}
+
 json_t *sl_status_json(const struct sl_control *c)
 {
     json_t *j = c->state ? json_deep_copy(c->state) : json_object();
     _sl_trial(j);
     (void)json_object_set_new(j, "ready", json_boolean(sl_control_ready(c)));
+    (void)json_object_set_new(j, "certificates", _sl_certificates(c));
     (void)json_object_set_new(j, "build", json_string(SL_VERSION));
     (void)json_object_set_new(j, "uptime_seconds",
                               json_integer((json_int_t)((sl_now_ns() - c->started_ns) / SL_NS_PER_SEC)));

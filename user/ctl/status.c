@@ -127,6 +127,30 @@ static int _sl_trial(const json_t *status, struct sl_buf *out)
                          sl_ctl_num(trial, "former"), sl_ctl_span(sl_ctl_num(trial, "left_ms") / 1000, left));
 }
 
+#define SL_EXPIRES_SOON (14 * 86400) /* s */
+
+/* Those that end soon or have; nothing where all is well. */
+static int _sl_certificates(const json_t *status, struct sl_buf *out)
+{
+    size_t i;
+    json_t *c;
+    int r = 0;
+    json_array_foreach(json_object_get(status, "certificates"), i, c)
+    {
+        const double left = sl_ctl_num(c, "left_s");
+        char span[SL_CTL_UNIT];
+        if (left >= SL_EXPIRES_SOON || r < 0)
+            continue;
+        r = sl_buf_printf(out, "WARNING: certificate ");
+        if (r == 0)
+            r = sl_ctl_escape(out, sl_slice_str(sl_ctl_str(c, "certificate")), false);
+        if (r == 0)
+            r = sl_buf_printf(out, " of listener %s %s%s\n", sl_ctl_str(c, "listener"),
+                              left > 0 ? "ends in " : "has ended", left > 0 ? sl_ctl_span(left, span) : "");
+    }
+    return r;
+}
+
 /* Ranges of allow and deny; nothing where there are none. */
 static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *out)
 {
@@ -224,6 +248,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = sl_buf_append(out, "\n", 1);
     if (r == 0)
         r = _sl_trial(status, out);
+    if (r == 0)
+        r = _sl_certificates(status, out);
     if (r == 0)
         r = sl_buf_append(out, "\n", 1);
     if (r == 0)

@@ -92,10 +92,16 @@ static int _sl_check(struct sl_supervisor *s, const struct sl_snapshot *snap, st
     return _sl_check_interfaces(snap, diag);
 }
 
-/* The policy's bytes: of its files, or those of the one before as they were then. */
-static int _sl_read(struct sl_supervisor *s, bool former, struct sl_next *n, struct sl_diag *diag)
+/* The policy's bytes: of its files, those of the one before as they were then, or those in force with what
+ * has changed of the files that it names. */
+static int _sl_read(struct sl_supervisor *s, enum sl_policy_from from, struct sl_next *n,
+                    struct sl_diag *diag)
 {
-    if (!former)
+    if (from == SL_POLICY_RENEWED) {
+        n->bundle = SL_TAKE_PTR(s->watch.renewed);
+        return 0;
+    }
+    if (from == SL_POLICY_FILES)
         return sl_bundle_load(s->options->policy, s->version + 1, s->slots, diag, &n->bundle);
     int r = sl_bundle_from_memfd(s->former.fd, &n->bundle);
     if (r == 0)
@@ -104,9 +110,10 @@ static int _sl_read(struct sl_supervisor *s, bool former, struct sl_next *n, str
 }
 
 /* Everything that can fail without a trace. */
-static int _sl_build(struct sl_supervisor *s, bool former, struct sl_next *n, struct sl_diag *diag)
+static int _sl_build(struct sl_supervisor *s, enum sl_policy_from from, struct sl_next *n,
+                     struct sl_diag *diag)
 {
-    int r = _sl_read(s, former, n, diag);
+    int r = _sl_read(s, from, n, diag);
     if (r == 0)
         r = sl_snapshot_new(n->bundle, diag, &n->snapshot);
     if (r == 0)
@@ -123,20 +130,22 @@ static int _sl_start_kernel(struct sl_supervisor *s, const struct sl_snapshot *s
     return s->guard ? sl_kernel_apply(s->guard, snap) : sl_kernel_start(snap, &s->guard);
 }
 
-/* What a rollback goes back to. The same policy applied again is no step; after a rollback there is none. */
-static void _sl_keep_former(struct sl_supervisor *s, const struct sl_snapshot *next, bool former)
+/* What a rollback goes back to. The same policy applied again is no step, nor is a file that has changed;
+ * after a rollback there is none. */
+static void _sl_keep_former(struct sl_supervisor *s, const struct sl_snapshot *next, enum sl_policy_from from)
 {
-    if (!former && (!s->snapshot || strcmp(s->snapshot->hash, next->hash) == 0))
+    if (from == SL_POLICY_RENEWED ||
+        (from == SL_POLICY_FILES && (!s->snapshot || strcmp(s->snapshot->hash, next->hash) == 0)))
         return;
     sl_closep(&s->former.fd);
-    s->former.fd = former ? -1 : SL_TAKE_FD(s->bundle_fd);
+    s->former.fd = from == SL_POLICY_FORMER ? -1 : SL_TAKE_FD(s->bundle_fd);
     s->former.version = s->version;
 }
 
-static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, bool former)
+static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, enum sl_policy_from from)
 {
     struct sl_snapshot *old = s->snapshot;
-    _sl_keep_former(s, n->snapshot, former);
+    _sl_keep_former(s, n->snapshot, from);
     s->snapshot = SL_TAKE_PTR(n->snapshot);
     sl_snapshot_drop_ranges(s->snapshot); /* the kernel has them; a rollback reads its bundle again */
     sl_snapshot_unref(old);
@@ -146,6 +155,7 @@ static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, bool former)
     s->log_fd = SL_TAKE_FD(n->log_fd);
     s->version++;
     sl_sockets_commit(s);
+    sl_watch_follow(s, from);
 }
 
 static void _sl_explain_kernel(const struct sl_snapshot *s, int r, struct sl_diag *diag)
@@ -160,10 +170,10 @@ static void _sl_explain_kernel(const struct sl_snapshot *s, int r, struct sl_dia
                       strerror(-r));
 }
 
-static int _sl_load(struct sl_supervisor *s, bool former, struct sl_diag *diag)
+static int _sl_load(struct sl_supervisor *s, enum sl_policy_from from, struct sl_diag *diag)
 {
     struct sl_next n = {.bundle_fd = -1, .log_fd = -1};
-    int r = _sl_build(s, former, &n, diag);
+    int r = _sl_build(s, from, &n, diag);
     if (r == 0 && !s->children)
         r = sl_supervisor_size(s, n.snapshot);
     if (r == 0)
@@ -184,7 +194,7 @@ static int _sl_load(struct sl_supervisor *s, bool former, struct sl_diag *diag)
             _sl_explain_kernel(n.snapshot, r, diag);
     }
     if (r == 0)
-        _sl_enforce(s, &n, former);
+        _sl_enforce(s, &n, from);
     else if (s->children)
         sl_sockets_rollback(s);
     _sl_next_free(&n);
@@ -193,7 +203,7 @@ static int _sl_load(struct sl_supervisor *s, bool former, struct sl_diag *diag)
 
 int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)
 {
-    return _sl_load(s, false, diag);
+    return _sl_load(s, SL_POLICY_FILES, diag);
 }
 
 /* ---- a reload while running */
@@ -291,15 +301,15 @@ static void _sl_tell(struct sl_child *c)
     (void)kill(c->pid, SIGKILL);
 }
 
-/* The policy of the files, or the one before, in force here: 0 with the children told, or -errno with id
- * answered. */
-static int _sl_change(struct sl_supervisor *s, uint64_t id, bool former)
+/* The policy of the files, the one before, or the one in force with other files, in force here: 0 with the
+ * children told, or -errno with id answered. */
+static int _sl_change(struct sl_supervisor *s, uint64_t id, enum sl_policy_from from)
 {
     struct sl_diag diag;
     SL_BUF struct sl_buf text = {0};
     sl_diag_init(&diag);
     sl_notify("RELOADING=1");
-    int r = _sl_load(s, former, &diag);
+    int r = _sl_load(s, from, &diag);
     if (sl_diag_print(&diag, &text) == 0)
         _sl_log_lines(sl_buf_slice(&text));
     sl_diag_free(&diag);
@@ -330,13 +340,18 @@ void sl_reload(struct sl_supervisor *s, uint64_t id, uint64_t confirm_ns)
     }
     char was[sizeof(s->snapshot->hash)];
     memcpy(was, s->snapshot->hash, sizeof(was));
-    if (_sl_change(s, id, false) == 0 && strcmp(was, s->snapshot->hash) != 0)
+    if (_sl_change(s, id, SL_POLICY_FILES) == 0 && strcmp(was, s->snapshot->hash) != 0)
         s->reload.confirm_ns = confirm_ns; /* where nothing changes there is nothing to go back to */
 }
 
 bool sl_reload_former(struct sl_supervisor *s, uint64_t id)
 {
-    return _sl_change(s, id, true) == 0;
+    return _sl_change(s, id, SL_POLICY_FORMER) == 0;
+}
+
+bool sl_reload_renewed(struct sl_supervisor *s)
+{
+    return _sl_change(s, 0, SL_POLICY_RENEWED) == 0;
 }
 
 void sl_reopen_log(struct sl_supervisor *s)

@@ -176,6 +176,7 @@ static void _sl_stop(struct sl_supervisor *s)
     sl_closep(&s->bundle_fd);
     sl_closep(&s->former.fd);
     sl_closep(&s->log_fd);
+    sl_watch_close(s);
     sl_closep(&s->lock);
     sl_snapshot_unref(s->snapshot);
     sl_slots_free(s->slots);
@@ -186,8 +187,13 @@ static void _sl_stop(struct sl_supervisor *s)
 
 int sl_supervisor_run(const struct sl_supervisor_options *o)
 {
-    struct sl_supervisor s = {
-        .options = o, .lock = -1, .bundle_fd = -1, .former.fd = -1, .log_fd = -1, .slots = sl_slots_new()};
+    struct sl_supervisor s = {.options = o,
+                              .lock = -1,
+                              .bundle_fd = -1,
+                              .former.fd = -1,
+                              .watch.fd = -1,
+                              .log_fd = -1,
+                              .slots = sl_slots_new()};
     s.loop = ev_default_loop(EVFLAG_AUTO);
     if (!s.slots || !s.loop)
         return sl_error_r(-ENOMEM, "starting"), 1;

@@ -45,6 +45,31 @@ struct sl_bound {
     bool wanted; /* by the policy that is being applied */
 };
 
+/* Where the bytes of a policy come from. */
+enum sl_policy_from {
+    SL_POLICY_FILES,
+    SL_POLICY_FORMER,  /* kept of the one before */
+    SL_POLICY_RENEWED, /* those in force, with certificates and keys as they stand now (watch.c) */
+};
+
+/* A file whose change alone is taken over, as it was when it was looked at last. */
+struct sl_watched {
+    const char *path;     /* of the snapshot in force, as is data */
+    struct sl_slice data; /* what it held when it was read */
+    struct {
+        uint64_t dev, ino, size;
+        int64_t s, ns; /* of its last change */
+    } seen;            /* zeroed: not looked at yet */
+};
+struct sl_watch {
+    int fd; /* inotify; -1: none to be had */
+    ev_io io;
+    ev_timer settle, look;
+    struct sl_watched *files;
+    size_t n;
+    struct sl_bundle *renewed; /* for sl_reload_renewed, owned until then */
+};
+
 struct sl_supervisor {
     const struct sl_supervisor_options *options;
     char state_dir[256];
@@ -91,6 +116,7 @@ struct sl_supervisor {
         uint64_t deadline_ns;
         ev_timer timer;
     } trial;
+    struct sl_watch watch;
 };
 
 /* state.c */
@@ -135,6 +161,9 @@ void sl_reload(struct sl_supervisor *s, uint64_t id, uint64_t confirm_ns);
 /* The policy before comes back, as a new version. False, with id answered: there is none, or it cannot be had
  * any more (the log says why). */
 bool sl_reload_former(struct sl_supervisor *s, uint64_t id);
+/* watch.renewed comes into force, as a new version that is no step for a rollback. False: it cannot (the log
+ * says why). */
+bool sl_reload_renewed(struct sl_supervisor *s);
 /* Waits for every child's READY, and answers the request of that id (0: nobody asked). */
 void sl_reload_wait(struct sl_supervisor *s, uint64_t id);
 void sl_reload_ready(struct sl_supervisor *s);
@@ -142,6 +171,10 @@ void sl_reload_ready(struct sl_supervisor *s);
 void sl_reload_forget(struct sl_supervisor *s);
 /* SIGUSR1: the access log moved away is left, a new one opened. */
 void sl_reopen_log(struct sl_supervisor *s);
+
+/* watch.c: from now on, the files of the snapshot in force. */
+void sl_watch_follow(struct sl_supervisor *s, enum sl_policy_from from);
+void sl_watch_close(struct sl_supervisor *s);
 
 /* confirm.c: a policy on trial */
 #define SL_TRIAL_MIN_NS SL_NS_PER_SEC

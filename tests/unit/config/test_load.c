@@ -329,6 +329,39 @@ static void test_the_systems_authorities_travel_with_the_policy(void **state)
     dir_free(&d);
 }
 
+static void test_a_file_is_read_anew_without_the_policy(void **state)
+{
+    struct sl_dir d;
+    struct sl_bundle *b;
+    char path[256];
+    (void)state;
+    dir_new(&d);
+    dir_write(&d, "p.yaml", L R "auth: {a: {type: jwt, algorithms: [HS256], secret: {$file: s}}}\n");
+    dir_write(&d, "s", "0123456789abcdef0123456789abcdef");
+    struct sl_result x = of_dir(&d, "p.yaml");
+    assert_clean(&x);
+    int fd = sl_bundle_to_memfd(x.bundle);
+    assert_int_equal(sl_bundle_from_memfd(fd, &b), 0);
+    dir_write(&d, "p.yaml", "what is being edited");
+    assert_int_equal(sl_bundle_reread(b, dir_at(&d, "s", path)), 0);
+    assert_int_equal(sl_bundle_reread(b, "/not/named"), 0);
+    dir_write(&d, "s", "fedcba9876543210fedcba9876543210");
+    assert_int_equal(sl_bundle_reread(b, dir_at(&d, "s", path)), 1);
+    assert_int_equal(sl_bundle_reread(b, dir_at(&d, "s", path)), 0);
+    assert_int_equal(unlink(dir_at(&d, "s", path)), 0);
+    assert_int_equal(sl_bundle_reread(b, dir_at(&d, "s", path)), -ENOENT);
+    struct sl_result y = {.bundle = b};
+    sl_diag_init(&y.diag);
+    result_judge(&y);
+    assert_clean(&y);
+    assert_slice(y.s->auths[0].jwt.secret.data, "fedcba9876543210fedcba9876543210");
+    assert_string_not_equal(y.s->hash, x.s->hash);
+    (void)close(fd);
+    result_free(&x);
+    result_free(&y);
+    dir_free(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_files_and_variables),
         cmocka_unit_test(test_files_that_will_not_do),
         cmocka_unit_test(test_values_of_references_are_not_said),
+        cmocka_unit_test(test_a_file_is_read_anew_without_the_policy),
         cmocka_unit_test(test_the_systems_authorities_travel_with_the_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@ import pytest
 from harness.client import Client, Closed, tls_context
 from harness.gateway import Gateway
 from harness.origin import Origin
+from harness.pki import CA, alone
 from harness.policy import problem, serving, upstream
 from harness.wait import until
 
@@ -80,6 +81,28 @@ def test_handshake_timeout_closes(lo, gw, sends):
     with Client(s) as c:
         assert c.at_eof()
     until(lambda: gw.metric("sluice_listener_timeouts_total", listener="impatient") == before + 1, "one more timeout counted")
+    assert gw.metric("sluice_listener_tls_failures_total", listener="impatient", reason="timeout") >= 1
+
+
+def test_handshakes_under_way_have_a_limit_and_a_reason(lo, gw, origin, ca):
+    cert, key = ca.issue("api.test")
+    few = {"bind": ["127.0.0.1:8446"], "tls": {"certificates": [{"cert": cert, "key": {"$file": key}}]}, "limits": {"handshakes": 2},
+           "timeouts": {"handshake": "60s"}}
+    with Gateway(serving(origin, port=8091, listeners={"few": few}), lo) as g:
+        def refused():
+            return g.metric("sluice_listener_tls_failures_total", listener="few", reason="limit")
+        done = [g.client(8446, tls=tls_context(ca.cert), sni="api.test") for _ in range(3)]  # those that are through do not count
+        held = [lo.connect(("127.0.0.1", 8446)) for _ in range(2)]
+        until(lambda: g.metric("sluice_listener_active_connections", listener="few") == 5, "two that say nothing")
+        with Client(lo.connect(("127.0.0.1", 8446))) as c:
+            assert c.at_eof()
+        assert refused() == 1
+        assert all(c.request().status == 200 for c in done)
+        held.pop().close()
+        until(lambda: g.metric("sluice_listener_active_connections", listener="few") == 4, "one less")
+        assert g.client(8446, tls=tls_context(ca.cert), sni="api.test").request().status == 200
+        assert g.metric("sluice_listener_tls_failures_total", listener="few", reason="closed") == 1
+        held.pop().close()
 
 
 def test_a_failed_handshake_is_counted_and_hurts_nobody(lo, gw, ca):
@@ -120,20 +143,55 @@ def test_large_bodies_over_tls(lo, gw, ca, origin):
     assert r.json()["body"].encode("latin-1") == body
 
 
-@pytest.mark.parametrize("ca_of,names,sni,ok", [("same", ["origin.test"], "origin.test", True), ("same", ["other.test"], "origin.test", False),
-                                                ("other", ["origin.test"], "origin.test", False)])
-def test_upstream_tls_verifies_chain_and_name(lo, ca, tmp, ca_of, names, sni, ok):
-    from harness.pki import CA
-    issuer = ca if ca_of == "same" else CA(tmp)
+def upstream_certificate(tmp, ca, kind):
+    if kind == "expired":
+        return ca.issue("origin.test", days=-1)
+    if kind == "early":
+        return ca.issue("origin.test", from_days=2)
+    if kind == "other":
+        return CA(tmp, "another CA").issue("origin.test")
+    if kind == "alone":
+        return alone(tmp, "origin.test")
+    return ca.issue({"name": "other.test", "address": "127.0.0.1"}.get(kind, "origin.test"))
+
+
+@pytest.mark.parametrize("kind,reason", [("good", None), ("address", None), ("expired", "certificate_expired"), ("early", "certificate_not_yet_valid"),
+                                         ("name", "certificate_name"), ("other", "certificate_unknown_issuer"), ("alone", "certificate_self_signed")])
+def test_upstream_tls_verifies_chain_and_name(lo, ca, tmp, kind, reason):
     ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ctx.load_cert_chain(*issuer.issue(*names))
-    with Origin(lo, tls=ctx) as o, Gateway(serving(o, port=8090, upstreams={"origin": upstream(o, tls={"ca": ca.cert, "sni": sni})}), lo) as g:
+    ctx.load_cert_chain(*upstream_certificate(tmp, ca, kind))
+    tls = {"ca": ca.cert} if kind == "address" else {"ca": ca.cert, "sni": "origin.test"}
+    with Origin(lo, tls=ctx) as o, Gateway(serving(o, port=8090, upstreams={"origin": upstream(o, tls=tls)}), lo) as g:
         r = g.client(8090).request("GET", "/")
-        if ok:
+        if not reason:
             assert r.status == 200
-        else:
-            problem(r, 502, "upstream_tls")
-            assert not o.requests
+            return
+        problem(r, 502, "upstream_tls")
+        assert not o.requests
+        assert g.metric("sluice_upstream_tls_failures_total", upstream="origin", reason=reason) >= 1
+        assert "target 127.0.0.1" in g.wait_log(reason)
+
+
+def test_upstream_that_says_nothing_of_tls_runs_into_its_deadline(lo, ca):
+    with Origin(lo, on_head=lambda *a: None) as o:
+        p = serving(o, port=8090, upstreams={"origin": upstream(o, tls={"ca": ca.cert})}, routes={"all": {"timeouts": {"connect": "200ms"}}})
+        with Gateway(p, lo) as g:
+            problem(g.client(8090).request(), 504, "upstream_timeout")
+            assert g.metric("sluice_upstream_tls_failures_total", upstream="origin", reason="timeout") >= 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_sessions_with_upstreams_are_resumed(lo, ca, version):
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(*ca.issue("origin.test"))
+    ctx.maximum_version = version
+    with Origin(lo, tls=ctx) as o:
+        p = serving(o, port=8090, upstreams={"origin": upstream(o, tls={"ca": ca.cert, "sni": "origin.test"}, keepalive={"requests": 1})})
+        with Gateway(p, lo) as g:
+            with g.client(8090) as c:
+                assert [c.request().status for _ in range(4)] == [200] * 4
+            assert g.metric("sluice_upstream_handshakes_total", upstream="origin") == 4
+            assert g.metric("sluice_upstream_resumed_total", upstream="origin") == 3
 
 
 def test_upstream_tls_without_ca_trusts_what_the_system_trusts(lo, ca):

@@ -66,3 +66,12 @@ class CA:
         base = f"{self.dir}/{re.sub('[^A-Za-z0-9.-]', '_', names[0])}-{os.urandom(3).hex()}"
         pem = k.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return _write(base + ".pem", c.public_bytes(_PEM)), _write(base + ".key", pem, 0o600)
+
+
+def alone(directory, *names):
+    """The same, signed by itself, and no authority."""
+    ca = CA(directory, names[0])
+    ca._cert = ca._build(_name(names[0]), ca._key.public_key(), _name(names[0]), [_san(n) for n in names], False, 30, -1)
+    pem = ca._key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    base = f"{ca.dir}/alone-{os.urandom(3).hex()}"
+    return _write(base + ".pem", ca._cert.public_bytes(_PEM)), _write(base + ".key", pem, 0o600)

@@ -93,6 +93,8 @@ static const struct sl_type _sl_body_bytes = {.kind = SL_T_SIZE,
 static const struct sl_field _sl_limit_fields[] = {
     {"connections", &_sl_connections, REL(sl_listener, limits, connections), "20000", 0,
      "Connections open at once, over all workers."},
+    {"handshakes", &_sl_connections, REL(sl_listener, limits, handshakes), "2000", 0,
+     "TLS handshakes under way at once, in each worker; more connections are closed."},
     {"headers", &_sl_header_bytes, REL(sl_listener, limits, headers), "\"32KiB\"", 0,
      "Request line and header, bytes."},
     {"header_count", &_sl_header_count, REL(sl_listener, limits, header_count), "100", 0, "Header lines."},

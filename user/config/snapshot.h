@@ -61,6 +61,7 @@ struct sl_listener {
     } timeouts;
     struct {
         uint32_t connections; /* of this listener, over all workers */
+        uint32_t handshakes;  /* under way, in each worker */
         uint32_t headers;     /* bytes */
         uint32_t header_count;
         uint64_t body; /* bytes */

@@ -135,8 +135,9 @@ static void _sl_ask(struct sl_check *k)
 static void _sl_shake(struct sl_check *k)
 {
     int r = k->stream.ssl ? sl_stream_handshake(&k->stream) : 1;
+    const char *detail;
     if (r < 0)
-        _sl_done(k, "the TLS handshake failed");
+        _sl_done(k, sl_tls_failure_text(sl_tls_failed(k->stream.ssl, r, &detail)));
     if (r <= 0)
         return;
     k->ready = true;

@@ -97,6 +97,8 @@ static const struct sl_field _sl_upstream_fields[] = {
     SL_U("upstream_retries_denied_total", "counter", retries_denied,
          "retries that the route's budget had no room for"),
     SL_U("upstream_reused_total", "counter", reused, "requests on a kept connection"),
+    SL_U("upstream_handshakes_total", "counter", handshakes, "TLS handshakes completed"),
+    SL_U("upstream_resumed_total", "counter", resumed, "TLS handshakes that resumed a session"),
     SL_U("upstream_active_connections", "gauge", active, "connections in use"),
     SL_U("upstream_idle_connections", "gauge", idle, "connections kept for the next request"),
     SL_U("upstream_pending", "gauge", pending, "requests that wait for a connection"),
@@ -152,20 +154,26 @@ static void _sl_fields(struct sl_page *p, const struct sl_field *f, size_t n, co
     }
 }
 
+/* at: of the counters by reason in a row. */
+static void _sl_tls_failures(struct sl_page *p, const char *family, const struct sl_rows *r, size_t at)
+{
+    sl_metrics_family(&p->m, family, "counter", "TLS handshakes that failed, by reason");
+    for (uint32_t s = 0; s < r->shown; s++) {
+        const char *row = _sl_row(r, s);
+        if (row)
+            sl_metrics_tls(&p->m, family, r->label, _sl_slot_name(p, r->kind, s),
+                           (const uint64_t *)(const void *)(row + at));
+    }
+}
+
 static void _sl_listeners(struct sl_page *p)
 {
     struct sl_rows r =
         _sl_rows_new(p, SL_SLOT_LISTENER, "listener", p->t->listeners, sizeof(p->t->listeners[0]),
                      SL_COUNTER_LISTENERS, SL_ARRAY_LEN(_sl_listener_fields));
     _sl_fields(p, _sl_listener_fields, SL_ARRAY_LEN(_sl_listener_fields), &r);
-    sl_metrics_family(&p->m, "listener_tls_failures_total", "counter",
-                      "TLS handshakes that failed, by reason");
-    for (uint32_t s = 0; s < r.shown; s++) {
-        const struct sl_listener_counters *l = _sl_row(&r, s);
-        if (l)
-            sl_metrics_tls(&p->m, "listener_tls_failures_total", r.label, _sl_slot_name(p, r.kind, s),
-                           l->tls_failures);
-    }
+    _sl_tls_failures(p, "listener_tls_failures_total", &r,
+                     offsetof(struct sl_listener_counters, tls_failures));
 }
 
 static void _sl_tiers(struct sl_page *p)
@@ -182,6 +190,8 @@ static void _sl_upstreams(struct sl_page *p)
         _sl_rows_new(p, SL_SLOT_UPSTREAM, "upstream", p->t->upstreams, sizeof(p->t->upstreams[0]),
                      SL_COUNTER_UPSTREAMS, SL_ARRAY_LEN(_sl_upstream_fields) + SL_HISTOGRAM_SERIES);
     _sl_fields(p, _sl_upstream_fields, SL_ARRAY_LEN(_sl_upstream_fields), &r);
+    _sl_tls_failures(p, "upstream_tls_failures_total", &r,
+                     offsetof(struct sl_upstream_counters, tls_failures));
     sl_metrics_family(&p->m, "upstream_first_byte_seconds", "histogram",
                       "from the request's last byte to the answer's first");
     for (uint32_t s = 0; s < r.shown; s++) {
@@ -358,42 +368,6 @@ static void _sl_features(struct sl_page *p)
     }
 }
 
-static void _sl_syn_cookies(struct sl_page *p)
-{
-    static const char *const states[] = {"off", "idle", "missing", "on"};
-    const char *state = json_string_value(
-        json_object_get(json_object_get(json_object_get(p->c->state, "kernel"), "syn_cookies"), "state"));
-    if (!state)
-        return;
-    sl_metrics_family(
-        &p->m, "kernel_syn_cookies", "gauge",
-        "1 for how SYN cookies stand: off, idle (auto, no listener has a bucket), missing (a need), on");
-    for (size_t i = 0; i < SL_ARRAY_LEN(states); i++)
-        sl_metrics_sample(&p->m, "kernel_syn_cookies", (const char *const[]){"state", states[i], NULL},
-                          strcmp(states[i], state) == 0);
-}
-
-static void _sl_lists(struct sl_page *p)
-{
-    static const char *const sources[] = {"policy", "operator", "file"};
-    const json_t *kernel = json_object_get(p->c->state, "kernel");
-    size_t i;
-    json_t *list;
-    sl_metrics_family(&p->m, "kernel_list_entries", "gauge", "ranges that are allowed and denied");
-    json_array_foreach(json_object_get(kernel, "lists"), i, list)
-    {
-        for (unsigned k = 0; k < SL_ARRAY_LEN(sources); k++)
-            sl_metrics_sample(&p->m, "kernel_list_entries",
-                              (const char *const[]){"list", json_string_value(json_object_get(list, "list")),
-                                                    "family",
-                                                    json_string_value(json_object_get(list, "family")),
-                                                    "source", sources[k], NULL},
-                              json_number_value(json_object_get(list, sources[k])));
-    }
-    sl_metrics_one(&p->m, "kernel_list_bytes", "gauge", "what the ranges of files take in the kernel",
-                   json_number_value(json_object_get(kernel, "list_bytes")));
-}
-
 static int _sl_count_penalty(const struct sl_penalty_key *k, const struct sl_penalty_value *v, void *arg)
 {
     (void)k, (void)v;
@@ -410,8 +384,6 @@ static void _sl_kernel(struct sl_page *p)
     _sl_attachments(p);
     _sl_features(p);
     sl_metrics_guard(p->c, &p->m);
-    _sl_syn_cookies(p);
-    _sl_lists(p);
     (void)sl_maps_penalties(p->c->args->kernel.penalties, _sl_count_penalty, &penalties);
     sl_metrics_one(&p->m, "kernel_penalties", "gauge", "penalties that hold", (double)penalties);
     const json_t *kernel = json_object_get(p->c->state, "kernel");

@@ -196,10 +196,48 @@ uint64_t sl_metrics_consumers(const struct sl_control *c, struct sl_metrics *m)
     return folded;
 }
 
+static void _sl_syn_cookies(const struct sl_control *c, struct sl_metrics *m)
+{
+    static const char *const states[] = {"off", "idle", "missing", "on"};
+    const char *state = json_string_value(
+        json_object_get(json_object_get(json_object_get(c->state, "kernel"), "syn_cookies"), "state"));
+    if (!state)
+        return;
+    sl_metrics_family(
+        m, "kernel_syn_cookies", "gauge",
+        "1 for how SYN cookies stand: off, idle (auto, no listener has a bucket), missing (a need), on");
+    for (size_t i = 0; i < SL_ARRAY_LEN(states); i++)
+        sl_metrics_sample(m, "kernel_syn_cookies", (const char *const[]){"state", states[i], NULL},
+                          strcmp(states[i], state) == 0);
+}
+
+static void _sl_lists(const struct sl_control *c, struct sl_metrics *m)
+{
+    static const char *const sources[] = {"policy", "operator", "file"};
+    const json_t *kernel = json_object_get(c->state, "kernel");
+    size_t i;
+    json_t *list;
+    sl_metrics_family(m, "kernel_list_entries", "gauge", "ranges that are allowed and denied");
+    json_array_foreach(json_object_get(kernel, "lists"), i, list)
+    {
+        for (unsigned k = 0; k < SL_ARRAY_LEN(sources); k++)
+            sl_metrics_sample(m, "kernel_list_entries",
+                              (const char *const[]){"list", json_string_value(json_object_get(list, "list")),
+                                                    "family",
+                                                    json_string_value(json_object_get(list, "family")),
+                                                    "source", sources[k], NULL},
+                              json_number_value(json_object_get(list, sources[k])));
+    }
+    sl_metrics_one(m, "kernel_list_bytes", "gauge", "what the ranges of files take in the kernel",
+                   json_number_value(json_object_get(kernel, "list_bytes")));
+}
+
 void sl_metrics_guard(const struct sl_control *c, struct sl_metrics *m)
 {
     const json_t *kernel = json_object_get(c->state, "kernel");
     _sl_fills(json_object_get(kernel, "maps"), m);
     _sl_programs(json_object_get(kernel, "programs"), m);
     _sl_samples(c, m);
+    _sl_syn_cookies(c, m);
+    _sl_lists(c, m);
 }

@@ -51,6 +51,7 @@ void sl_conn_close(struct sl_conn *c)
         return;
     struct sl_exchange *ex = c->ex;
     bool notify = c->state != SL_CONN_HANDSHAKE && !ex && !c->reset;
+    c->bind->handshaking -= c->state == SL_CONN_HANDSHAKE;
     _sl_set_state(c, SL_CONN_CLOSED);
     if (c->reset)
         sl_socket_reset_on_close(c->stream.fd);
@@ -180,6 +181,7 @@ static void _sl_handshake(struct sl_conn *c)
         sl_conn_close(c);
     if (r <= 0)
         return;
+    c->bind->handshaking--;
     _sl_set_state(c, SL_CONN_IDLE);
     sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
     if (SSL_has_pending(c->stream.ssl))
@@ -365,6 +367,7 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     }
     b->refs++;
     b->active++;
+    b->handshaking += ssl != NULL;
     *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters, .trust = b->trust};
     c->state = ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
     c->peer_ip = sl_sockaddr_ip(peer);

@@ -36,6 +36,20 @@ static bool _sl_is_full(const struct sl_bind *b)
     return active >= share;
 }
 
+/* Handshakes are what costs most before anything is known of who asks. */
+static bool _sl_is_busy(const struct sl_bind *b)
+{
+    uint32_t under_way = 0;
+    if (!b->tls)
+        return false;
+    sl_list_for_each (it, &b->w->binds) {
+        const struct sl_bind *other = SL_LIST_ENTRY(it, struct sl_bind, node);
+        if (other->listener == b->listener)
+            under_way += other->handshaking;
+    }
+    return under_way >= b->listener->limits.handshakes;
+}
+
 static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
 {
     (void)ev, (void)revents;
@@ -52,6 +66,12 @@ static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
             return;
         if (_sl_is_full(b)) {
             b->counters->refused++;
+            (void)close(fd);
+            continue;
+        }
+        if (_sl_is_busy(b)) {
+            b->counters->handshake_failures++;
+            b->counters->tls_failures[SL_TLS_FAILED_LIMIT]++;
             (void)close(fd);
             continue;
         }

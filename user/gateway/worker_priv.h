@@ -67,7 +67,8 @@ struct sl_bind {
     SSL_CTX *tls;   /* of config; NULL: plain */
     uint64_t trust; /* stands for who vouches for its clients, and whether they must be; 0: nobody */
     struct sl_listener_counters *counters;
-    uint32_t active; /* connections */
+    uint32_t active;      /* connections */
+    uint32_t handshaking; /* of them */
 };
 
 struct sl_uuid_source {

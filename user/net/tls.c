@@ -124,6 +124,8 @@ int sl_tls_client_new(const struct sl_tls_client *c, const char **why, SSL_CTX *
     if (r < 0)
         return r;
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, sl_tls_on_session);
     const struct sl_slice alpn = c->alpn.n ? c->alpn : sl_tls_http11;
     if (SSL_CTX_set_alpn_protos(ctx, (const unsigned char *)alpn.p, (unsigned)alpn.n) != 0)
         r = -ENOMEM;

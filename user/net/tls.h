@@ -57,12 +57,22 @@ SSL *sl_tls_accept_new(SSL_CTX *ctx);
 /* name: DNS name or address that the peer's certificate must carry; a DNS name is sent as SNI. */
 SSL *sl_tls_connect_new(SSL_CTX *ctx, const char *name);
 
+/* A session with one upstream, for its next connection. Zeroed: none yet. */
+struct sl_tls_session {
+    SSL_SESSION *last;
+};
+/* Begins ssl with the session kept, if there is one, and keeps the newest that it is given. kept must outlive
+ * ssl. */
+void sl_tls_resume(SSL *ssl, struct sl_tls_session *kept);
+void sl_tls_forget(struct sl_tls_session *kept);
+
 /* Why a handshake failed: X(enumerator, name, what it means). Names stand in metrics and logs. */
 #define SL_TLS_FAILURES(X)                                                                     \
     X(NONE, "", "")                                                                            \
     X(PROTOCOL, "protocol", "what came is no TLS, or breaks its rules")                        \
     X(CLOSED, "closed", "the connection ended")                                                \
     X(TIMEOUT, "timeout", "the deadline passed")                                               \
+    X(LIMIT, "limit", "limits.handshakes were under way")                                      \
     X(MEMORY, "memory", "out of memory")                                                       \
     X(VERSION, "version", "no TLS version in common")                                          \
     X(CIPHER, "cipher", "no cipher or group in common")                                        \

@@ -20,6 +20,8 @@ int sl_tls_use_pair(SSL_CTX *ctx, struct sl_slice cert, struct sl_slice key) SL_
  * is none. */
 int sl_tls_trust(X509_STORE *store, struct sl_slice pem, STACK_OF(X509_NAME) * names) SL_MUST_CHECK;
 
+/* OpenSSL's callback for sl_tls_resume. */
+int sl_tls_on_session(SSL *ssl, SSL_SESSION *session);
 /* Makes ctx encrypt and decrypt its tickets with t's keys. */
 void sl_tls_tickets_use(SSL_CTX *ctx, struct sl_tls_tickets *t);
 

@@ -103,8 +103,10 @@ struct sl_tier_counters {
 };
 struct sl_upstream_counters {
     uint64_t requests, connects, connect_failures, resets, timeouts, retries, reused;
-    uint64_t active, idle; /* gauges */
-    uint64_t pending;      /* gauge: exchanges that wait for a connection */
+    uint64_t handshakes, resumed;          /* of TLS */
+    uint64_t tls_failures[SL_COUNTER_TLS]; /* of connect_failures */
+    uint64_t active, idle;                 /* gauges */
+    uint64_t pending;                      /* gauge: exchanges that wait for a connection */
     uint64_t retries_denied, overloaded, breaker_opened, breaker_refused, ejections, panics;
     struct sl_histogram first_byte;
 };

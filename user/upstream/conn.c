@@ -11,8 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/x509.h>
+#include <stdio.h>
 
 bool sl_upconn_edge(enum sl_upconn_state from, enum sl_upconn_state to)
 {
@@ -80,22 +79,22 @@ void sl_upconn_release(struct sl_upconn *c, bool reuse)
     sl_timer_set(p->all->loop, &c->timer, p->all->loop->now + p->idle_timeout);
 }
 
-static const char *_sl_tls_why(SSL *ssl)
-{
-    long verify = SSL_get_verify_result(ssl);
-    if (verify != X509_V_OK)
-        return X509_verify_cert_error_string(verify);
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
-    return text ? text : "the TLS handshake failed";
-}
-
 /* Tells the owner, who releases it. */
-static void _sl_failed(struct sl_upconn *c, int error)
+static void _sl_failed(struct sl_upconn *c, int error, const char *why)
 {
     const struct sl_upconn_ops *ops = c->ops;
     c->pool->counters->connect_failures++;
-    sl_pool_warn(c->pool, error, error == -EPROTO ? _sl_tls_why(c->stream.ssl) : NULL);
+    sl_pool_warn(c->pool, error, why);
     ops->connected(c, error);
+}
+
+static void _sl_handshake_failed(struct sl_upconn *c, int error, enum sl_tls_failure f, const char *detail)
+{
+    char text[256];
+    c->pool->counters->tls_failures[f]++;
+    (void)snprintf(text, sizeof(text), "TLS handshake failed: %s (%s%s%s)", sl_tls_failure_text(f),
+                   sl_tls_failure_name(f), *detail ? ": " : "", detail);
+    _sl_failed(c, error, text);
 }
 
 static void _sl_ready(struct sl_upconn *c)
@@ -108,17 +107,24 @@ static void _sl_ready(struct sl_upconn *c)
 static void _sl_handshake(struct sl_upconn *c)
 {
     int r = sl_stream_handshake(&c->stream);
-    if (r > 0)
+    const char *detail;
+    if (r > 0) {
+        c->pool->counters->handshakes++;
+        c->pool->counters->resumed += SSL_session_reused(c->stream.ssl) ? 1 : 0;
         _sl_ready(c);
-    else if (r < 0)
-        _sl_failed(c, -EPROTO);
+    } else if (r < 0) {
+        const enum sl_tls_failure f = sl_tls_failed(c->stream.ssl, r, &detail);
+        if (f >= SL_TLS_FAILED_PEER_ALERT) /* whatever the session was worth, the next one begins anew */
+            sl_tls_forget(&c->pool->session);
+        _sl_handshake_failed(c, -EPROTO, f, detail);
+    }
 }
 
 static void _sl_connected(struct sl_upconn *c)
 {
     int r = sl_socket_error(c->stream.fd);
     if (r < 0) {
-        _sl_failed(c, r);
+        _sl_failed(c, r, NULL);
         return;
     }
     sl_stream_watch_write(&c->stream, false);
@@ -172,8 +178,10 @@ static void _sl_on_timer(struct sl_timer *t)
     struct sl_upconn *c = SL_CONTAINER_OF(t, struct sl_upconn, timer);
     if (c->state == SL_UPCONN_IDLE)
         _sl_upconn_close(c);
-    else if (c->state <= SL_UPCONN_HANDSHAKE)
-        _sl_failed(c, -ETIMEDOUT);
+    else if (c->state == SL_UPCONN_HANDSHAKE)
+        _sl_handshake_failed(c, -ETIMEDOUT, SL_TLS_FAILED_TIMEOUT, "");
+    else if (c->state == SL_UPCONN_CONNECTING)
+        _sl_failed(c, -ETIMEDOUT, NULL);
 }
 
 static void _sl_upconn_open(struct sl_upconn *c, int fd, SSL *ssl, uint64_t timeout_ns)
@@ -209,6 +217,8 @@ int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_
         sl_closep(&fd);
         return fd < 0 ? fd : -ENOMEM;
     }
+    if (ssl)
+        sl_tls_resume(ssl, &p->session);
     *c = (struct sl_upconn){.state = SL_UPCONN_CONNECTING,
                             .pool = p,
                             .pending = pending,

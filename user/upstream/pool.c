@@ -51,6 +51,7 @@ static void _sl_configure(struct sl_pool *p, const struct sl_upstream *cfg, cons
 
 static void _sl_pool_free(struct sl_pool *p)
 {
+    sl_tls_forget(&p->session);
     SSL_CTX_free(p->tls);
     free(p->name);
     free(p->text);

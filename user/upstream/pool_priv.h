@@ -2,6 +2,7 @@
 #ifndef SL_UPSTREAM_POOL_PRIV_H
 #define SL_UPSTREAM_POOL_PRIV_H
 
+#include "net/tls.h"
 #include "upstream/upstream.h"
 
 struct sl_pool {
@@ -16,6 +17,7 @@ struct sl_pool {
     struct sl_sockaddr address;
     char *sni;
     SSL_CTX *tls; /* NULL: plain */
+    struct sl_tls_session session;
     uint32_t max_idle;
     uint64_t idle_timeout, max_requests;
     struct sl_list idle; /* most recently used first */

@@ -68,6 +68,16 @@ static void _sl_check_redirects(struct sl_reader *r)
                          "redirects to https, but no listener of this policy speaks TLS");
 }
 
+static void _sl_check_proxied(struct sl_reader *r, const struct sl_node *root)
+{
+    const struct sl_node *listeners = sl_node_get(root, "listeners");
+    const struct sl_node *c = listeners && listeners->n == r->s->n_listeners ? listeners->first : NULL;
+    for (size_t i = 0; c && r->s->trusted_proxies.n == 0; c = c->next, i++)
+        if (r->s->listeners[i].proxy_protocol)
+            sl_read_key_error(r, sl_node_get(c, "proxy_protocol"),
+                              "nobody could connect: trusted_proxies names no address that is believed");
+}
+
 /* ---- certificates */
 
 static void _sl_check_certificates(struct sl_reader *r)
@@ -200,6 +210,7 @@ void sl_check_policy(struct sl_reader *r, const struct sl_node *root)
 {
     _sl_check_binds(r, root);
     _sl_check_redirects(r);
+    _sl_check_proxied(r, root);
     _sl_check_certificates(r);
     sl_check_kernel(r, root);
     sl_check_consumers(r, root);

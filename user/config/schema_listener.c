@@ -129,6 +129,8 @@ static const struct sl_field _sl_listener_fields[] = {
     {"tls", &sl_type_listener_tls, AT(l.tls), NULL, 0, "Speak TLS. Not written: plain text."},
     {"redirect_https", &sl_type_bool, AT(l.redirect_https), "false", 0,
      "Answer every request with a redirect to the same address by https."},
+    {"proxy_protocol", &sl_type_bool, AT(l.proxy_protocol), "false", 0,
+     "Each connection begins with a header of the PROXY protocol, version 2; from trusted_proxies only."},
     {"timeouts", &_sl_timeouts, AT(l.timeouts), "{}", 0, "How long a client may take."},
     {"limits", &_sl_limits, AT(l.limits), "{}", 0, "How much a client may send."},
     SL_FIELDS_END,

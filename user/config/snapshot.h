@@ -55,7 +55,7 @@ struct sl_listener {
     struct sl_sockaddr *bind;
     size_t n_bind;
     struct sl_tls_config tls;
-    bool redirect_https;
+    bool redirect_https, proxy_protocol;
     struct {
         uint64_t handshake, headers, body, idle;
     } timeouts;

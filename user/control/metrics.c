@@ -64,6 +64,10 @@ static const struct sl_field _sl_listener_fields[] = {
     SL_L("listener_received_bytes_total", "counter", bytes_in, "bytes from clients, without TLS"),
     SL_L("listener_sent_bytes_total", "counter", bytes_out, "bytes to clients, without TLS"),
     SL_L("listener_timeouts_total", "counter", timeouts, "connections and exchanges ended by a deadline"),
+    SL_L("listener_proxy_untrusted_total", "counter", proxy_untrusted,
+         "connections refused: proxy_protocol, and not from trusted_proxies"),
+    SL_L("listener_proxy_malformed_total", "counter", proxy_malformed,
+         "connections refused: no PROXY header, or one that cannot be read"),
     SL_L("listener_tunnels_total", "counter", tunnels, "requests that became a WebSocket"),
     SL_L("listener_active_tunnels", "gauge", tunnels_active, "WebSockets open"),
 };

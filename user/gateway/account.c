@@ -39,6 +39,14 @@ static const char *_sl_upstream_name(const struct sl_exchange *ex, const struct 
     return route && route->upstream ? route->upstream->name : NULL;
 }
 
+/* Whom the gateway heard from, where that is not the client: it tells where the client's address comes from.
+ */
+static struct sl_slice _sl_peer(const struct sl_exchange *ex, char text[SL_IP_STRLEN])
+{
+    const struct sl_ip ip = sl_sockaddr_ip(&ex->conn->peer);
+    return sl_slice_str(ex->conn->proxied ? sl_ip_text(&ip, text) : ex->conn->peer_text);
+}
+
 static void _sl_log(struct sl_exchange *ex, uint64_t duration_ns)
 {
     const struct sl_route *route = ex->route ? ex->route->policy->route : NULL;
@@ -66,8 +74,9 @@ static void _sl_log(struct sl_exchange *ex, uint64_t duration_ns)
         .bytes_in = ex->bytes_in,
         .bytes_out = ex->bytes_out,
     };
-    if (ex->peer_trusted)
-        rec.peer = sl_slice_str(ex->conn->peer_text);
+    char proxy[SL_IP_STRLEN];
+    if (ex->peer_trusted || ex->conn->proxied)
+        rec.peer = _sl_peer(ex, proxy);
     if (sl_access_log_add(ex->w->log, &rec) == 0)
         ex->w->counters->log_lines++;
 }

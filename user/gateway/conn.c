@@ -11,13 +11,15 @@
 
 const char *sl_conn_state_name(enum sl_conn_state s)
 {
-    static const char *const names[] = {"handshake", "idle", "head", "exchange", "linger", "closed"};
+    static const char *const names[] = {"proxied",  "handshake", "idle",  "head",
+                                        "exchange", "linger",    "closed"};
     return s < SL_CONN_STATES ? names[s] : "?";
 }
 
 bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to)
 {
     static const unsigned legal[SL_CONN_STATES] = {
+        [SL_CONN_PROXIED] = 1u << SL_CONN_HANDSHAKE | 1u << SL_CONN_IDLE | 1u << SL_CONN_CLOSED,
         [SL_CONN_HANDSHAKE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_CLOSED,
         [SL_CONN_IDLE] = 1u << SL_CONN_HEAD | 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_CLOSED,
         [SL_CONN_HEAD] = 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_CLOSED,
@@ -192,6 +194,10 @@ static void _sl_on_readable(struct sl_stream *s)
 {
     struct sl_conn *c = SL_CONTAINER_OF(s, struct sl_conn, stream);
     switch (c->state) {
+    case SL_CONN_PROXIED:
+        if (sl_conn_proxied_read(c) > 0)
+            _sl_set_state(c, s->ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE);
+        break;
     case SL_CONN_HANDSHAKE:
         _sl_handshake(c);
         break;
@@ -341,7 +347,7 @@ static void _sl_on_timer(struct sl_timer *t)
     struct sl_conn *c = SL_CONTAINER_OF(t, struct sl_conn, timer);
     if (c->state == SL_CONN_EXCHANGE)
         return;
-    if (c->state == SL_CONN_HANDSHAKE || c->state == SL_CONN_HEAD)
+    if (c->state <= SL_CONN_HANDSHAKE || c->state == SL_CONN_HEAD)
         c->counters->timeouts++;
     if (c->state == SL_CONN_HANDSHAKE)
         sl_conn_handshake_failed(c, -ETIMEDOUT);
@@ -369,7 +375,7 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     b->active++;
     b->handshaking += ssl != NULL;
     *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters, .trust = b->trust};
-    c->state = ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
+    c->state = b->listener->proxy_protocol ? SL_CONN_PROXIED : ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
     c->peer_ip = sl_sockaddr_ip(peer);
     if (c->peer_ip.family)
         (void)sl_ip_text(&c->peer_ip, c->peer_text);
@@ -385,4 +391,5 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     sl_stream_open(&c->stream, &b->w->loop, fd, ssl);
     uint64_t wait = ssl ? b->listener->timeouts.handshake : b->listener->timeouts.headers;
     sl_timer_set(&b->w->loop, &c->timer, b->w->loop.now + wait);
+    (void)sl_conn_proxied_begin(c);
 }

@@ -2,11 +2,11 @@
 /*
  * A client's connection: bytes in and out, and one exchange at a time. Knows nothing of routes.
  *
- *   HANDSHAKE -> IDLE <-> HEAD -> EXCHANGE -> IDLE | LINGER | CLOSED
+ *   PROXIED -> HANDSHAKE -> IDLE <-> HEAD -> EXCHANGE -> IDLE | LINGER | CLOSED
  *
- * IDLE holds no buffer. LINGER: the answer is sent, FIN too, and what the client still sends is thrown away
- * for a while, since closing on unread bytes would send a RST that can overtake the answer (RFC 9112
- * section 9.6).
+ * PROXIED: a balancer has still to say whom it passes on (proxied.c). IDLE holds no buffer. LINGER: the
+ * answer is sent, FIN too, and what the client still sends is thrown away for a while, since closing on
+ * unread bytes would send a RST that can overtake the answer (RFC 9112 section 9.6).
  */
 #ifndef SL_GATEWAY_CONN_PRIV_H
 #define SL_GATEWAY_CONN_PRIV_H
@@ -20,6 +20,7 @@
 #define SL_LINGER_MAX (256 * 1024)
 
 enum sl_conn_state {
+    SL_CONN_PROXIED,
     SL_CONN_HANDSHAKE,
     SL_CONN_IDLE,
     SL_CONN_HEAD,
@@ -59,6 +60,7 @@ struct sl_conn {
     size_t discarded;       /* while lingering */
     struct sl_exchange *ex; /* in EXCHANGE, else NULL */
     struct sl_listener_counters *counters;
+    bool proxied;         /* peer_ip is whom a trusted proxy passes on; peer is the proxy */
     bool processing;      /* sl_conn_process is on the stack */
     bool full;            /* holds reading: in has no room */
     bool paused;          /* holds reading: the exchange asked for it */
@@ -101,5 +103,11 @@ void sl_conn_handshake_failed(struct sl_conn *c, int r);
 void sl_client_cert_free(struct sl_client_cert *cert);
 /* Idle connections are closed; others at the end of their exchange. */
 void sl_conn_drain(struct sl_conn *c);
+
+/* ---- proxied.c */
+/* Whether the listener's connections may come from there; false: it is closed. */
+bool sl_conn_proxied_begin(struct sl_conn *c);
+/* In PROXIED: 1 the header is read; 0 more is to come; -errno: the connection is closed. */
+int sl_conn_proxied_read(struct sl_conn *c);
 
 #endif

@@ -155,7 +155,7 @@ static enum sl_penalty_scope _sl_effect(struct sl_exchange *ex, uint32_t rung)
 void sl_escalate_rejected(struct sl_exchange *ex)
 {
     const struct sl_escalate *e = &ex->tier->escalate;
-    if (!e->enabled || ex->peer_trusted || !ex->client_ip.family)
+    if (!e->enabled || ex->peer_trusted || ex->conn->proxied || !ex->client_ip.family)
         return;
     uint64_t now = ex->w->loop.now;
     struct sl_shared_subject *s = _sl_subject(ex);

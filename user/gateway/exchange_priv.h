@@ -134,6 +134,7 @@ void sl_exchange_client_gone(struct sl_exchange *ex);
 void sl_exchanges_free_spare(struct sl_worker *w);
 
 /* ---- request.c: what the gateway makes of a request before and after the route */
+bool sl_trusted_proxy(const struct sl_snapshot *s, const struct sl_ip *ip);
 /* The client's address, looking through trusted proxies from the right. */
 void sl_request_client(struct sl_exchange *ex);
 /* Takes over or makes the correlation id. 0 or -ENOMEM. */

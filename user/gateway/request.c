@@ -2,6 +2,7 @@
 /* What the gateway itself makes of a request: who the client is, its id, and which fields go on to an
  * upstream. */
 #include "gateway/exchange_priv.h"
+#include "http/forwarded.h"
 #include "http/websocket.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 
 /* ---- who the client is */
 
-static bool _sl_trusted(const struct sl_snapshot *s, const struct sl_ip *ip)
+bool sl_trusted_proxy(const struct sl_snapshot *s, const struct sl_ip *ip)
 {
     for (size_t i = 0; i < s->trusted_proxies.n; i++)
         if (sl_cidr_contains(&s->trusted_proxies.v[i], ip))
@@ -23,6 +24,8 @@ static int _sl_hop(struct sl_slice text, struct sl_ip *out)
 {
     struct sl_sockaddr with_port;
     text = sl_slice_trim(text);
+    if (text.n > 2 && text.p[0] == '[' && text.p[text.n - 1] == ']')
+        text = sl_slice(text.p + 1, text.n - 2);
     if (sl_ip_parse(text, out) == 0)
         return 0;
     if (sl_sockaddr_parse(text, &with_port) < 0 || with_port.sa.sa_family == AF_UNIX)
@@ -43,7 +46,7 @@ static int _sl_walk(const struct sl_snapshot *s, struct sl_slice value, struct s
         if (_sl_hop(sl_slice(value.p + start, end - start), &hop) < 0)
             return 0;
         *client = hop;
-        if (!_sl_trusted(s, &hop))
+        if (!sl_trusted_proxy(s, &hop))
             return 0;
         if (start == 0)
             return 1;
@@ -51,19 +54,44 @@ static int _sl_walk(const struct sl_snapshot *s, struct sl_slice value, struct s
     }
 }
 
+/* The same of Forwarded (RFC 7239). */
+static int _sl_walk_forwarded(const struct sl_snapshot *s, struct sl_slice value, struct sl_ip *client)
+{
+    struct sl_slice from[SL_FORWARDED_MAX];
+    for (int n = sl_forwarded_for(value, from); n-- > 0;) {
+        struct sl_ip hop;
+        if (_sl_hop(from[n], &hop) < 0) /* "unknown", "_hidden" */
+            return 0;
+        *client = hop;
+        if (!sl_trusted_proxy(s, &hop))
+            return 0;
+    }
+    return 1;
+}
+
+/* Who uses both fields says the same in both, or nobody could tell which to believe. */
+static void _sl_look_through(struct sl_exchange *ex)
+{
+    const struct sl_snapshot *s = ex->config->snapshot;
+    const struct sl_headers *h = &ex->req.headers;
+    const enum sl_hdr id =
+        sl_headers_get(h, SL_HDR_X_FORWARDED_FOR) ? SL_HDR_X_FORWARDED_FOR : SL_HDR_FORWARDED;
+    int (*const walk)(const struct sl_snapshot *, struct sl_slice, struct sl_ip *) =
+        id == SL_HDR_FORWARDED ? _sl_walk_forwarded : _sl_walk;
+    for (uint32_t i = h->n; i-- > 0;)
+        if (!h->v[i].removed && h->v[i].id == id && walk(s, h->v[i].value, &ex->client_ip) == 0)
+            break;
+}
+
 void sl_request_client(struct sl_exchange *ex)
 {
     const struct sl_snapshot *s = ex->config->snapshot;
     ex->client_ip = ex->conn->peer_ip;
     ex->client_text = sl_slice_str(ex->conn->peer_text);
-    ex->peer_trusted = s->trusted_proxies.n && _sl_trusted(s, &ex->client_ip);
+    ex->peer_trusted = s->trusted_proxies.n && sl_trusted_proxy(s, &ex->client_ip);
     if (!ex->peer_trusted)
         return;
-    const struct sl_headers *h = &ex->req.headers;
-    for (uint32_t i = h->n; i-- > 0;)
-        if (!h->v[i].removed && h->v[i].id == SL_HDR_X_FORWARDED_FOR &&
-            _sl_walk(s, h->v[i].value, &ex->client_ip) == 0)
-            break;
+    _sl_look_through(ex);
     char text[SL_IP_STRLEN];
     ex->client_text = sl_arena_copy(&ex->arena, sl_slice_str(sl_ip_text(&ex->client_ip, text)));
 }
@@ -142,6 +170,19 @@ static int _sl_set(struct sl_exchange *ex, uint64_t *lengths, enum sl_hdr id, st
     return sl_headers_add_as(&ex->req.headers, &ex->arena, id, name, value);
 }
 
+/* RFC 7239 section 4: who joins a list that a proxy began adds whom it heard from. */
+static int _sl_forwarded(struct sl_exchange *ex)
+{
+    const bool v6 = ex->conn->peer_ip.family == SL_AF_INET6;
+    struct sl_headers *h = &ex->req.headers;
+    if (!sl_headers_get(h, SL_HDR_FORWARDED))
+        return 0;
+    const char *hop = sl_arena_printf(&ex->arena, v6 ? "for=\"[%s]\"" : "for=%s", ex->conn->peer_text);
+    struct sl_slice hops =
+        hop ? _sl_appended(ex, _sl_joined(ex, SL_HDR_FORWARDED), sl_slice_str(hop)) : SL_SLICE_NUL;
+    return hops.p ? sl_headers_set(h, &ex->arena, SL_S("Forwarded"), hops) : -ENOMEM;
+}
+
 /* A client's own word counts for nothing; a trusted proxy's is kept and added to. */
 static int _sl_forwarding_fields(struct sl_exchange *ex, uint64_t *lengths)
 {
@@ -155,6 +196,8 @@ static int _sl_forwarding_fields(struct sl_exchange *ex, uint64_t *lengths)
         proto = p ? p->value : proto;
         host = o ? o->value : host;
         hops = _sl_appended(ex, _sl_joined(ex, SL_HDR_X_FORWARDED_FOR), peer);
+        if (_sl_forwarded(ex) < 0)
+            return -ENOMEM;
     } else if (*lengths & SL_NAME_BIT(SL_S("Forwarded"))) {
         (void)sl_headers_remove(h, SL_S("Forwarded"));
     }

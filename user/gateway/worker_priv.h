@@ -104,6 +104,8 @@ struct sl_worker {
     } tls_log;
     char date[32]; /* of the second date_s */
     uint64_t date_s;
+    uint64_t proxied_s; /* the second that proxied_lines counts in */
+    uint32_t proxied_lines;
 };
 
 /* config.c: 0 or -errno, reasons in the log. Takes the bundle's snapshot. */

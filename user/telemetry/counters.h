@@ -86,6 +86,8 @@ struct sl_listener_counters {
     uint64_t malformed; /* refused by the codec */
     uint64_t bytes_in, bytes_out;
     uint64_t timeouts;
+    uint64_t proxy_untrusted,
+        proxy_malformed;     /* connections refused before anything was read, or for what was */
     uint64_t tunnels;        /* requests that became a WebSocket */
     uint64_t tunnels_active; /* gauge */
 };

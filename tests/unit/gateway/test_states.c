@@ -40,6 +40,7 @@ static void test_every_connection_can_close_and_stays_closed(void **state)
     for (enum sl_conn_state s = 0; s < SL_CONN_STATES; s++)
         assert_false(sl_conn_edge(SL_CONN_CLOSED, s));
     assert_false(sl_conn_edge(SL_CONN_HANDSHAKE, SL_CONN_EXCHANGE)); /* nothing is served before TLS stands */
+    assert_false(sl_conn_edge(SL_CONN_PROXIED, SL_CONN_EXCHANGE));
     assert_false(sl_conn_edge(SL_CONN_LINGER, SL_CONN_IDLE));
 }
 

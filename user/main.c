@@ -79,7 +79,7 @@ static int _sl_standard_files(void)
 
 int main(int argc, char **argv)
 {
-    struct sl_supervisor_options o = {.log_level = SL_LOG_INFO};
+    struct sl_supervisor_options o = {.argv = argv, .log_level = SL_LOG_INFO};
     if (_sl_standard_files() < 0)
         return 1;
     int r = _sl_arguments(argc, argv, &o);

@@ -3,6 +3,7 @@
 The daemon under test. Its policy is a dict, written as YAML (JSON is YAML) into a directory of its own; start returns
 once /readyz answers 200, and stop() demands a clean exit, no child left, and no report of a sanitizer.
 """
+import ctypes
 import json
 import os
 import re
@@ -20,6 +21,11 @@ SLUICED = os.environ.get("SLUICED", f"{ROOT}/build/sluiced")
 SLUICECTL = os.environ.get("SLUICECTL", os.path.join(os.path.dirname(SLUICED), "sluicectl"))
 SAN = os.environ.get("SLUICE_SAN") == "1"
 _SAN_REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
+
+
+def become_subreaper():
+    """PR_SET_CHILD_SUBREAPER: a process whose parent ends becomes our child."""
+    assert _libc.prctl(36, 1, 0, 0, 0) == 0
 
 
 def children(pid):
@@ -44,6 +50,39 @@ def proc_status(pid):
 
 
 LIVING = set()
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Adopted:
+    """A supervisor that took over: its parent ends, and this process (a subreaper) becomes its parent."""
+
+    def __init__(self, pid):
+        self.pid, self.returncode = pid, None
+
+    def poll(self):
+        if self.returncode is None:
+            try:
+                done, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # not ours yet
+                return None if alive(self.pid) else -1
+            if done:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=60):
+        try:
+            until(lambda: self.poll() is not None, f"the end of pid {self.pid}", timeout)
+        except AssertionError:
+            raise subprocess.TimeoutExpired("sluiced", timeout) from None
+        return self.returncode
+
+    def send_signal(self, sig):
+        os.kill(self.pid, sig)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    terminate = kill
 
 
 class Gateway:
@@ -169,6 +208,23 @@ class Gateway:
                 pass
         self.proc.wait()
         self._reader.join(5)
+
+    def adopt(self, pid):
+        """pid has taken over; the process that started it is returned, and drains."""
+        old, self.proc = self.proc, Adopted(pid)
+        return old
+
+    def upgrade(self):
+        """`sluicectl upgrade`, or SIGUSR2's effect; the supervisor that handed over, which drains."""
+        become_subreaper()
+
+        def ask():  # /readyz may be a moment ahead of the supervisor, which refuses while it thinks that it reloads
+            code, out = self.ctl("upgrade", "--json")
+            assert code == 0 or "reload is under way" in out, out
+            return code == 0 and json.loads(out)
+        old = self.adopt(until(ask, "an upgrade", 60)["pid"])
+        self.wait_ready()
+        return old
 
     def check_log(self):
         report = _SAN_REPORT.search(self.log())

@@ -24,6 +24,8 @@ enum sl_slot_kind {
 struct sl_slots;
 struct sl_slots *sl_slots_new(void);
 void sl_slots_free(struct sl_slots *s);
+/* Gives `to`, which is empty, the names and rows of another. 0 or -ENOMEM. */
+int sl_slots_adopt(struct sl_slots *to, const struct sl_slots *from) SL_MUST_CHECK;
 /* The name in a slot, or NULL. Slot 0 is "other": what found no room. */
 const char *sl_slots_name(const struct sl_slots *s, enum sl_slot_kind kind, uint32_t slot);
 size_t sl_slots_count(const struct sl_slots *s, enum sl_slot_kind kind);

@@ -152,6 +152,8 @@ static const struct sl_field _sl_policy_fields[] = {
      "More policy files, as paths or glob patterns, relative to the file that names them; merged in name "
      "order."},
     {"workers", &_sl_workers, AT(s.workers), "\"auto\"", 0, "Worker processes; auto: one per core."},
+    {"drain_timeout", &sl_type_duration, AT(s.drain_timeout), "\"10s\"", 0,
+     "How long requests under way may take to end when sluiced stops or is upgraded; then they are cut."},
     {"user", &_sl_user, AT(s.user), NULL, 0,
      "User that controller and workers become. Not written: sluice where it exists, else nobody with a "
      "warning."},

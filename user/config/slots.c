@@ -77,16 +77,22 @@ int sl_slots_add(struct sl_slots *s, enum sl_slot_kind kind, const char *name)
     return 0;
 }
 
+int sl_slots_adopt(struct sl_slots *to, const struct sl_slots *from)
+{
+    int r = 0;
+    for (unsigned k = 0; k < SL_SLOT_KINDS; k++)
+        for (size_t i = 0; r == 0 && i < from->kinds[k].n; i++)
+            r = sl_slots_add(to, k, from->kinds[k].names[i]);
+    return r;
+}
+
 struct sl_slots *sl_slots_clone(const struct sl_slots *s)
 {
     struct sl_slots *copy = sl_slots_new();
-    for (unsigned k = 0; copy && k < SL_SLOT_KINDS; k++)
-        for (size_t i = 0; i < s->kinds[k].n; i++)
-            if (sl_slots_add(copy, k, s->kinds[k].names[i]) < 0) {
-                sl_slots_free(copy);
-                return NULL;
-            }
-    return copy;
+    if (copy && sl_slots_adopt(copy, s) == 0)
+        return copy;
+    sl_slots_free(copy);
+    return NULL;
 }
 
 /* An upstream's name and an address, neither of which is long. */

@@ -419,10 +419,11 @@ struct sl_admin {
 struct sl_snapshot {
     struct sl_arena arena;
     atomic_uint refs;
-    uint64_t version; /* counts up with each accepted policy; 0 for a check */
-    char hash[65];    /* SHA-256 of all its bytes, hex */
-    unsigned workers; /* resolved */
-    const char *user; /* NULL: the default rule */
+    uint64_t version;       /* counts up with each accepted policy; 0 for a check */
+    char hash[65];          /* SHA-256 of all its bytes, hex */
+    unsigned workers;       /* resolved */
+    uint64_t drain_timeout; /* ns */
+    const char *user;       /* NULL: the default rule */
     struct sl_cidrs trusted_proxies;
     struct sl_listener *listeners;
     size_t n_listeners;

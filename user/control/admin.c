@@ -255,12 +255,27 @@ int sl_admin_listen(struct sl_control *c, const int *fds, size_t n)
         v[i] = (struct sl_admin_bind){.control = c, .local = domain == AF_UNIX};
         ev_io_init(&v[i].io, _sl_on_accept, fds[i], EV_READ);
         v[i].io.data = &v[i];
-        ev_io_start(c->loop, &v[i].io);
+        if (!c->held)
+            ev_io_start(c->loop, &v[i].io);
     }
     _sl_binds_close(c, c->binds, c->n_binds);
     c->binds = v;
     c->n_binds = n;
     return 0;
+}
+
+void sl_admin_go(struct sl_control *c)
+{
+    c->held = false;
+    for (size_t i = 0; i < c->n_binds; i++)
+        ev_io_start(c->loop, &c->binds[i].io);
+}
+
+void sl_admin_stop(struct sl_control *c)
+{
+    _sl_binds_close(c, c->binds, c->n_binds);
+    c->binds = NULL;
+    c->n_binds = 0;
 }
 
 void sl_admin_close(struct sl_control *c)

@@ -174,6 +174,20 @@ static void _sl_post_confirm(struct sl_admin_client *a)
     _sl_ask(a, &m, _sl_applied);
 }
 
+static void _sl_upgraded(struct sl_admin_client *a, const struct sl_ipc_result *r, struct sl_slice text)
+{
+    if (r->error)
+        sl_admin_json(a, 200, json_pack("{s:b, s:s%}", "ok", 0, "diagnostics", text.p ? text.p : "", text.n));
+    else
+        sl_admin_json(a, 200, json_pack("{s:b, s:I}", "ok", 1, "pid", (json_int_t)r->value));
+}
+
+static void _sl_post_upgrade(struct sl_admin_client *a)
+{
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_UPGRADE}}};
+    _sl_ask(a, &m, _sl_upgraded);
+}
+
 static void _sl_post_rollback(struct sl_admin_client *a)
 {
     union sl_ipc m = {.plain = {.h = {.type = SL_IPC_ROLLBACK}}};
@@ -299,6 +313,7 @@ static const struct sl_api_path {
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
     {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},
     {"/v1/rollback", SL_METHOD_POST, false, _sl_post_rollback},
+    {"/v1/upgrade", SL_METHOD_POST, false, _sl_post_upgrade},
     {"/v1/deny", SL_METHOD_POST, false, _sl_post_deny},
     {"/v1/allow", SL_METHOD_POST, false, _sl_post_allow},
     {"/v1/forget", SL_METHOD_POST, false, _sl_post_forget},

@@ -22,6 +22,7 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
     int r = n ? sl_bundle_from_memfd_lean(fds[0], &bundle) : -EPROTO;
     if (r == 0)
         r = sl_snapshot_new(bundle, &diag, &snapshot);
+    c->held = m->hold;
     if (r == 0)
         r = sl_admin_listen(c, fds + 1, n - 1);
     if (r == 0) {
@@ -100,7 +101,11 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
     case SL_IPC_STATE:
         _sl_take_state(c, n ? fds[0] : -1);
         break;
-    case SL_IPC_DRAIN: /* the workers are gone; an answer under way may still get out */
+    case SL_IPC_LISTEN:
+        sl_admin_go(c);
+        break;
+    case SL_IPC_DRAIN: /* nobody is left to ask about; an answer under way may still get out */
+        sl_admin_stop(c);
         ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
         ev_timer_start(c->loop, &c->drain);
         break;

@@ -19,7 +19,7 @@
 #define SL_ADMIN_RESERVED 16 /* of them, for the unix socket: TCP cannot lock the operator out */
 #define SL_ADMIN_BODY     65536
 #define SL_ADMIN_TIMEOUT  10.0 /* s for one request; the next may take as long again */
-#define SL_ADMIN_ASKED    20.0 /* s that a request may wait for the supervisor */
+#define SL_ADMIN_ASKED    65.0 /* s that a request may wait for the supervisor: an upgrade has 60 */
 
 struct sl_control;
 struct sl_checks;
@@ -60,6 +60,7 @@ struct sl_control {
     size_t n_clients;
     struct sl_admin_bind *binds;
     size_t n_binds;
+    bool held;                /* nobody is accepted: the controller before us still does */
     struct sl_bundle *bundle; /* of the policy in force: the slots' names */
     struct sl_snapshot *snapshot;
     json_t *state;              /* what the supervisor says; NULL: nothing yet */
@@ -73,6 +74,10 @@ struct sl_control {
 
 /* admin.c: sockets and HTTP of the admin API */
 int sl_admin_listen(struct sl_control *c, const int *fds, size_t n);
+/* Begins to accept, where it was held back. */
+void sl_admin_go(struct sl_control *c);
+/* Takes no more clients. */
+void sl_admin_stop(struct sl_control *c);
 void sl_admin_close(struct sl_control *c);
 /* Answers, and reads the next request once all is sent. body is copied. */
 void sl_admin_reply(struct sl_admin_client *a, unsigned status, const char *type, struct sl_slice body);

@@ -415,12 +415,13 @@ static double _sl_restarts(const struct sl_page *p)
 
 static void _sl_daemon(struct sl_page *p)
 {
-    uint64_t sum[8] = {0};
-    for (uint32_t i = 0; i < p->c->args->counters.workers; i++) {
+    uint64_t sum[10] = {0};
+    for (uint32_t i = 0; i < sl_counters_blocks(&p->c->args->counters); i++) {
         const struct sl_worker_counters *b = &p->c->args->counters.blocks[i];
-        const uint64_t parts[8] = {b->jwt_cache_hits,    b->jwt_cache_misses, b->jwt_verified,
-                                   b->jwt_refused,       b->log_lines,        b->bucket_cas_exhausted,
-                                   b->bucket_table_full, b->log_dropped};
+        const uint64_t parts[10] = {b->jwt_cache_hits,    b->jwt_cache_misses, b->jwt_verified,
+                                    b->jwt_refused,       b->log_lines,        b->bucket_cas_exhausted,
+                                    b->bucket_table_full, b->log_dropped,      b->requests_lost,
+                                    b->connections_lost};
         for (unsigned k = 0; k < SL_ARRAY_LEN(sum); k++)
             sum[k] += parts[k];
     }
@@ -437,6 +438,10 @@ static void _sl_daemon(struct sl_page *p)
                    "requests refused because a bucket was too contended", (double)sum[5]);
     sl_metrics_one(&p->m, "bucket_table_full_total", "counter",
                    "requests admitted because the table had no room", (double)sum[6]);
+    sl_metrics_one(&p->m, "requests_lost_total", "counter", "requests under way when their worker died",
+                   (double)sum[8]);
+    sl_metrics_one(&p->m, "connections_lost_total", "counter",
+                   "connections that ended when their worker died", (double)sum[9]);
     sl_metrics_one(&p->m, "worker_restarts_total", "counter", "workers started again after they died",
                    _sl_restarts(p));
     sl_metrics_one(&p->m, "workers", "gauge", "worker processes", p->c->args->counters.workers);

@@ -16,7 +16,7 @@ _Static_assert(sizeof(struct sl_route_counters) % sizeof(uint64_t) == 0, "summed
 void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out)
 {
     memset(out, 0, sizeof(*out));
-    for (uint32_t i = 0; i < c->workers; i++) {
+    for (uint32_t i = 0; i < sl_counters_blocks(c); i++) {
         const struct sl_worker_counters *b = &c->blocks[i];
         sl_totals_add(out->listeners, b->listeners, sizeof(out->listeners));
         sl_totals_add(out->tiers, b->tiers, sizeof(out->tiers));
@@ -27,6 +27,6 @@ void sl_totals_sum(const struct sl_counters *c, struct sl_totals *out)
 void sl_totals_route(const struct sl_counters *c, uint32_t slot, struct sl_route_counters *out)
 {
     memset(out, 0, sizeof(*out));
-    for (uint32_t i = 0; i < c->workers; i++)
+    for (uint32_t i = 0; i < sl_counters_blocks(c); i++)
         sl_totals_add(out, &c->blocks[i].routes[sl_slot(slot, SL_COUNTER_ROUTES)], sizeof(*out));
 }

@@ -30,7 +30,7 @@ static struct sl_target_view _sl_view(const struct sl_control *c, const struct s
         v.state = "unhealthy";
     if (row && SL_GET(s->drained))
         v.state = "drained";
-    for (uint32_t i = 0; i < c->args->counters.workers; i++)
+    for (uint32_t i = 0; i < sl_counters_blocks(&c->args->counters); i++)
         sl_totals_add(&v.n, &c->args->counters.blocks[i].targets[row], sizeof(v.n));
     return v;
 }
@@ -62,7 +62,7 @@ static json_t *_sl_upstream(const struct sl_control *c, const struct sl_upstream
     struct sl_upstream_counters n = {0};
     uint64_t left;
     const char *breaker = _sl_breaker(c, u, &left);
-    for (uint32_t i = 0; i < c->args->counters.workers; i++)
+    for (uint32_t i = 0; i < sl_counters_blocks(&c->args->counters); i++)
         sl_totals_add(&n, &c->args->counters.blocks[i].upstreams[sl_slot(u->slot, SL_COUNTER_UPSTREAMS)],
                       sizeof(n));
     for (size_t i = 0; i < u->n_targets; i++)

@@ -111,6 +111,18 @@ int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv)
     return sl_ctl_finish(ctl, j, "nothing was rolled back", done);
 }
 
+int sl_ctl_upgrade(const struct sl_ctl *ctl, int argc, char **argv)
+{
+    int code;
+    char done[96];
+    json_t *j = _sl_step(ctl, argc, argv, "/v1/upgrade", &code);
+    if (!j)
+        return code;
+    (void)snprintf(done, sizeof(done), "upgraded: pid %.0f serves; the one before drains",
+                   sl_ctl_num(j, "pid"));
+    return sl_ctl_finish(ctl, j, "not upgraded; what ran goes on serving", done);
+}
+
 /* The prefix in its canonical text, or a word on what is wrong with it. */
 static int _sl_prefix(const char *verb, const char *given, char text[SL_IP_STRLEN])
 {

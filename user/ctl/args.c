@@ -33,6 +33,11 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "One step, to what was in force before, with the files as they were then; also ends a trial.\n"
      "The policy on disk stays as it is: mend it, or the next `apply` or restart brings it back.\n",
      sl_ctl_rollback},
+    {"upgrade", "", "put the sluiced that is installed now in the place of the one that runs",
+     "The new program reads the policy as at a start, takes the listening sockets, the locks, limits and\n"
+     "counters over, and serves; then the old one answers what it has, saying that it closes, for at most\n"
+     "`drain_timeout`. Where the new one cannot serve, the old one goes on, exit 1. `workers` may change.\n",
+     sl_ctl_upgrade},
     {"status", "[upstreams]", "processes, policy version, interfaces",
      "`status upstreams`: each target of each upstream, whether it is healthy, ejected or drained, what\n"
      "is on its way there, and how the upstream's breaker stands.\n",

@@ -12,7 +12,7 @@
 #include <poll.h>
 #include <string.h>
 
-#define SL_CTL_TIMEOUT_MS 60000 /* `apply` compiles a policy in every process */
+#define SL_CTL_TIMEOUT_MS 70000 /* `upgrade` loads another program, `apply` compiles a policy everywhere */
 #define SL_CTL_HEAD_MAX   16384
 
 static int _sl_content_length(struct sl_slice head, bool *has, uint64_t *out)

@@ -165,6 +165,7 @@ int sl_ctl_schema(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_apply(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_upgrade(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_drain(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_top(const struct sl_ctl *ctl, int argc, char **argv);

@@ -311,11 +311,24 @@ void sl_conn_go_on(struct sl_conn *c)
         _sl_process(c);
 }
 
+/* Closing on a client that has not been told so may meet its next request on the way. */
+static bool _sl_may_ask_once_more(const struct sl_conn *c)
+{
+    return c->w->draining && c->trust == c->bind->trust;
+}
+
+static uint64_t _sl_idle_until(const struct sl_conn *c)
+{
+    bool farewell = c->w->draining && !c->w->patient;
+    return farewell ? c->w->loop.now + SL_FAREWELL_NS : sl_shape_from(c) + c->bind->listener->timeouts.idle;
+}
+
 void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
 {
     c->ex = NULL;
     bool unread = sl_buf_len(&c->in) > 0;
-    bool last = next == SL_CLIENT_FINISH || sl_conn_is_last(c) || (c->stream.eof && !unread);
+    bool leaving = sl_conn_is_last(c) && !_sl_may_ask_once_more(c);
+    bool last = next == SL_CLIENT_FINISH || leaving || (c->stream.eof && !unread);
     sl_conn_resume(c);
     _sl_release_full(c);
     c->reset = next == SL_CLIENT_CUT || next == SL_CLIENT_RESET;
@@ -328,7 +341,7 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
     } else {
         _sl_set_state(c, SL_CONN_IDLE);
         c->scanned = 0;
-        sl_timer_set(&c->w->loop, &c->timer, sl_shape_from(c) + c->bind->listener->timeouts.idle);
+        sl_timer_set(&c->w->loop, &c->timer, _sl_idle_until(c));
         if (!sl_shape_hold_next(c))
             _sl_process(c);
     }
@@ -336,8 +349,12 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
 
 void sl_conn_drain(struct sl_conn *c)
 {
-    if (c->state == SL_CONN_IDLE)
+    if (c->state == SL_CONN_IDLE && c->trust == c->bind->trust)
+        _sl_read_head(c); /* a request that has come is served, and told that it is the last */
+    if (c->state == SL_CONN_IDLE && !_sl_may_ask_once_more(c))
         sl_conn_close(c);
+    else if (c->state == SL_CONN_IDLE && !c->w->patient)
+        sl_timer_set(&c->w->loop, &c->timer, _sl_idle_until(c));
 }
 
 /* ---- deadlines, and the beginning */

@@ -14,10 +14,11 @@
 #include "gateway/codec_priv.h"
 #include "gateway/worker_priv.h"
 
-#define SL_OUT_HIGH   (64 * 1024) /* unsent bytes to a side at which reading from the other one stops */
-#define SL_OUT_LOW    (SL_OUT_HIGH / 2)
-#define SL_LINGER_NS  (2 * SL_NS_PER_SEC)
-#define SL_LINGER_MAX (256 * 1024)
+#define SL_OUT_HIGH    (64 * 1024) /* unsent bytes to a side at which reading from the other one stops */
+#define SL_OUT_LOW     (SL_OUT_HIGH / 2)
+#define SL_LINGER_NS   (2 * SL_NS_PER_SEC)
+#define SL_FAREWELL_NS (SL_NS_PER_SEC / 2)
+#define SL_LINGER_MAX  (256 * 1024)
 
 enum sl_conn_state {
     SL_CONN_PROXIED,
@@ -101,7 +102,8 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next);
 int sl_conn_handshake_done(struct sl_conn *c);
 void sl_conn_handshake_failed(struct sl_conn *c, int r);
 void sl_client_cert_free(struct sl_client_cert *cert);
-/* Idle connections are closed; others at the end of their exchange. */
+/* Others than idle ones end with their exchange; those may ask once more: where the worker is patient for as
+ * long as ever, else for SL_FAREWELL_NS. */
 void sl_conn_drain(struct sl_conn *c);
 
 /* ---- proxied.c */

@@ -12,7 +12,8 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define SL_ACCEPTS_A_TURN 64 /* then other connections have their turn */
+#define SL_ACCEPTS_A_TURN 64   /* then other connections have their turn */
+#define SL_ACCEPTS_LAST   8192 /* more than the queue of a socket that is to be closed holds */
 
 void sl_bind_unref(struct sl_bind *b)
 {
@@ -50,11 +51,9 @@ static bool _sl_is_busy(const struct sl_bind *b)
     return under_way >= b->listener->limits.handshakes;
 }
 
-static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
+static void _sl_accept(struct sl_bind *b, int most)
 {
-    (void)ev, (void)revents;
-    struct sl_bind *b = watcher->data;
-    for (int i = 0; i < SL_ACCEPTS_A_TURN && b->fd >= 0; i++) {
+    for (int i = 0; i < most && b->fd >= 0; i++) {
         struct sl_sockaddr peer;
         int fd = sl_socket_accept(b->fd, &peer);
         if (fd == -ECONNABORTED || fd == -EINTR)
@@ -97,6 +96,12 @@ static void _sl_retire(struct sl_worker *w)
     }
 }
 
+static void _sl_on_accept(struct ev_loop *ev, ev_io *watcher, int revents)
+{
+    (void)ev, (void)revents;
+    _sl_accept(watcher->data, SL_ACCEPTS_A_TURN);
+}
+
 static void _sl_configure(struct sl_bind *b, struct sl_gw_config *c, size_t listener)
 {
     struct sl_gw_config *old = b->config;
@@ -108,17 +113,18 @@ static void _sl_configure(struct sl_bind *b, struct sl_gw_config *c, size_t list
     sl_gw_config_unref(old);
 }
 
-static struct sl_bind *_sl_find(struct sl_worker *w, const struct sl_sockaddr *a)
+static struct sl_bind *_sl_find(struct sl_worker *w, const struct sl_sockaddr *a, unsigned nth)
 {
     sl_list_for_each (it, &w->binds) {
         struct sl_bind *b = SL_LIST_ENTRY(it, struct sl_bind, node);
-        if (b->fd >= 0 && b->address.len == a->len && memcmp(&b->address.sa, &a->sa, a->len) == 0)
+        if (b->fd >= 0 && b->nth == nth && b->address.len == a->len &&
+            memcmp(&b->address.sa, &a->sa, a->len) == 0)
             return b;
     }
     return NULL;
 }
 
-static struct sl_bind *_sl_bind_new(struct sl_worker *w, const struct sl_sockaddr *a, int fd)
+static struct sl_bind *_sl_bind_new(struct sl_worker *w, const struct sl_sockaddr *a, unsigned nth, int fd)
 {
     struct sl_bind *b = calloc(1, sizeof(*b));
     int flags = fcntl(fd, F_GETFL);
@@ -126,7 +132,7 @@ static struct sl_bind *_sl_bind_new(struct sl_worker *w, const struct sl_sockadd
         free(b);
         return NULL;
     }
-    *b = (struct sl_bind){.w = w, .refs = 1, .fd = fd, .address = *a};
+    *b = (struct sl_bind){.w = w, .refs = 1, .fd = fd, .nth = nth, .address = *a};
     ev_io_init(&b->watcher, _sl_on_accept, fd, EV_READ);
     ev_set_priority(&b->watcher, EV_MINPRI); /* those who are in come first */
     b->watcher.data = b;
@@ -138,7 +144,8 @@ static void _sl_bind_close(struct sl_bind *b)
 {
     if (b->fd < 0)
         return;
-    _sl_on_accept(b->w->loop.ev, &b->watcher, 0); /* who got through the handshake is served */
+    if (!b->w->patient && !b->w->held)
+        _sl_accept(b, SL_ACCEPTS_LAST); /* who got through the handshake is served */
     ev_io_stop(b->w->loop.ev, &b->watcher);
     (void)close(b->fd);
     b->fd = -1;
@@ -147,33 +154,45 @@ static void _sl_bind_close(struct sl_bind *b)
 }
 
 static int _sl_apply_one(struct sl_worker *w, struct sl_gw_config *c, size_t listener,
-                         const struct sl_sockaddr *a, int fd)
+                         const struct sl_sockaddr *a, unsigned nth, int fd)
 {
-    struct sl_bind *b = _sl_find(w, a);
+    struct sl_bind *b = _sl_find(w, a, nth);
     if (b) {
         (void)close(fd); /* a duplicate of the one we have */
         _sl_configure(b, c, listener);
         return 0;
     }
-    b = _sl_bind_new(w, a, fd);
+    b = _sl_bind_new(w, a, nth, fd);
     if (!b) {
         (void)close(fd);
         return -ENOMEM;
     }
     _sl_configure(b, c, listener);
-    ev_io_start(w->loop.ev, &b->watcher);
+    if (!w->held)
+        ev_io_start(w->loop.ev, &b->watcher);
     return 0;
 }
 
-int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, size_t n_fds)
+void sl_binds_listen(struct sl_worker *w)
 {
-    size_t at = 0;
+    w->held = false;
+    sl_list_for_each (it, &w->binds) {
+        struct sl_bind *b = SL_LIST_ENTRY(it, struct sl_bind, node);
+        ev_io_start(w->loop.ev, &b->watcher);
+    }
+}
+
+int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, const uint8_t *more,
+                   size_t n_fds)
+{
+    size_t at = 0, address = 0;
     int r = 0;
     for (size_t i = 0; i < c->snapshot->n_listeners; i++)
-        for (size_t k = 0; k < c->snapshot->listeners[i].n_bind && at < n_fds; k++) {
-            int e = _sl_apply_one(w, c, i, &c->snapshot->listeners[i].bind[k], fds[at++]);
-            r = e < 0 ? e : r;
-        }
+        for (size_t k = 0; k < c->snapshot->listeners[i].n_bind && at < n_fds; k++, address++)
+            for (unsigned nth = 0; nth <= more[address] && at < n_fds; nth++) {
+                int e = _sl_apply_one(w, c, i, &c->snapshot->listeners[i].bind[k], nth, fds[at++]);
+                r = e < 0 ? e : r;
+            }
     for (; at < n_fds; at++)
         (void)close(fds[at]);
     sl_list_for_each_safe (it, &w->binds) {

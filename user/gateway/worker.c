@@ -56,7 +56,8 @@ static void _sl_open_log(struct sl_worker *w)
     w->log_stdout = to_stdout;
 }
 
-static int _sl_take_snapshot(struct sl_worker *w, int bundle_fd, const int *sockets, size_t n_sockets)
+static int _sl_take_snapshot(struct sl_worker *w, const struct sl_ipc_snapshot *m, int bundle_fd,
+                             const int *sockets, size_t n_sockets)
 {
     struct sl_snapshot *s = NULL;
     struct sl_gw_config *c = NULL;
@@ -70,7 +71,8 @@ static int _sl_take_snapshot(struct sl_worker *w, int bundle_fd, const int *sock
             (void)close(sockets[i]);
         return r;
     }
-    r = sl_binds_apply(w, c, sockets, n_sockets);
+    w->held = m->hold;
+    r = sl_binds_apply(w, c, sockets, m->more, n_sockets);
     sl_gw_config_unref(w->config);
     w->config = c;
     w->counters->generation = c->snapshot->version;
@@ -84,7 +86,7 @@ static void _sl_on_snapshot(struct sl_worker *w, const union sl_ipc *m, int *fds
         .ready = {.h = {.type = SL_IPC_READY, .id = m->h.id}, .version = m->snapshot.version}};
     int r = -EPROTO;
     if (n_fds >= 1 && m->snapshot.n_sockets == n_fds - 1)
-        r = _sl_take_snapshot(w, fds[0], fds + 1, n_fds - 1);
+        r = _sl_take_snapshot(w, &m->snapshot, fds[0], fds + 1, n_fds - 1);
     else
         for (size_t i = 1; i < n_fds; i++)
             (void)close(fds[i]);
@@ -105,11 +107,12 @@ void sl_worker_maybe_done(struct sl_worker *w)
         sl_loop_stop(&w->loop);
 }
 
-static void _sl_drain(struct sl_worker *w, uint64_t deadline_ns)
+static void _sl_drain(struct sl_worker *w, const struct sl_ipc_drain *m)
 {
-    w->drain_deadline = deadline_ns;
+    w->drain_deadline = m->deadline_ns;
     if (!w->draining) {
         w->draining = true;
+        w->patient = m->patient;
         sl_binds_close(w);
         sl_list_for_each_safe (it, &w->conns)
             sl_conn_drain(SL_LIST_ENTRY(it, struct sl_conn, node));
@@ -140,7 +143,10 @@ static void _sl_dispatch(struct sl_worker *w, const union sl_ipc *m, int *fds, s
         _sl_on_reopen(w, fds, n_fds);
         return;
     case SL_IPC_DRAIN:
-        _sl_drain(w, m->drain.deadline_ns);
+        _sl_drain(w, &m->drain);
+        break;
+    case SL_IPC_LISTEN:
+        sl_binds_listen(w);
         break;
     default:
         break; /* nothing else is expected here, and nothing is answered */
@@ -214,6 +220,22 @@ uint64_t sl_worker_random(struct sl_worker *w)
 
 /* ---- start and end */
 
+/* Each request is counted at its listener when it begins and at its route when it ends: what a predecessor
+ * that died leaves between the two were its requests under way. */
+static void _sl_count_lost(struct sl_worker_counters *b)
+{
+    uint64_t begun = 0, ended = b->requests_lost;
+    for (size_t i = 0; i < SL_COUNTER_LISTENERS; i++) {
+        begun += b->listeners[i].requests;
+        b->connections_lost += b->listeners[i].active;
+    }
+    for (size_t i = 0; begun && i < SL_COUNTER_ROUTES; i++)
+        for (size_t k = 0; k < SL_ARRAY_LEN(b->routes[i].codes); k++)
+            ended += b->routes[i].codes[k];
+    if (begun > ended)
+        b->requests_lost += begun - ended;
+}
+
 static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *args)
 {
     *w = (struct sl_worker){.args = args, .buckets = args->buckets};
@@ -227,6 +249,7 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     sl_tls_init();
     sl_upstreams_init(&w->upstreams, &w->loop, &w->bufs, w->counters, &args->counters.shared->health);
     w->rng = w->loop.now | 1;
+    _sl_count_lost(w->counters);
     for (size_t i = 0; i < SL_COUNTER_LISTENERS; i++) /* gauges of a predecessor that died */
         w->counters->listeners[i].active = w->counters->listeners[i].tunnels_active = 0;
     for (size_t i = 0; i < SL_COUNTER_UPSTREAMS; i++)

@@ -60,6 +60,7 @@ struct sl_bind {
     struct sl_worker *w;
     unsigned refs; /* the worker's list, and each connection */
     int fd;        /* -1: no longer listening */
+    unsigned nth;  /* of this worker's sockets of that address */
     ev_io watcher;
     struct sl_sockaddr address;
     struct sl_gw_config *config; /* one reference */
@@ -95,6 +96,8 @@ struct sl_worker {
     ev_io ipc;
     struct sl_timer housekeeping;
     bool draining;
+    bool patient; /* while draining: another process accepts, and who is idle may ask once more */
+    bool held;    /* nothing is accepted: the process before us still does */
     uint64_t drain_deadline;
     int exit_code;
     uint64_t rng;
@@ -113,9 +116,13 @@ int sl_gw_config_new(struct sl_worker *w, struct sl_snapshot *s, struct sl_gw_co
 struct sl_gw_config *sl_gw_config_ref(struct sl_gw_config *c);
 void sl_gw_config_unref(struct sl_gw_config *c);
 
-/* listener.c: takes the sockets (in the order of listener, bind); those it has no use for are closed. */
-int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, size_t n_fds);
-/* Takes what waits in the accept queues, then stops listening. */
+/* listener.c: takes the sockets (in the order of listener, bind, of which the k-th has 1 + more[k]); those it
+ * has no use for are closed. */
+int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, const uint8_t *more,
+                   size_t n_fds);
+/* No longer held: begins to accept. */
+void sl_binds_listen(struct sl_worker *w);
+/* Takes what waits in the accept queues, where nobody else would, then stops listening. */
 void sl_binds_close(struct sl_worker *w);
 void sl_bind_unref(struct sl_bind *b);
 

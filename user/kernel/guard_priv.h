@@ -62,6 +62,7 @@ enum sl_feature_id {
 
 struct sl_kernel_guard {
     bool off;                               /* no BPF at all: only the bucket table */
+    int handed;                             /* during the start: the lock of who hands over; -1: none does */
     char dir[SL_PIN_PATH];                  /* ROOT/v<schema> */
     int lock;                               /* on dir */
     struct sl_before before[SL_MAX_BEFORE]; /* during the start: what is taken over from */
@@ -90,15 +91,18 @@ struct sl_kernel_guard {
 
 /* ---- pins.c */
 /* "ROOT/v<schema>"; ROOT is a bpffs, mounted if need be. 0 or -errno (logged). */
-int sl_pins_open(char dir[SL_PIN_PATH], int *lock) SL_MUST_CHECK;
+int sl_pins_open(char dir[SL_PIN_PATH], int handed, int *lock) SL_MUST_CHECK;
 /* Makes and locks the directory anew where an operator's detach has removed it. */
 int sl_pins_reopen(const char *dir, int *lock) SL_MUST_CHECK;
 void sl_pin_path(char out[SL_PIN_PATH], const char *dir, const char *sub, const char *prefix,
                  const char *name);
 /* Removes a directory of ours with all that is pinned there, detaching its links first: how many links. */
 int sl_pins_remove(const char *dir);
-/* Locks a schema's directory: fd or -errno (logged); waits a while for a daemon that is ending. */
-int sl_pins_lock(const char *dir) SL_MUST_CHECK;
+/* Locks a schema's directory: fd or -errno (logged); waits a while for a daemon that is ending. handed (or
+ * -1): a lock that is shared with us, of whatever directory. */
+int sl_pins_lock(const char *dir, int handed) SL_MUST_CHECK;
+/* Removes what is pinned under every schema but dir's. */
+void sl_pins_remove_others(const char *dir);
 /* The number of a schema's directory by its name ("v1"). */
 bool sl_pins_schema_of(const char *name, unsigned *schema);
 const char *sl_pin_root(void);

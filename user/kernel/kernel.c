@@ -11,6 +11,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -25,15 +26,20 @@ static uint32_t _sl_table_size(const struct sl_snapshot *s)
     return n;
 }
 
-static int _sl_start_off(struct sl_kernel_guard *g, uint32_t table_size)
+/* The table of the process before goes on, in its size: limits hold over an upgrade. */
+static int _sl_start_off(struct sl_kernel_guard *g, uint32_t table_size,
+                         const struct sl_kernel_handover *from)
 {
-    SL_CLOSE int fd = memfd_create("sluice-buckets", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)(table_size * sizeof(struct sl_bucket))) < 0)
+    SL_CLOSE int fd =
+        from ? fcntl(from->buckets, F_DUPFD_CLOEXEC, 0) : memfd_create("sluice-buckets", MFD_CLOEXEC);
+    if (fd < 0 || (!from && ftruncate(fd, (off_t)(table_size * sizeof(struct sl_bucket))) < 0))
         return sl_error_r(-errno, "kernel: cannot make the bucket table");
     g->table.slots = sl_maps_buckets(fd, &g->table.n);
     if (!g->table.slots)
         return sl_error_r(-errno, "kernel: cannot map the bucket table");
-    if (getrandom(&g->table.seed, sizeof(g->table.seed), 0) != sizeof(g->table.seed))
+    if (from)
+        g->table.seed = from->bucket_seed;
+    else if (getrandom(&g->table.seed, sizeof(g->table.seed), 0) != sizeof(g->table.seed))
         return sl_error_r(-EIO, "kernel: no random seed");
     g->off = true;
     g->memfd = SL_TAKE_FD(fd);
@@ -248,7 +254,7 @@ static bool _sl_has_penalties(const struct sl_kernel_guard *g)
 
 static int _sl_start_on(struct sl_kernel_guard *g, const struct sl_snapshot *s)
 {
-    int r = sl_pins_open(g->dir, &g->lock);
+    int r = sl_pins_open(g->dir, g->handed, &g->lock);
     if (r < 0)
         return r;
     sl_memlock_raise();
@@ -273,7 +279,7 @@ static int _sl_start_on(struct sl_kernel_guard *g, const struct sl_snapshot *s)
     sl_before_close(g);
     if (r == 0)
         (void)sl_pins_prune_links(g->dir, _sl_is_wanted, g);
-    else if (sl_pins_prune_links(g->dir, _sl_any, NULL) == 0)
+    else if (g->handed < 0 && sl_pins_prune_links(g->dir, _sl_any, NULL) == 0)
         (void)sl_pins_remove(g->dir); /* no former daemon's: leave nothing */
     return r;
 }
@@ -283,24 +289,61 @@ static void _sl_closep(struct sl_kernel_guard **g)
     sl_kernel_close(*g);
 }
 
-int sl_kernel_start(const struct sl_snapshot *s, struct sl_kernel_guard **out)
+static int _sl_start(const struct sl_snapshot *s, const struct sl_kernel_handover *from,
+                     struct sl_kernel_guard **out)
 {
     SL_CLEANUP(_sl_closep) struct sl_kernel_guard *g = calloc(1, sizeof(*g));
     if (!g)
         return -ENOMEM;
     g->lock = g->memfd = g->netlink = g->files.fd = -1;
+    g->handed = from ? from->lock : -1;
     g->mode = s->kernel.mode;
     sl_libbpf_quiet();
     int r;
     if (g->mode == SL_KERNEL_OFF) {
-        sl_pins_remove_orphans();
-        r = _sl_start_off(g, _sl_table_size(s));
+        if (!from)
+            sl_pins_remove_orphans();
+        r = _sl_start_off(g, _sl_table_size(s), from);
     } else {
         r = _sl_start_on(g, s);
     }
+    g->handed = -1;
     if (r == 0)
         *out = SL_TAKE_PTR(g);
     return r;
+}
+
+int sl_kernel_start(const struct sl_snapshot *s, struct sl_kernel_guard **out)
+{
+    return _sl_start(s, NULL, out);
+}
+
+struct sl_kernel_handover sl_kernel_hand_over(const struct sl_kernel_guard *g)
+{
+    return (struct sl_kernel_handover){.lock = g->lock, .buckets = g->memfd, .bucket_seed = g->table.seed};
+}
+
+int sl_kernel_take(const struct sl_snapshot *s, const struct sl_kernel_handover *from,
+                   struct sl_kernel_guard **out)
+{
+    if ((from->lock < 0) == (s->kernel.mode == SL_KERNEL_OFF))
+        return _sl_start(s, from, out);
+    sl_error("kernel: kernel.mode cannot be switched between off and on by an upgrade: restart sluiced");
+    return -EOPNOTSUPP;
+}
+
+int sl_kernel_reclaim(struct sl_kernel_guard *g, const struct sl_snapshot *s)
+{
+    if (g->off)
+        return 0;
+    sl_pins_remove_others(g->dir); /* it may have been of another schema */
+    for (size_t i = 0; i < g->n_attachments; i++)
+        if (g->attachments[i].xdp >= 0)
+            sl_attachment_close(&g->attachments[i]); /* attached anew: our program into the pinned link */
+    sl_range_files_free(&g->files);
+    g->files = (struct sl_range_files){.fd = -1};
+    g->generation++; /* past what it wrote */
+    return _sl_apply(g, s);
 }
 
 int sl_kernel_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)

@@ -48,6 +48,23 @@ struct sl_kernel_fds {
  * nothing stays attached that was not before.
  */
 int sl_kernel_start(const struct sl_snapshot *s, struct sl_kernel_guard **out) SL_MUST_CHECK;
+/*
+ * What a supervisor hands to the one that takes over from it (a binary upgrade), which then owns pins and
+ * maps as if it had been started alone. With the guard off lock is -1, else buckets is.
+ */
+struct sl_kernel_handover {
+    int lock;    /* on the pins: shared, since it hangs on the open file */
+    int buckets; /* memfd of the bucket table */
+    uint64_t bucket_seed;
+};
+/* Descriptors stay the guard's. */
+struct sl_kernel_handover sl_kernel_hand_over(const struct sl_kernel_guard *g);
+/* sl_kernel_start by what was handed over; descriptors stay the caller's. -EOPNOTSUPP (logged) where the
+ * guard would have to be switched on or off. A failure leaves programs in place: who handed over reclaims. */
+int sl_kernel_take(const struct sl_snapshot *s, const struct sl_kernel_handover *from,
+                   struct sl_kernel_guard **out) SL_MUST_CHECK;
+/* The one that was to take over has failed: our programs and the snapshot's maps in place of its. */
+int sl_kernel_reclaim(struct sl_kernel_guard *g, const struct sl_snapshot *s) SL_MUST_CHECK;
 /* Brings maps and attachments to a new snapshot; on failure the old state stands. */
 int sl_kernel_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s) SL_MUST_CHECK;
 /* Re-reads the host's addresses for wildcard listeners (call it on RTM_NEWADDR/DELADDR) and re-attaches to

@@ -100,7 +100,7 @@ static int _sl_add(struct sl_kernel_guard *g, unsigned number, const char *dir)
     if (g->n_before == SL_MAX_BEFORE)
         return sl_error_r(-E2BIG, "kernel: too many schemas under %s: `sluicectl detach`", sl_pin_root());
     struct sl_before *b = &g->before[g->n_before];
-    *b = (struct sl_before){.schema = schema, .lock = sl_pins_lock(dir)};
+    *b = (struct sl_before){.schema = schema, .lock = sl_pins_lock(dir, g->handed)};
     if (b->lock < 0)
         return b->lock;
     (void)snprintf(b->dir, sizeof(b->dir), "%s", dir);

@@ -83,10 +83,17 @@ static int _sl_make_tree(const char *root, const char *dir)
     return r < 0 ? r : _sl_make_dir(sub);
 }
 
-int sl_pins_lock(const char *dir)
+static bool _sl_is_of(int fd, const char *dir)
+{
+    struct stat held, there;
+    return fd >= 0 && fstat(fd, &held) == 0 && stat(dir, &there) == 0 && held.st_ino == there.st_ino;
+}
+
+int sl_pins_lock(const char *dir, int handed)
 {
     const struct timespec pause = {.tv_nsec = 100000000};
-    SL_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    SL_CLOSE int fd = _sl_is_of(handed, dir) ? fcntl(handed, F_DUPFD_CLOEXEC, 0)
+                                             : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return sl_error_r(-errno, "kernel: cannot open %s", dir);
     for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
@@ -101,18 +108,17 @@ int sl_pins_lock(const char *dir)
 
 int sl_pins_reopen(const char *dir, int *lock)
 {
-    struct stat held, there;
-    if (fstat(*lock, &held) == 0 && stat(dir, &there) == 0 && held.st_ino == there.st_ino)
+    if (_sl_is_of(*lock, dir))
         return 0;
     const int r = _sl_make_tree(sl_pin_root(), dir);
     if (r < 0)
         return r;
     sl_closep(lock);
-    *lock = sl_pins_lock(dir);
+    *lock = sl_pins_lock(dir, -1);
     return *lock < 0 ? *lock : 0;
 }
 
-int sl_pins_open(char dir[SL_PIN_PATH], int *lock)
+int sl_pins_open(char dir[SL_PIN_PATH], int handed, int *lock)
 {
     const char *root = sl_pin_root();
     if (snprintf(dir, SL_PIN_PATH, "%s/" SL_SCHEMA_PREFIX SL_ABI_SCHEMA_STR, root) >= SL_PIN_PATH - 64)
@@ -122,7 +128,7 @@ int sl_pins_open(char dir[SL_PIN_PATH], int *lock)
         r = _sl_make_tree(root, dir);
     if (r < 0)
         return r;
-    *lock = sl_pins_lock(dir);
+    *lock = sl_pins_lock(dir, handed);
     return *lock < 0 ? *lock : 0;
 }
 
@@ -283,6 +289,20 @@ size_t sl_pins_prune_links(const char *dir, bool (*keep)(const char *interface, 
     }
     (void)closedir(d);
     return left;
+}
+
+void sl_pins_remove_others(const char *dir)
+{
+    const char *root = sl_pin_root();
+    char other[SL_PIN_PATH];
+    unsigned schema;
+    DIR *d = opendir(root);
+    for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
+        if (sl_pins_schema_of(e->d_name, &schema) &&
+            snprintf(other, sizeof(other), "%s/%s", root, e->d_name) < SL_PIN_PATH && strcmp(other, dir) != 0)
+            (void)sl_pins_remove(other);
+    if (d)
+        (void)closedir(d);
 }
 
 /* 1: no living daemon holds it. */

@@ -31,8 +31,17 @@ size_t sl_ipc_size(uint32_t type)
         return sizeof(struct sl_ipc_list);
     case SL_IPC_RELOAD:
         return sizeof(struct sl_ipc_reload);
+    case SL_IPC_HAND:
+        return sizeof(struct sl_ipc_hand);
+    case SL_IPC_HAND_REST:
+        return sizeof(struct sl_ipc_hand_rest);
+    case SL_IPC_TAKEN:
+        return sizeof(struct sl_ipc_result);
     case SL_IPC_REOPEN:
     case SL_IPC_STATE:
+    case SL_IPC_LISTEN:
+    case SL_IPC_UPGRADE:
+    case SL_IPC_GO:
     case SL_IPC_CONFIRM:
     case SL_IPC_ROLLBACK:
     case SL_IPC_DETACH:

@@ -9,7 +9,7 @@
 
 #include "base/ip.h"
 
-#define SL_IPC_MAX_FDS 64
+#define SL_IPC_MAX_FDS 250 /* the kernel takes 253 (SCM_MAX_FD) */
 
 enum sl_ipc_type {
     /* supervisor -> child */
@@ -20,6 +20,7 @@ enum sl_ipc_type {
     SL_IPC_RESULT, /* answer to a request of the controller's; fds[0] may be a memfd with text */
     SL_IPC_STATE,  /* to the controller: what the supervisor knows (processes, attach modes), memfd JSON in
                       fds[0] */
+    SL_IPC_LISTEN, /* the supervisor before has let go: what was held by a SNAPSHOT serves from now on */
     /* child -> supervisor */
     SL_IPC_READY = 64, /* serves `version` */
     SL_IPC_PENALTY,    /* worker: escalation; controller: `sluicectl deny --for` of one address */
@@ -28,6 +29,13 @@ enum sl_ipc_type {
     SL_IPC_ROLLBACK,   /* controller: the policy before comes back */
     SL_IPC_LIST,       /* controller: deny or allow a prefix, or take it back */
     SL_IPC_DETACH,     /* controller: take the guard off the interfaces */
+    SL_IPC_UPGRADE,    /* controller: the program at the supervisor's path takes over */
+    /* supervisor -> the one that takes over */
+    SL_IPC_HAND = 128, /* fds: the listening sockets of one address */
+    SL_IPC_HAND_REST,  /* fds: what `has` says, in the order of its bits; nothing follows until GO */
+    SL_IPC_GO,         /* it is yours */
+    /* and back */
+    SL_IPC_TAKEN, /* every process of it serves; or why it cannot, fds[0] may be a memfd with text */
 };
 
 struct sl_ipc_header {
@@ -39,11 +47,17 @@ struct sl_ipc_snapshot {
     struct sl_ipc_header h;
     uint64_t version;
     uint32_t n_sockets;
-    uint32_t zero;
+    uint32_t hold;                /* 1: nothing is accepted before LISTEN */
+    uint8_t more[SL_IPC_MAX_FDS]; /* sockets of the k-th address beyond its first one */
+    uint8_t zero[6];
 };
 struct sl_ipc_drain {
     struct sl_ipc_header h;
     uint64_t deadline_ns;
+    uint32_t
+        patient; /* 1: another process accepts on our sockets, and who is idle may ask once more until then
+                  */
+    uint32_t zero;
 };
 struct sl_ipc_ready {
     struct sl_ipc_header h;
@@ -77,8 +91,29 @@ struct sl_ipc_reload {
     struct sl_ipc_header h;
     uint64_t confirm_ns; /* the policy before comes back after that long without a CONFIRM; 0: it does not */
 };
-struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE */
+struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE, LISTEN, UPGRADE, GO */
     struct sl_ipc_header h;
+};
+struct sl_ipc_hand {
+    struct sl_ipc_header h;
+    struct sl_sockaddr address;
+    uint32_t admin; /* 1: of the admin API */
+};
+enum sl_ipc_handed {
+    SL_HANDED_LOCK = 1,     /* on the state directory */
+    SL_HANDED_BUNDLE = 2,   /* of the policy in force: its slots */
+    SL_HANDED_COUNTERS = 4, /* the shared region */
+    SL_HANDED_PINS = 8,     /* lock on the guard's pins */
+    SL_HANDED_BUCKETS = 16, /* the bucket table where the guard is off */
+    SL_HANDED_ALL = 31,
+};
+struct sl_ipc_hand_rest {
+    struct sl_ipc_header h;
+    uint64_t version; /* of the policy in force */
+    uint64_t layout;  /* of the shared region: sl_counters_layout() */
+    uint64_t bucket_seed;
+    uint32_t has; /* enum sl_ipc_handed */
+    uint32_t zero;
 };
 union sl_ipc {
     struct sl_ipc_header h;
@@ -90,6 +125,8 @@ union sl_ipc {
     struct sl_ipc_list list;
     struct sl_ipc_reload reload;
     struct sl_ipc_plain plain;
+    struct sl_ipc_hand hand;
+    struct sl_ipc_hand_rest rest;
 };
 
 /* Exact size of a type's message; 0 for an unknown type. */

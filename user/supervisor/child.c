@@ -90,7 +90,7 @@ static int _sl_keep_only(const int *keep, size_t n)
 
 static void _sl_default_signals(void)
 {
-    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     sigset_t none;
     for (size_t i = 0; i < SL_ARRAY_LEN(ours); i++)
         (void)signal(ours[i], SIG_DFL);
@@ -176,21 +176,24 @@ static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
 
 static void _sl_drain(struct sl_child *c)
 {
-    union sl_ipc m = {.drain = {.h = {.type = SL_IPC_DRAIN}, .deadline_ns = sl_now_ns() + SL_DRAIN_NS}};
+    union sl_ipc m = {.drain = {.h = {.type = SL_IPC_DRAIN},
+                                .deadline_ns = sl_now_ns() + c->s->snapshot->drain_timeout,
+                                .patient = c->s->handed}};
     if (c->pid && sl_ipc_send(c->ipc, &m, NULL, 0) < 0)
         (void)kill(c->pid, SIGKILL);
 }
 
 /* While stopping: metrics and health answer until the last worker has drained, so the controller goes last.
+ * Who has handed over stays until the one before him has gone too, whose figures go on through his.
  */
-static void _sl_one_less(struct sl_supervisor *s)
+void sl_children_ended(struct sl_supervisor *s)
 {
     for (size_t i = 1; i < s->n_children; i++)
         if (s->children[i].pid)
             return;
-    if (s->children[0].pid)
+    if (s->children[0].pid && !s->handed)
         _sl_drain(&s->children[0]);
-    else
+    else if (!s->children[0].pid && !(s->handed && s->takeover.former.blocks))
         ev_break(s->loop, EVBREAK_ALL);
 }
 
@@ -216,7 +219,7 @@ static void _sl_on_death(struct ev_loop *loop, ev_child *w, int events)
     if (c->index >= 0) /* requests that it had under way are none any more */
         sl_flights_forget(&s->counters.shared->flights, (uint32_t)c->index);
     if (s->stopping) {
-        _sl_one_less(s);
+        sl_children_ended(s);
         return;
     }
     if (WIFSIGNALED(w->rstatus))
@@ -276,11 +279,12 @@ int sl_child_send_snapshot(struct sl_child *c)
 {
     struct sl_supervisor *s = c->s;
     int fds[SL_IPC_MAX_FDS] = {s->bundle_fd};
-    int n = sl_sockets_for(s, c, fds + 1, SL_IPC_MAX_FDS - 1);
+    union sl_ipc m = {
+        .snapshot = {.h = {.type = SL_IPC_SNAPSHOT}, .version = s->version, .hold = s->takeover.waits}};
+    int n = sl_sockets_for(s, c, fds + 1, m.snapshot.more, SL_IPC_MAX_FDS - 1);
     if (n < 0)
         return n;
-    union sl_ipc m = {
-        .snapshot = {.h = {.type = SL_IPC_SNAPSHOT}, .version = s->version, .n_sockets = (uint32_t)n}};
+    m.snapshot.n_sockets = (uint32_t)n;
     int r = sl_ipc_send(c->ipc, &m, fds, (size_t)n + 1);
     if (r == 0 && s->log_fd >= 0 && c->index >= 0) {
         union sl_ipc log = {.plain = {.h = {.type = SL_IPC_REOPEN}}};
@@ -293,10 +297,10 @@ void sl_children_drain(struct sl_supervisor *s)
 {
     for (size_t i = 0; i < s->n_children; i++) {
         ev_timer_stop(s->loop, &s->children[i].restart);
-        if (i > 0)
+        if (i > 0 || s->handed) /* the admin's clients are another controller's */
             _sl_drain(&s->children[i]);
     }
-    _sl_one_less(s);
+    sl_children_ended(s);
 }
 
 void sl_children_kill(struct sl_supervisor *s)

@@ -82,7 +82,7 @@ static int _sl_check(struct sl_supervisor *s, const struct sl_snapshot *snap, st
     if (s->snapshot && !_sl_same_user(s->snapshot->user, snap->user))
         sl_diag_warn(diag, NULL, "user stays as it is until the next start");
     if (s->children && snap->workers != s->n_children - 1)
-        sl_diag_warn(diag, NULL, "workers stays at %zu until the next start", s->n_children - 1);
+        sl_diag_warn(diag, NULL, "workers stays at %zu until the next start or upgrade", s->n_children - 1);
     if (s->guard && (snap->kernel.mode == SL_KERNEL_OFF) != (sl_kernel_fds(s->guard).reasons < 0)) {
         sl_diag_error(diag, &snap->kernel.pos,
                       "kernel.mode cannot be switched between off and on by a reload: restart "
@@ -127,7 +127,10 @@ static int _sl_build(struct sl_supervisor *s, enum sl_policy_from from, struct s
 
 static int _sl_start_kernel(struct sl_supervisor *s, const struct sl_snapshot *snap)
 {
-    return s->guard ? sl_kernel_apply(s->guard, snap) : sl_kernel_start(snap, &s->guard);
+    if (s->guard)
+        return sl_kernel_apply(s->guard, snap);
+    return s->takeover.waits ? sl_kernel_take(snap, &s->takeover.kernel, &s->guard)
+                             : sl_kernel_start(snap, &s->guard);
 }
 
 /* What a rollback goes back to. The same policy applied again is no step, nor is a file that has changed;
@@ -217,6 +220,12 @@ static void _sl_finish(struct sl_supervisor *s, int error, const char *text)
     if (!s->up) { /* the first policy, and a process cannot serve it: no version before to stay with */
         s->start_error = error;
         ev_break(s->loop, EVBREAK_ALL);
+        return;
+    }
+    if (s->takeover.waits) { /* the first policy, beside a supervisor that serves */
+        if (error == 0)
+            sl_takeover_ready(s);
+        sl_state_publish(s);
         return;
     }
     sl_notify("READY=1");
@@ -331,7 +340,7 @@ static int _sl_change(struct sl_supervisor *s, uint64_t id, enum sl_policy_from 
 
 void sl_reload(struct sl_supervisor *s, uint64_t id, uint64_t confirm_ns)
 {
-    if (s->stopping || sl_trial_refuses(s, id))
+    if (s->stopping || s->takeover.waits || sl_trial_refuses(s, id) || sl_upgrade_refuses(s, id))
         return;
     if (s->reload.active) {
         s->reload.again |= id == 0;

@@ -79,6 +79,11 @@ static void _sl_penalty(struct sl_child *c, const struct sl_ipc_penalty *p)
 {
     struct sl_supervisor *s = c->s;
     uint64_t deadline = 0;
+    if (s->handed || s->upgrade.pid) { /* the guard is not ours to change: a worker asks again */
+        if (c->index < 0)
+            (void)sl_upgrade_refuses(s, p->h.id);
+        return;
+    }
     if (!_sl_penalty_ok(p) || (c->index >= 0 && _sl_boxes_proxy(s, p))) {
         sl_error("a penalty asked for with values out of range, or for a trusted proxy, is refused");
         if (c->index < 0)
@@ -167,10 +172,15 @@ static int _sl_controller_asks(struct sl_child *c, const union sl_ipc *m)
         sl_trial_rollback(c->s, m->h.id);
         return 0;
     case SL_IPC_LIST:
-        _sl_list(c, &m->list);
+        if (!sl_upgrade_refuses(c->s, m->h.id))
+            _sl_list(c, &m->list);
         return 0;
     case SL_IPC_DETACH:
-        _sl_detach(c, m->h.id);
+        if (!sl_upgrade_refuses(c->s, m->h.id))
+            _sl_detach(c, m->h.id);
+        return 0;
+    case SL_IPC_UPGRADE:
+        sl_upgrade(c->s, m->h.id);
         return 0;
     default:
         return -EPERM;

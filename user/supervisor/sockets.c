@@ -3,6 +3,10 @@
  * Listening sockets: opened by the supervisor, one for each worker and bind address, so that the kernel
  * spreads connections and a worker that dies leaves its queue to its successor. A reload opens what is new
  * before anything else changes, and closes what is gone as its last step.
+ *
+ * A socket that is closed resets what waits in its queue. So the sockets of a binary upgrade are handed on
+ * and all kept, in their order: from more workers to fewer each has several, from fewer to more the new ones
+ * begin to listen only once their owner is in charge.
  */
 #include "supervisor/supervisor_priv.h"
 
@@ -16,7 +20,7 @@ static void _sl_bound_close(struct sl_bound *b)
     for (size_t i = 0; i < b->n; i++)
         if (b->fds[i] >= 0)
             (void)close(b->fds[i]);
-    if (b->address.sa.sa_family == AF_UNIX && b->n)
+    if (b->address.sa.sa_family == AF_UNIX && b->n && !b->kept)
         (void)unlink(b->address.un.sun_path);
     free(b->fds);
     *b = (struct sl_bound){0};
@@ -67,7 +71,7 @@ static int _sl_taken_by_others(const struct sl_supervisor *s, const struct sl_so
     return r;
 }
 
-static int _sl_listen(const struct sl_supervisor *s, const struct sl_sockaddr *a)
+static int _sl_bind(const struct sl_supervisor *s, const struct sl_sockaddr *a)
 {
     bool local = a->sa.sa_family == AF_UNIX;
     SL_CLOSE int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -85,7 +89,8 @@ static int _sl_listen(const struct sl_supervisor *s, const struct sl_sockaddr *a
     (void)umask(old);
     if (r < 0)
         return r;
-    if ((local && s->drop && chown(a->un.sun_path, 0, s->gid) < 0) || listen(fd, SL_BACKLOG) < 0) {
+    if ((local && s->drop && chown(a->un.sun_path, 0, s->gid) < 0) ||
+        (!s->takeover.waits && listen(fd, SL_BACKLOG) < 0)) {
         r = -errno;
         if (local)
             (void)unlink(a->un.sun_path);
@@ -94,21 +99,27 @@ static int _sl_listen(const struct sl_supervisor *s, const struct sl_sockaddr *a
     return SL_TAKE_FD(fd);
 }
 
-static int _sl_bound_open(struct sl_supervisor *s, struct sl_bound *b, const struct sl_sockaddr *a, size_t n)
+static int _sl_bound_grow(const struct sl_supervisor *s, struct sl_bound *b, size_t n)
 {
-    *b = (struct sl_bound){.address = *a, .wanted = true, .fds = calloc(n, sizeof(int))};
-    if (!b->fds)
+    int *fds = n > b->n ? realloc(b->fds, n * sizeof(int)) : b->fds;
+    if (!fds)
         return -ENOMEM;
-    int r = a->sa.sa_family == AF_UNIX ? 0 : _sl_taken_by_others(s, a);
-    if (r < 0)
-        return r;
+    b->fds = fds;
     while (b->n < n) {
-        int fd = _sl_listen(s, a);
+        int fd = _sl_bind(s, &b->address);
         if (fd < 0)
             return fd;
         b->fds[b->n++] = fd;
     }
+    b->listening = s->takeover.waits ? b->listening : b->n;
     return 0;
+}
+
+static int _sl_bound_open(struct sl_supervisor *s, struct sl_bound *b, const struct sl_sockaddr *a, size_t n)
+{
+    *b = (struct sl_bound){.address = *a, .wanted = true};
+    int r = a->sa.sa_family == AF_UNIX ? 0 : _sl_taken_by_others(s, a);
+    return r < 0 ? r : _sl_bound_grow(s, b, n);
 }
 
 static bool _sl_same(const struct sl_sockaddr *a, const struct sl_sockaddr *b)
@@ -140,6 +151,15 @@ static const char *_sl_listen_hint(int r)
     }
 }
 
+static int _sl_cannot_listen(const struct sl_sockaddr *a, int r, const struct sl_pos *pos,
+                             struct sl_diag *diag)
+{
+    char text[SL_SOCK_STRLEN];
+    sl_diag_error(diag, pos, "cannot listen on %s: %s%s", sl_sockaddr_text(a, text), strerror(-r),
+                  _sl_listen_hint(r));
+    return r;
+}
+
 /* Finds or opens one address in the table. New ones stand at its end, until commit. */
 static int _sl_want(struct sl_supervisor *s, struct sl_bound **v, size_t *n, const struct sl_sockaddr *a,
                     size_t fds, const struct sl_pos *pos, struct sl_diag *diag)
@@ -147,7 +167,8 @@ static int _sl_want(struct sl_supervisor *s, struct sl_bound **v, size_t *n, con
     struct sl_bound *b = _sl_find(*v, *n, a);
     if (b) {
         b->wanted = true;
-        return 0;
+        int r = _sl_bound_grow(s, b, fds); /* handed over by fewer workers */
+        return r < 0 ? _sl_cannot_listen(a, r, pos, diag) : 0;
     }
     struct sl_bound *bigger = realloc(*v, (*n + 1) * sizeof(*bigger));
     if (!bigger)
@@ -156,12 +177,9 @@ static int _sl_want(struct sl_supervisor *s, struct sl_bound **v, size_t *n, con
     b = &bigger[*n];
     int r = _sl_bound_open(s, b, a, fds);
     if (r < 0) {
-        char text[SL_SOCK_STRLEN];
-        sl_diag_error(diag, pos, "cannot listen on %s: %s%s", sl_sockaddr_text(a, text), strerror(-r),
-                      _sl_listen_hint(r));
         b->address.sa.sa_family = AF_UNSPEC; /* never unlink another's socket */
         _sl_bound_close(b);
-        return r;
+        return _sl_cannot_listen(a, r, pos, diag);
     }
     (*n)++;
     return 0;
@@ -208,6 +226,8 @@ static void _sl_sweep(struct sl_bound *v, size_t *n)
 
 void sl_sockets_commit(struct sl_supervisor *s)
 {
+    if (s->takeover.waits) /* they are still the other's */
+        return;
     _sl_sweep(s->bound, &s->n_bound);
     _sl_sweep(s->admin, &s->n_admin);
 }
@@ -236,27 +256,46 @@ void sl_sockets_rollback(struct sl_supervisor *s)
     sl_sockets_commit(s);
 }
 
-int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, size_t max)
+void sl_sockets_listen(struct sl_supervisor *s)
+{
+    for (size_t i = 0; i < s->n_bound + s->n_admin; i++) {
+        struct sl_bound *b = i < s->n_bound ? &s->bound[i] : &s->admin[i - s->n_bound];
+        char text[SL_SOCK_STRLEN];
+        for (; b->listening < b->n; b->listening++)
+            if (listen(b->fds[b->listening], SL_BACKLOG) < 0)
+                (void)sl_error_r(-errno, "cannot listen on %s", sl_sockaddr_text(&b->address, text));
+    }
+}
+
+int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, uint8_t *more,
+                   size_t max)
 {
     const struct sl_snapshot *snap = s->snapshot;
-    size_t n = 0;
+    size_t n = 0, workers = s->n_children - 1, k = 0;
     const struct sl_sockaddr *admin;
     size_t n_admin = _sl_admin_binds(s, snap, &admin);
     for (size_t b = 0; c->index < 0 && b < n_admin && n < max; b++)
         fds[n++] = _sl_find(s->admin, s->n_admin, &admin[b])->fds[0];
     for (size_t l = 0; c->index >= 0 && l < snap->n_listeners; l++)
-        for (size_t b = 0; b < snap->listeners[l].n_bind; b++) {
-            if (n == max)
-                return -E2BIG;
-            fds[n++] = _sl_find(s->bound, s->n_bound, &snap->listeners[l].bind[b])->fds[c->index];
+        for (size_t b = 0; b < snap->listeners[l].n_bind; b++, k++) {
+            const struct sl_bound *of = _sl_find(s->bound, s->n_bound, &snap->listeners[l].bind[b]);
+            for (size_t i = (size_t)c->index; i < of->n; i += workers) {
+                if (n == max)
+                    return -E2BIG;
+                fds[n++] = of->fds[i];
+                if (i >= workers)
+                    more[k]++;
+            }
         }
     return (int)n;
 }
 
-static void _sl_close_all(struct sl_bound **v, size_t *n)
+static void _sl_close_all(const struct sl_supervisor *s, struct sl_bound **v, size_t *n)
 {
-    for (size_t i = 0; i < *n; i++)
+    for (size_t i = 0; i < *n; i++) {
+        (*v)[i].kept = s->handed || s->takeover.waits; /* another serves on it */
         _sl_bound_close(&(*v)[i]);
+    }
     free(*v);
     *v = NULL;
     *n = 0;
@@ -264,11 +303,11 @@ static void _sl_close_all(struct sl_bound **v, size_t *n)
 
 void sl_sockets_close_listeners(struct sl_supervisor *s)
 {
-    _sl_close_all(&s->bound, &s->n_bound);
+    _sl_close_all(s, &s->bound, &s->n_bound);
 }
 
 void sl_sockets_close(struct sl_supervisor *s)
 {
-    _sl_close_all(&s->bound, &s->n_bound);
-    _sl_close_all(&s->admin, &s->n_admin);
+    _sl_close_all(s, &s->bound, &s->n_bound);
+    _sl_close_all(s, &s->admin, &s->n_admin);
 }

@@ -43,6 +43,8 @@ static int _sl_ours(const struct sl_supervisor *s)
 static int _sl_lock(struct sl_supervisor *s)
 {
     char path[300], pid[16] = "";
+    if (s->lock >= 0) /* handed over, and held */
+        return 0;
     (void)snprintf(path, sizeof(path), "%s/sluiced.pid", s->state_dir);
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (s->lock < 0)
@@ -53,9 +55,15 @@ static int _sl_lock(struct sl_supervisor *s)
                  n > 0 ? (int)strcspn(pid, "\n") : 1, n > 0 ? pid : "?", path);
         return -EBUSY;
     }
+    return sl_state_own(s);
+}
+
+int sl_state_own(const struct sl_supervisor *s)
+{
+    char pid[16];
     int n = snprintf(pid, sizeof(pid), "%d\n", getpid());
     if (ftruncate(s->lock, 0) < 0 || pwrite(s->lock, pid, (size_t)n, 0) != n)
-        return sl_error_r(-errno, "cannot write %s", path);
+        return sl_error_r(-errno, "cannot write %s/sluiced.pid", s->state_dir);
     return 0;
 }
 

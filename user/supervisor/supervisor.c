@@ -30,31 +30,39 @@ int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap)
     s->n_children = workers + 1;
     for (size_t i = 0; i < s->n_children; i++)
         s->children[i] = (struct sl_child){.s = s, .index = (int)i - 1, .ipc = -1};
+    sl_takeover_counters(s);
     return 0;
+}
+
+void sl_supervisor_drain(struct sl_supervisor *s)
+{
+    s->stopping = true;
+    sl_reload_forget(s);
+    sl_trial_end(s);
+    sl_state_publish(s);
+    ev_timer_set(&s->kill, (double)s->snapshot->drain_timeout / 1e9 + 1, 0);
+    ev_timer_start(s->loop, &s->kill);
+    sl_children_drain(s);
+    sl_sockets_close_listeners(s);
 }
 
 /* ---- signals and timers */
 
 static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
 {
-    (void)events;
+    (void)loop, (void)events;
     struct sl_supervisor *s = w->data;
     if (s->stopping) { /* asked twice: now */
         sl_children_kill(s);
         return;
     }
+    sl_upgrade_stop(s);
     sl_info("draining");
     if (s->trial.waits)
         sl_warn("policy version %llu was not confirmed: the next start reads it again from %s",
                 (unsigned long long)s->version, s->options->policy);
-    s->stopping = true;
-    sl_reload_forget(s);
-    sl_trial_end(s);
     sl_notify("STOPPING=1");
-    sl_state_publish(s);
-    ev_timer_start(loop, &s->kill);
-    sl_children_drain(s);
-    sl_sockets_close_listeners(s);
+    sl_supervisor_drain(s);
 }
 
 static void _sl_on_kill(struct ev_loop *loop, ev_timer *t, int events)
@@ -78,11 +86,25 @@ static void _sl_on_usr1(struct ev_loop *loop, ev_signal *w, int events)
     sl_reopen_log(s);
 }
 
+static void _sl_on_usr2(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop, (void)events;
+    sl_upgrade(w->data, 0);
+}
+
+/* The guard is another supervisor's, or is about to become so. */
+static bool _sl_hands_off(const struct sl_supervisor *s)
+{
+    return s->handed || s->upgrade.pid || s->takeover.waits;
+}
+
 static void _sl_on_sweep(struct ev_loop *loop, ev_timer *t, int events)
 {
     (void)loop, (void)events;
     struct sl_supervisor *s = t->data;
-    sl_kernel_sweep(s->guard);
+    if (!_sl_hands_off(s))
+        sl_kernel_sweep(s->guard);
+    sl_takeover_follow(s, true);
     sl_state_publish(s);
 }
 
@@ -97,7 +119,8 @@ static void _sl_on_netlink(struct ev_loop *loop, ev_io *io, int events)
     (void)loop, (void)events;
     struct sl_supervisor *s = io->data;
     sl_kernel_netlink_drain(s->guard);
-    (void)sl_kernel_refresh(s->guard);
+    if (!_sl_hands_off(s))
+        (void)sl_kernel_refresh(s->guard);
     sl_state_publish(s);
 }
 
@@ -117,8 +140,9 @@ static void _sl_watch(struct sl_supervisor *s)
     _sl_signal(s, &s->sigint, _sl_on_stop, SIGINT);
     _sl_signal(s, &s->sighup, _sl_on_hup, SIGHUP);
     _sl_signal(s, &s->sigusr1, _sl_on_usr1, SIGUSR1);
+    _sl_signal(s, &s->sigusr2, _sl_on_usr2, SIGUSR2);
     (void)signal(SIGPIPE, SIG_IGN);
-    ev_timer_init(&s->kill, _sl_on_kill, (double)SL_DRAIN_NS / 1e9 + 1, 0);
+    ev_init(&s->kill, _sl_on_kill);
     s->kill.data = s;
     ev_timer_init(&s->sweep, _sl_on_sweep, SL_SWEEP_EVERY, SL_SWEEP_EVERY);
     s->sweep.data = s;
@@ -145,13 +169,19 @@ static int _sl_first_policy(struct sl_supervisor *s)
     if (sl_diag_print(&diag, &text) < 0 ||
         sl_write_all(STDERR_FILENO, sl_buf_data(&text), sl_buf_len(&text)) < 0)
         sl_error("the policy's errors could not be printed");
+    if (r < 0 && sl_buf_len(&text) && sl_buf_append(&text, "", 1) == 0)
+        sl_takeover_failed(s, r, sl_buf_data(&text));
     sl_diag_free(&diag);
     return r;
 }
 
 static int _sl_start(struct sl_supervisor *s)
 {
-    int r = sl_state_open(s);
+    int r = sl_takeover_begin(s);
+    if (r == 0)
+        r = sl_state_open(s);
+    if (r == 0 && s->takeover.waits)
+        r = sl_takeover_slots(s);
     if (r == 0 && OPENSSL_init_ssl(0, NULL) != 1) /* reads openssl.cnf, which no child may open */
         r = -ENOMEM;
     if (r == 0)
@@ -173,6 +203,7 @@ static void _sl_stop(struct sl_supervisor *s)
         sl_kernel_close(s->guard);
     if (s->counters.blocks)
         sl_counters_unmap(&s->counters);
+    sl_takeover_close(s);
     sl_closep(&s->bundle_fd);
     sl_closep(&s->former.fd);
     sl_closep(&s->log_fd);
@@ -187,13 +218,16 @@ static void _sl_stop(struct sl_supervisor *s)
 
 int sl_supervisor_run(const struct sl_supervisor_options *o)
 {
-    struct sl_supervisor s = {.options = o,
-                              .lock = -1,
-                              .bundle_fd = -1,
-                              .former.fd = -1,
-                              .watch.fd = -1,
-                              .log_fd = -1,
-                              .slots = sl_slots_new()};
+    struct sl_supervisor s = {
+        .options = o,
+        .lock = -1,
+        .bundle_fd = -1,
+        .former.fd = -1,
+        .watch.fd = -1,
+        .log_fd = -1,
+        .upgrade.sock = -1,
+        .takeover = {.sock = -1, .bundle_fd = -1, .counters_fd = -1, .kernel = {.lock = -1, .buckets = -1}},
+        .slots = sl_slots_new()};
     s.loop = ev_default_loop(EVFLAG_AUTO);
     if (!s.slots || !s.loop)
         return sl_error_r(-ENOMEM, "starting"), 1;
@@ -204,7 +238,8 @@ int sl_supervisor_run(const struct sl_supervisor_options *o)
     }
     if (r < 0) {
         sl_children_kill(&s);
-        if (s.guard && sl_kernel_fds(s.guard).reasons >= 0)
+        sl_takeover_failed(&s, r, NULL);
+        if (!s.takeover.waits && s.guard && sl_kernel_fds(s.guard).reasons >= 0)
             (void)sl_kernel_detach_all(); /* a start that failed leaves nothing on the interfaces */
         sl_error("not started");
     }

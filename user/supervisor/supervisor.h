@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 struct sl_supervisor_options {
+    char *const *argv;  /* as sluiced was called: an upgrade calls it so again */
     const char *policy; /* a file or a directory */
     const char *state;  /* directory of the lock and the default admin socket; NULL: by the rule of state.c */
     enum sl_log_level log_level;

@@ -14,7 +14,6 @@
 #include <ev.h>
 #include <sys/types.h>
 
-#define SL_DRAIN_NS      (10 * SL_NS_PER_SEC)
 #define SL_RESTART_FAST  3   /* deaths within a second of the start before restarts are held back */
 #define SL_RESTART_DELAY 1.0 /* s */
 
@@ -40,9 +39,26 @@ struct sl_child {
 /* The listening sockets of one bind address: one a worker (SO_REUSEPORT), or one for the admin's. */
 struct sl_bound {
     struct sl_sockaddr address;
-    int *fds; /* [n] */
+    int *fds; /* [n]: a worker's own is that of its index; after an upgrade from more workers each has several
+               */
     size_t n;
-    bool wanted; /* by the policy that is being applied */
+    size_t listening; /* the first so many; the others as soon as the supervisor before has let go */
+    bool wanted;      /* by the policy that is being applied */
+    bool kept;        /* a unix socket's file outlives us */
+};
+
+/* ---- a binary upgrade: upgrade.c is the side that hands over, takeover.c the one that takes */
+#define SL_TAKEOVER_ENV      "SLUICE_TAKEOVER" /* "FD:PROTOCOL" */
+#define SL_TAKEOVER_PROTOCOL 1                 /* raised with any change of the messages between them */
+
+struct sl_takeover {
+    bool waits; /* for GO: nothing is accepted yet */
+    int sock;   /* to the supervisor before, until it is gone; -1: none */
+    ev_io io;
+    int bundle_fd, counters_fd;
+    uint64_t layout;
+    struct sl_kernel_handover kernel;
+    struct sl_counters former; /* its region while it drains; blocks NULL: none */
 };
 
 /* Where the bytes of a policy come from. */
@@ -95,8 +111,9 @@ struct sl_supervisor {
     int log_fd;  /* access log; -1: none or standard output */
     bool up;     /* every child has served a policy */
     bool stopping;
+    bool handed;     /* another supervisor serves: this one drains */
     int start_error; /* -errno: no process could serve the first policy */
-    ev_signal sigterm, sigint, sighup, sigusr1;
+    ev_signal sigterm, sigint, sighup, sigusr1, sigusr2;
     ev_timer sweep, kill, watchdog;
     ev_io netlink;
     struct { /* a reload waits for every child's READY */
@@ -107,6 +124,15 @@ struct sl_supervisor {
         uint64_t confirm_ns; /* it is on trial for that long; 0: for good */
         ev_timer deadline;
     } reload;
+    struct sl_takeover takeover;
+    struct {
+        pid_t pid; /* of the new supervisor until it serves; 0: none is under way */
+        int sock;
+        uint64_t id; /* of the controller's request; 0: SIGUSR2 */
+        ev_io io;
+        ev_child watcher;
+        ev_timer deadline;
+    } upgrade;
     struct {    /* the policy before the one in force, as its bundle; one level */
         int fd; /* memfd; -1: there is none */
         uint64_t version;
@@ -121,6 +147,8 @@ struct sl_supervisor {
 
 /* state.c */
 int sl_state_open(struct sl_supervisor *s);
+/* Writes our pid beside the lock. 0 or -errno (logged). */
+int sl_state_own(const struct sl_supervisor *s);
 /* Tells the controller what only the supervisor knows. */
 void sl_state_publish(struct sl_supervisor *s);
 
@@ -137,8 +165,12 @@ int sl_seccomp_install(bool worker);
 int sl_sockets_prepare(struct sl_supervisor *s, const struct sl_snapshot *snap, struct sl_diag *diag);
 void sl_sockets_commit(struct sl_supervisor *s);
 void sl_sockets_rollback(struct sl_supervisor *s);
-/* Descriptors for a child, in the order of (listener, bind), or of admin.bind. How many, or -E2BIG. */
-int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, size_t max);
+/* Descriptors for a child, in the order of (listener, bind), or of admin.bind; more[k]: those of the k-th
+ * address beyond its first. How many, or -E2BIG. */
+int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, uint8_t *more,
+                   size_t max);
+/* Those that did not listen while the supervisor before served. */
+void sl_sockets_listen(struct sl_supervisor *s);
 void sl_sockets_close(struct sl_supervisor *s);
 /* All but the admin's: while this process holds one, clients still connect to it. */
 void sl_sockets_close_listeners(struct sl_supervisor *s);
@@ -150,9 +182,33 @@ int sl_child_send_snapshot(struct sl_child *c);
 const char *sl_child_name(const struct sl_child *c, char out[16]);
 void sl_children_drain(struct sl_supervisor *s);
 void sl_children_kill(struct sl_supervisor *s);
+/* While stopping: ends the loop once nobody is left. */
+void sl_children_ended(struct sl_supervisor *s);
 
 /* supervisor.c: makes room for the snapshot's children and their counters. 0 or -errno. */
 int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap);
+/* Lets connections end, then the children, then the loop. */
+void sl_supervisor_drain(struct sl_supervisor *s);
+
+/* upgrade.c */
+void sl_upgrade(struct sl_supervisor *s, uint64_t id);
+/* What other changes are answered while one is under way; false: none is. */
+bool sl_upgrade_refuses(struct sl_supervisor *s, uint64_t id);
+void sl_upgrade_stop(struct sl_supervisor *s);
+
+/* takeover.c */
+/* Takes what is handed over where sluiced was started for that. 0 or -errno (logged). */
+int sl_takeover_begin(struct sl_supervisor *s) SL_MUST_CHECK;
+/* The slots go on, before the policy gives out new ones; 0 or -ENOMEM. */
+int sl_takeover_slots(struct sl_supervisor *s) SL_MUST_CHECK;
+/* What was counted goes on, once there are counters. */
+void sl_takeover_counters(struct sl_supervisor *s);
+/* What the processes before count while they drain; drains false: a last time. */
+void sl_takeover_follow(struct sl_supervisor *s, bool drains);
+/* Every process serves, but for accepting. */
+void sl_takeover_ready(struct sl_supervisor *s);
+void sl_takeover_failed(struct sl_supervisor *s, int error, const char *text);
+void sl_takeover_close(struct sl_supervisor *s);
 
 /* reload.c */
 int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag);

@@ -39,7 +39,7 @@ unsigned sl_proxy_reason_status(enum sl_proxy_reason r)
 
 static size_t _sl_size(uint32_t workers)
 {
-    return workers * sizeof(struct sl_worker_counters) + sizeof(struct sl_shared);
+    return (workers + 1) * sizeof(struct sl_worker_counters) + sizeof(struct sl_shared);
 }
 
 static int _sl_map(int fd, uint32_t workers, struct sl_counters *out)
@@ -48,7 +48,7 @@ static int _sl_map(int fd, uint32_t workers, struct sl_counters *out)
     if (p == MAP_FAILED)
         return -errno;
     *out = (struct sl_counters){.workers = workers, .fd = fd, .blocks = p};
-    out->shared = (struct sl_shared *)(void *)(out->blocks + workers);
+    out->shared = (struct sl_shared *)(void *)(out->blocks + workers + 1);
     return 0;
 }
 
@@ -71,9 +71,10 @@ int sl_counters_map(int fd, struct sl_counters *out)
     if (fstat(fd, &st) < 0)
         return -errno;
     size_t blocks = (size_t)st.st_size - SL_MIN((size_t)st.st_size, sizeof(struct sl_shared));
-    if (blocks == 0 || blocks % sizeof(struct sl_worker_counters))
+    size_t n = blocks / sizeof(struct sl_worker_counters);
+    if (n < 2 || n > SL_MAX_WORKERS + 1 || blocks % sizeof(struct sl_worker_counters))
         return -EINVAL;
-    return _sl_map(fd, (uint32_t)(blocks / sizeof(struct sl_worker_counters)), out);
+    return _sl_map(fd, (uint32_t)n - 1, out);
 }
 
 void sl_counters_unmap(struct sl_counters *c)

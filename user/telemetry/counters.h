@@ -2,7 +2,8 @@
 /*
  * Counters in shared memory: one block per worker, written by that worker alone with plain stores, read and
  * summed by the controller. A worker that dies leaves its block to its successor, so nothing is lost. Slots
- * are those of the bundle (config/config.h) and hold over reloads; past a table's end, slot 0 "other".
+ * are those of the bundle (config/config.h) and hold over reloads; past a table's end, slot 0 "other". One
+ * block more holds what the processes counted that served before a binary upgrade; the supervisor writes it.
  */
 #ifndef SL_TELEMETRY_COUNTERS_H
 #define SL_TELEMETRY_COUNTERS_H
@@ -126,7 +127,8 @@ struct sl_worker_counters {
     uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */
     uint64_t bucket_cas_exhausted, bucket_table_full;
     uint64_t log_lines, log_dropped;
-    uint64_t arena_bytes, buffer_bytes; /* gauges */
+    uint64_t requests_lost, connections_lost; /* of a worker that died; its successor counts them */
+    uint64_t arena_bytes, buffer_bytes;       /* gauges */
     struct sl_listener_counters listeners[SL_COUNTER_LISTENERS];
     struct sl_tier_counters tiers[SL_COUNTER_TIERS];
     struct sl_upstream_counters upstreams[SL_COUNTER_UPSTREAMS];
@@ -194,12 +196,27 @@ struct sl_shared {
 struct sl_counters {
     uint32_t workers;
     int fd;
-    struct sl_worker_counters *blocks; /* [workers] */
+    struct sl_worker_counters *blocks; /* [workers + 1] */
     struct sl_shared *shared;          /* behind the blocks */
 };
+/* Blocks to sum over: the workers', and that of former processes. */
+static inline uint32_t sl_counters_blocks(const struct sl_counters *c)
+{
+    return c->workers + 1;
+}
 int sl_counters_new(uint32_t workers, struct sl_counters *out) SL_MUST_CHECK;
 int sl_counters_map(int fd, struct sl_counters *out) SL_MUST_CHECK;
 void sl_counters_unmap(struct sl_counters *c);
+/* Tells regions apart whose rows would not mean the same. */
+uint64_t sl_counters_layout(void);
+/* How many rows of each table have a name (row 0 included). */
+struct sl_counter_rows {
+    size_t listeners, routes, tiers, upstreams, targets;
+};
+/* Writes the sum of `from` into the last block of `to`, anew each time: rows must be the same slots. Gauges
+ * are of processes that live; without them where those are gone. */
+void sl_counters_carry(struct sl_counters *to, const struct sl_counters *from,
+                       const struct sl_counter_rows *rows, bool gauges);
 /* Slot clamped to its table: out of range gives 0. */
 static inline uint32_t sl_slot(uint32_t slot, uint32_t table)
 {

@@ -66,13 +66,14 @@ static void test_listeners(void **state)
     (void)state;
     struct sl_result x = accepted(
         "version: 1\n"
-        "workers: 3\nuser: gate\ntrusted_proxies: [10.9.0.0/16, \"2001:db8::1\"]\n"
+        "workers: 3\ndrain_timeout: 45s\nuser: gate\ntrusted_proxies: [10.9.0.0/16, \"2001:db8::1\"]\n"
         "listeners:\n  w:\n    bind: [\"0.0.0.0:8080\", \"[::1]:8081\"]\n    protocols: [http/1.1]\n"
         "    timeouts: {handshake: 500ms, idle: 2m}\n    limits: {headers: 1KiB, body: 0B, header_count: 8}\n"
         "admin: {bind: [\"unix:/run/x.sock\", \"127.0.0.1:9901\"]}\n"
         "routes: {r: {auth: [public], respond: {}}}\n");
     const struct sl_snapshot *s = x.s;
     assert_int_equal(s->workers, 3);
+    assert_int_equal(s->drain_timeout, 45 * SL_NS_PER_SEC);
     assert_string_equal(s->user, "gate");
     assert_int_equal(s->trusted_proxies.n, 2);
     assert_int_equal(s->trusted_proxies.v[0].len, 16);

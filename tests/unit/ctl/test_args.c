@@ -91,9 +91,9 @@ static void a_policy_that_is_not_there_is_refused(void **state)
 static void every_verb_has_help(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"check",   "apply",    "status", "top",     "deny",
-                                        "confirm", "rollback", "allow",  "forget",  "penalties",
-                                        "metrics", "detach",   "schema", "version", "help"};
+    static const char *const verbs[] = {"check",    "apply",   "status",  "top",    "deny",      "confirm",
+                                        "rollback", "upgrade", "allow",   "forget", "penalties", "metrics",
+                                        "detach",   "schema",  "version", "help"};
     for (size_t i = 0; i < SL_ARRAY_LEN(verbs); i++) {
         const struct sl_ctl_verb *v = sl_ctl_verb_find(verbs[i]);
         assert_non_null(v);

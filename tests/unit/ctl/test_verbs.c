@@ -110,6 +110,16 @@ static void a_trial_is_asked_for_in_milliseconds(void **state)
     assert_int_equal(RUN(&s, "200 OK", no, "rollback", "--json"), SL_CTL_FAILED);
 }
 
+static void an_upgrade_is_asked_for_and_may_be_refused(void **state)
+{
+    (void)state;
+    struct server s;
+    assert_int_equal(RUN(&s, "200 OK", "{\"ok\":true,\"pid\":7}", "upgrade"), SL_CTL_OK);
+    _asked(&s, "POST /v1/upgrade HTTP/1.1\r\n");
+    assert_int_equal(RUN(&s, "200 OK", "{\"ok\":false,\"diagnostics\":\"it is no program\"}", "upgrade"),
+                     SL_CTL_FAILED);
+}
+
 static void any_json_is_shown_without_harm(void **state)
 {
     (void)state;
@@ -142,6 +152,7 @@ int main(void)
         cmocka_unit_test(forget_asks_for_it),
         cmocka_unit_test(what_the_daemon_refuses_exits_1),
         cmocka_unit_test(a_trial_is_asked_for_in_milliseconds),
+        cmocka_unit_test(an_upgrade_is_asked_for_and_may_be_refused),
         cmocka_unit_test(any_json_is_shown_without_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,8 @@ static struct before look(struct fixture *f)
                        .bundle_fd = f->s.bundle_fd,
                        .log_fd = f->s.log_fd,
                        .slots = sl_slots_count(f->s.slots, SL_SLOT_ROUTE)};
-    b.n = sl_sockets_for(&f->s, &f->children[1], b.fds, SL_IPC_MAX_FDS);
+    uint8_t more[SL_IPC_MAX_FDS] = {0};
+    b.n = sl_sockets_for(&f->s, &f->children[1], b.fds, more, SL_IPC_MAX_FDS);
     return b;
 }
 
@@ -205,7 +206,7 @@ static void the_guard_is_not_switched_on_by_a_reload(void **state)
 static void more_addresses_than_one_message_carries(void **state)
 {
     struct fixture *f = *state;
-    char binds[4096];
+    char binds[16384];
     int n = 0;
     for (unsigned i = 0; i < SL_IPC_MAX_FDS; i++)
         n += snprintf(binds + n, sizeof(binds) - (size_t)n, "%s'127.1.0.%u:65000'", i ? ", " : "", i + 1);

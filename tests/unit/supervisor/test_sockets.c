@@ -44,7 +44,8 @@ static int admin_in(struct fixture *f)
 
 static int sockets_of(struct fixture *f, int index, int *fds)
 {
-    return sl_sockets_for(&f->s, &f->children[index + 1], fds, SL_IPC_MAX_FDS);
+    uint8_t more[SL_IPC_MAX_FDS] = {0};
+    return sl_sockets_for(&f->s, &f->children[index + 1], fds, more, SL_IPC_MAX_FDS);
 }
 
 static int port_of(int fd)

@@ -24,7 +24,7 @@ static void two_mappings_are_one_memory(void **state)
     a.shared->subjects[SL_SHARED_SUBJECTS - 1].rejections = 9;
     assert_int_equal(b.blocks[2].routes[SL_COUNTER_ROUTES - 1].codes[2], 7);
     assert_int_equal(b.shared->subjects[SL_SHARED_SUBJECTS - 1].rejections, 9);
-    assert_ptr_equal((void *)(b.blocks + 3), (void *)b.shared);
+    assert_ptr_equal((void *)(b.blocks + 4), (void *)b.shared);
     sl_counters_unmap(&b);
     sl_counters_unmap(&a);
     assert_int_equal(a.fd, -1);
@@ -59,6 +59,36 @@ static void the_region_is_sparse(void **state)
     assert_true((size_t)st.st_size >= SL_MAX_WORKERS * sizeof(struct sl_worker_counters));
     assert_true(st.st_blocks * 512 <= 2 * 1024 * 1024); /* one page, huge at most */
     sl_counters_unmap(&c);
+}
+
+/* Over two upgrades, while a former worker goes on counting, and without its gauges once it is gone. */
+static void what_was_counted_before_is_carried(void **state)
+{
+    (void)state;
+    struct sl_counters first, second, third;
+    const struct sl_counter_rows rows = {
+        .listeners = 2, .routes = 2, .tiers = 1, .upstreams = 2, .targets = 2};
+    assert_int_equal(sl_counters_new(3, &first), 0);
+    assert_int_equal(sl_counters_new(1, &second), 0);
+    assert_int_equal(sl_counters_new(2, &third), 0);
+    first.blocks[0].routes[1].codes[2] = 5;
+    first.blocks[2].routes[1].codes[2] = 6;
+    first.blocks[1].listeners[1].active = 9;
+    first.blocks[1].log_lines = 4;
+    sl_counters_carry(&second, &first, &rows, true);
+    assert_int_equal(second.blocks[1].routes[1].codes[2], 11);
+    assert_int_equal(second.blocks[1].listeners[1].active, 9);
+    assert_int_equal(second.blocks[1].log_lines, 4);
+    first.blocks[0].routes[1].codes[2]++;
+    second.blocks[0].routes[1].codes[2] = 100;
+    sl_counters_carry(&second, &first, &rows, false);
+    assert_int_equal(second.blocks[1].listeners[1].active, 0);
+    sl_counters_carry(&third, &second, &rows, false);
+    assert_int_equal(third.blocks[2].routes[1].codes[2], 112);
+    assert_int_equal(third.blocks[0].routes[1].codes[2], 0);
+    sl_counters_unmap(&first);
+    sl_counters_unmap(&second);
+    sl_counters_unmap(&third);
 }
 
 static void no_worker_and_too_many_are_refused(void **state)
@@ -154,6 +184,7 @@ int main(void)
         cmocka_unit_test(two_mappings_are_one_memory),
         cmocka_unit_test(a_dead_writer_leaves_what_it_counted),
         cmocka_unit_test(the_region_is_sparse),
+        cmocka_unit_test(what_was_counted_before_is_carried),
         cmocka_unit_test(no_worker_and_too_many_are_refused),
         cmocka_unit_test(a_file_of_another_size_is_refused),
         cmocka_unit_test(blocks_share_no_cache_line),

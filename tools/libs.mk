@@ -9,7 +9,8 @@ LIB_TABLE := \
          yaml-0.1:       libyaml-dev       libyaml-devel       \
          libseccomp:     libseccomp-dev    libseccomp-devel    \
          libxxhash:      libxxhash-dev     xxhash-devel        \
-         libpcre2-8:     libpcre2-dev      pcre2-devel
+         libpcre2-8:     libpcre2-dev      pcre2-devel         \
+         libcares:       libc-ares-dev     c-ares-devel
 LIB_PC := $(patsubst %:,%,$(filter %:,$(LIB_TABLE)))
 LIB_CFLAGS = $(shell pkg-config --cflags $(LIB_PC) 2>/dev/null)
 # libev has no pkg-config file

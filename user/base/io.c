@@ -61,6 +61,14 @@ int sl_memfd_sealed(const char *name, const void *data, size_t n)
     return SL_TAKE_FD(fd);
 }
 
+bool sl_memfd_is_sealed(int fd, size_t max)
+{
+    struct stat st;
+    const int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & SL_ALL_SEALS) == SL_ALL_SEALS && fstat(fd, &st) == 0 && st.st_size > 0 &&
+           (uint64_t)st.st_size <= max;
+}
+
 int sl_memfd_map(int fd, struct sl_slice *out)
 {
     struct stat st;

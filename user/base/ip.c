@@ -185,3 +185,51 @@ const char *sl_sockaddr_text(const struct sl_sockaddr *sa, char out[SL_SOCK_STRL
                        sl_sockaddr_port(sa));
     return out;
 }
+
+struct sl_sockaddr sl_sockaddr_of(const struct sl_ip *ip, uint16_t port)
+{
+    struct sl_sockaddr sa = {.len = sizeof(sa.in)};
+    if (ip->family == SL_AF_INET) {
+        sa.in.sin_family = AF_INET;
+        sa.in.sin_port = htons(port);
+        memcpy(&sa.in.sin_addr, ip->addr.bytes, 4);
+        return sa;
+    }
+    sa.len = sizeof(sa.in6);
+    sa.in6.sin6_family = AF_INET6;
+    sa.in6.sin6_port = htons(port);
+    memcpy(&sa.in6.sin6_addr, ip->addr.bytes, 16);
+    return sa;
+}
+
+bool sl_ip_is_public(const struct sl_ip *ip)
+{
+    /* address, length: IPv4, then what of 2000::/3 is special */
+    static const struct {
+        uint8_t bytes[4], len;
+    } v4[] = {{{0}, 8},
+              {{10}, 8},
+              {{100, 64}, 10},
+              {{127}, 8},
+              {{169, 254}, 16},
+              {{172, 16}, 12},
+              {{192, 0, 0}, 24},
+              {{192, 0, 2}, 24},
+              {{192, 88, 99}, 24},
+              {{192, 168}, 16},
+              {{198, 18}, 15},
+              {{198, 51, 100}, 24},
+              {{203, 0, 113}, 24},
+              {{224}, 3}},
+      v6[] = {
+          {{0x20, 0x01, 0, 0}, 23}, {{0x20, 0x01, 0x0d, 0xb8}, 32}, {{0x20, 0x02}, 16}, {{0x3f, 0xff}, 20}};
+    const bool is4 = ip->family == SL_AF_INET;
+    if (!is4 && (ip->family != SL_AF_INET6 || (ip->addr.bytes[0] & 0xe0) != 0x20))
+        return false;
+    for (size_t i = 0; i < (is4 ? SL_ARRAY_LEN(v4) : SL_ARRAY_LEN(v6)); i++) {
+        const struct sl_ip masked = sl_ip_mask(*ip, is4 ? v4[i].len : v6[i].len);
+        if (memcmp(masked.addr.bytes, is4 ? v4[i].bytes : v6[i].bytes, 4) == 0)
+            return false;
+    }
+    return true;
+}

@@ -42,6 +42,10 @@ bool sl_cidr_contains(const struct sl_cidr *c, const struct sl_ip *ip);
 /* Zeroes all bits past len. */
 struct sl_ip sl_ip_mask(struct sl_ip ip, uint8_t len);
 bool sl_ip_eq(const struct sl_ip *a, const struct sl_ip *b);
+/* Whether the Internet routes it: not private, loopback, link-local, multicast, documentation or another of
+ * the special-purpose registries' (RFC 6890), nor IPv6 that carries an IPv4 address. */
+bool sl_ip_is_public(const struct sl_ip *ip);
+struct sl_sockaddr sl_sockaddr_of(const struct sl_ip *ip, uint16_t port);
 struct sl_ip sl_sockaddr_ip(const struct sl_sockaddr *sa);
 uint16_t sl_sockaddr_port(const struct sl_sockaddr *sa); /* host order */
 const char *sl_ip_text(const struct sl_ip *ip, char out[SL_IP_STRLEN]);

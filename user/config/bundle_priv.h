@@ -16,6 +16,9 @@
 #define SL_FILES_MAX    262144
 #define SL_BUNDLE_MAX   (512ull << 20)
 #define SL_INCLUDE_DEEP 8
+/* Read with a policy that asks for names. */
+#define SL_RESOLV_CONF "/etc/resolv.conf"
+#define SL_HOSTS       "/etc/hosts"
 
 /* Rows of each kind that have counters of their own; the tables of telemetry/ and of the kernel hold as many.
  * What comes later counts as "other". */

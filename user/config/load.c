@@ -218,6 +218,16 @@ static int _sl_system_ca(struct sl_loader *l)
     return _sl_add_file(l, false, name, path ? path : name);
 }
 
+static int _sl_name_files(struct sl_loader *l)
+{
+    static const char *const files[] = {SL_RESOLV_CONF, SL_HOSTS};
+    int r = 0;
+    for (size_t i = 0; r == 0 && sl_schema_asks_names(l->b->tree->root) && i < SL_ARRAY_LEN(files); i++)
+        if (!sl_bundle_find(l->b, false, files[i]))
+            r = _sl_add_file(l, false, files[i], files[i]);
+    return r;
+}
+
 static int _sl_reference(void *ctx, const struct sl_reference *ref)
 {
     struct sl_loader *l = ctx;
@@ -247,6 +257,8 @@ static int _sl_load(struct sl_loader *l, const char *path)
         r = sl_schema_references(l->b->tree->root, _sl_reference, l);
     if (r == 0)
         r = _sl_system_ca(l);
+    if (r == 0)
+        r = _sl_name_files(l);
     if (r == -EFBIG) {
         sl_diag_error(l->diag, NULL, "%s: the files that it names are more than %u, or 512 MiB in all", path,
                       SL_FILES_MAX);

@@ -102,6 +102,11 @@ void sl_check_policy(struct sl_reader *r, const struct sl_node *root);
 void sl_check_kernel(struct sl_reader *r, const struct sl_node *root);
 void sl_check_consumers(struct sl_reader *r, const struct sl_node *root);
 
+/* ---- schema_remote.c: where a token provider's keys come from, once all else of it is read */
+void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
+/* ---- schema_upstream.c: without `ca`, the authorities that the loader read beside the policy */
+void sl_read_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca);
+
 /* ---- ranges.c */
 void sl_read_ranges(struct sl_reader *r, const struct sl_type *type, const struct sl_node *n,
                     struct sl_cidrs *out);

@@ -129,9 +129,18 @@ static const struct sl_field _sl_jwt_fields[] = {
      "What the header's typ must be, such as at+jwt (RFC 9068). Not written: any."},
     {"jwks", &_sl_jwks, AT(a.jwt.jwks), NULL, 0, "Public keys, written out (RFC 7517)."},
     {"jwks_file", &sl_type_file, AT(a.jwt.jwks), NULL, 0, "Public keys, in a file."},
-    {"jwks_uri", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"jwks_refresh", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"jwks_stale", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"jwks_uri", &sl_type_https, AT(a.jwt.remote.url), NULL, 0,
+     "Public keys, fetched from there. Without any keys written they are discovered at the issuer (OpenID)."},
+    {"jwks_refresh", &sl_type_refresh, AT(a.jwt.remote.refresh), "\"5m\"", 0,
+     "How often fetched keys are asked for again, at least; Cache-Control may make it more often."},
+    {"jwks_stale", &sl_type_stale, AT(a.jwt.remote.stale), "\"24h\"", 0,
+     "How long fetched keys serve while they cannot be fetched again."},
+    {"jwks_timeout", &sl_type_fetch_timeout, AT(a.jwt.remote.timeout), "\"5s\"", 0,
+     "How long fetching may take, from the name to the last byte."},
+    {"jwks_redirects", &sl_type_redirects, AT(a.jwt.remote.redirects), "\"public\"", 0,
+     "Where a redirect, or what was discovered, may lead on another host than the one written: nowhere, to "
+     "addresses of the Internet, or to private ones too."},
+    {"tls", &sl_type_fetch_tls, AT(a.jwt.remote.ca), NULL, 0, "Whom to trust when keys are fetched."},
     {"secret", &sl_type_secret, AT(a.jwt.secret), NULL, 0, "Shared secret of HS256, HS384, HS512."},
     {"clock_skew", &_sl_skew, AT(a.jwt.clock_skew), "\"60s\"", 0, "By how much clocks may differ."},
     {"claims_to_verify", &_sl_verify, AT(verify), "[\"exp\",\"nbf\"]", 0,
@@ -247,18 +256,30 @@ static bool _sl_listed(const struct sl_strings *list, const char *word)
 
 /* HS* sign with a secret, all others with a private key: a provider that took both would verify a token that
  * was made with a public key as if that were the secret (RFC 8725 section 2.1). */
+/* The one place where keys are written; NULL: nowhere. */
+static const struct sl_node *_sl_one_place(struct sl_reader *r, const struct sl_node *n)
+{
+    static const char *const places[] = {"jwks", "jwks_file", "jwks_uri"};
+    const struct sl_node *first = NULL;
+    for (size_t i = 0; i < SL_ARRAY_LEN(places); i++) {
+        const struct sl_node *k = sl_node_get(n, places[i]);
+        if (k && first)
+            sl_read_key_error(r, k, "keys come from one place: " SL_SFMT " is written at %s",
+                              SL_SARG(first->key), sl_read_place(r, first));
+        first = first ? first : k;
+    }
+    return first;
+}
+
 static void _sl_check_keys(struct sl_reader *r, const struct sl_node *n, const struct sl_auth *a)
 {
-    const struct sl_node *jwks = sl_node_get(n, "jwks"), *file = sl_node_get(n, "jwks_file");
+    const struct sl_node *jwks = _sl_one_place(r, n);
     const struct sl_node *secret = sl_node_get(n, "secret"), *algorithms = sl_node_get(n, "algorithms");
     size_t hs = 0, known = 0;
     for (size_t i = 0; i < a->jwt.algorithms.n; i++) {
         hs += sl_slice_starts(a->jwt.algorithms.v[i], SL_S("HS"));
         known += a->jwt.algorithms.v[i].n != 0;
     }
-    if (jwks && file)
-        sl_read_key_error(r, file, "keys come from one place: jwks is written at %s", sl_read_place(r, jwks));
-    jwks = jwks ? jwks : file;
     if (known == 0)
         return;
     if (hs && hs != known)
@@ -269,9 +290,13 @@ static void _sl_check_keys(struct sl_reader *r, const struct sl_node *n, const s
     else if (hs && !secret)
         sl_read_key_error(r, n, "\"secret\" is missing: HS* verifies by it");
     else if (!hs && secret)
-        sl_read_key_error(r, secret, "a secret is for HS*: these algorithms take jwks or jwks_file");
-    else if (!hs && !jwks)
-        sl_read_key_error(r, n, "\"jwks_file\" is missing: the public keys to verify by (or jwks)");
+        sl_read_key_error(r, secret,
+                          "a secret is for HS*: these algorithms take jwks, jwks_file or jwks_uri");
+    else if (!hs && !jwks && !sl_node_get(n, "issuer"))
+        sl_read_key_error(
+            r, n,
+            "\"jwks_uri\" is missing: the public keys to verify by (or jwks, jwks_file, or an issuer "
+            "to discover them at)");
 }
 
 /* RFC 7518 section 3.2: a key at least as long as the hash. */
@@ -361,6 +386,7 @@ static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *
     out->jwt.verify_nbf = _sl_listed(&raw->verify, "nbf");
     _sl_claim_headers(r, n, &raw->claims, out);
     _sl_check_keys(r, n, out);
+    sl_check_remote_keys(r, n, out);
     _sl_check_secret(r, n, out);
 }
 

@@ -100,7 +100,9 @@ extern const struct sl_type sl_type_listeners, sl_type_admin, sl_type_kernel, sl
     sl_type_observe;                              /* schema_listener.c */
 extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */
 extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_type_rate_limit,
-    sl_type_in_flight, sl_type_limits;                          /* schema_auth.c */
+    sl_type_in_flight, sl_type_limits; /* schema_auth.c */
+extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
+    sl_type_fetch_timeout, sl_type_fetch_tls;                   /* schema_remote.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
 extern const struct sl_type sl_type_upgrade;                    /* schema_upgrade.c */
 extern const struct sl_type sl_type_routes;                     /* schema_route.c */
@@ -126,6 +128,11 @@ bool sl_schema_names_bytes(const struct sl_type *type, const struct sl_node *n, 
 /* Whether an upstream asks for TLS and names no authorities: the loader then reads the system's, as a file
  * named X509_get_default_cert_file() whatever SSL_CERT_FILE says. */
 bool sl_schema_system_ca(const struct sl_node *root);
+/* Whether a provider of identity fetches its keys; whether one of them does and trusts the system's
+ * authorities; whether names are asked for at all, so that the loader brings resolv.conf and hosts. */
+bool sl_schema_fetches(const struct sl_node *auth);
+bool sl_schema_auth_system_ca(const struct sl_node *root);
+bool sl_schema_asks_names(const struct sl_node *root);
 /* {$file: PATH} or {$env: NAME}: true with *ref. A map that has one of these keys, but more or no string, is
  * not one: *broken then. */
 bool sl_node_reference(const struct sl_node *n, struct sl_reference *ref, bool *broken);

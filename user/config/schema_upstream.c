@@ -58,8 +58,7 @@ static const struct sl_field _sl_tls_fields[] = {
     {"key", &sl_type_secret, REL(tls, key), NULL, 0, "Its private key, as {$file: PATH}."},
     SL_FIELDS_END,
 };
-/* Without `ca`: the authorities that the loader read beside the policy (sl_schema_system_ca). */
-static void _sl_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca)
+void sl_read_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca)
 {
     const char *path = X509_get_default_cert_file();
     const struct sl_bundle_file *f = sl_bundle_find(r->bundle, false, path);
@@ -82,7 +81,7 @@ bool sl_schema_system_ca(const struct sl_node *root)
         if (tls && tls->kind == SL_NODE_MAP && !sl_node_get(tls, "ca"))
             return true;
     }
-    return false;
+    return sl_schema_auth_system_ca(root);
 }
 
 static void _sl_finish_tls(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
@@ -91,7 +90,7 @@ static void _sl_finish_tls(struct sl_reader *r, const struct sl_node *n, void *r
     (void)raw;
     *(bool *)out = true; /* enabled, the first member */
     if (!sl_node_get(n, "ca"))
-        _sl_system_ca(r, n, (struct sl_blob *)((char *)out + REL(tls, ca)));
+        sl_read_system_ca(r, n, (struct sl_blob *)((char *)out + REL(tls, ca)));
     if (!cert != !key)
         sl_read_key_error(r, cert ? cert : key, "\"%s\" is missing: cert and key go together",
                           cert ? "key" : "cert");

@@ -114,11 +114,25 @@ static int _sl_build(struct sl_snapshot_own *own, const struct sl_bundle *b, con
     return rc;
 }
 
+static int _sl_keep_file(struct sl_snapshot *s, const struct sl_bundle *b, const char *path,
+                         struct sl_slice *out)
+{
+    const struct sl_bundle_file *f = sl_bundle_find(b, false, path);
+    if (!f || f->error)
+        return 0; /* as where the file is not there */
+    *out = sl_arena_copy(&s->arena, f->data);
+    return out->p ? 0 : -ENOMEM;
+}
+
 static int _sl_finish(struct sl_snapshot *s, const struct sl_bundle *b)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < s->n_consumers; i++)
         r = sl_map_add(&s->consumers_by_name, sl_slice_str(s->consumers[i].name), &s->consumers[i]);
+    if (r == 0)
+        r = _sl_keep_file(s, b, SL_RESOLV_CONF, &s->resolv_conf);
+    if (r == 0)
+        r = _sl_keep_file(s, b, SL_HOSTS, &s->hosts);
     if (r == 0)
         r = _sl_hash(b, s->hash);
     if (r == 0 && b->slots)

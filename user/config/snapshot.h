@@ -138,6 +138,17 @@ struct sl_claim_header {
     const char *claim;  /* dotted path */
     const char *header; /* always overwritten */
 };
+/* Where redirects may lead that the policy does not name. */
+enum sl_reach { SL_REACH_NONE, SL_REACH_PUBLIC, SL_REACH_ANY };
+#define SL_REMOTE_MAX 64 /* providers of a policy that fetch their keys */
+struct sl_remote_keys {
+    const char *url; /* NULL: the keys are written in the policy */
+    bool discover;   /* url is the issuer's: its document names the keys' */
+    uint64_t refresh, stale, timeout;
+    unsigned redirects; /* enum sl_reach */
+    struct sl_blob ca;  /* PEM */
+    uint64_t source;    /* of name and url: the same over reloads; 0: none */
+};
 struct sl_auth {
     const char *name;
     struct sl_pos pos;
@@ -149,6 +160,7 @@ struct sl_auth {
         const char *typ;       /* NULL: any */
         struct sl_blob jwks;   /* JSON text, of jwks or jwks_file; data.n 0: none */
         struct sl_blob secret; /* for HS*; data.n 0: none */
+        struct sl_remote_keys remote;
         uint64_t clock_skew;
         bool verify_exp, verify_nbf;
         const char *consumer_claim;
@@ -443,6 +455,7 @@ struct sl_snapshot {
     size_t n_upstreams;
     struct sl_route *routes;
     size_t n_routes;
+    struct sl_slice resolv_conf, hosts; /* /etc/resolv.conf and /etc/hosts, where names are asked for */
     struct {
         const char *header;
         bool trust, echo;

@@ -33,6 +33,9 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
         c->version = m->version;
         if (sl_checks_start(c) < 0)
             sl_error("policy version %llu: not every health check runs", (unsigned long long)m->version);
+        if (sl_jwks_start(c) < 0)
+            sl_error("policy version %llu: not every provider's keys are fetched",
+                     (unsigned long long)m->version);
     } else {
         (void)sl_error_r(r, "taking policy version %llu", (unsigned long long)m->version);
         for (size_t i = 1; i < n; i++)
@@ -101,6 +104,9 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
     case SL_IPC_STATE:
         _sl_take_state(c, n ? fds[0] : -1);
         break;
+    case SL_IPC_KEYS_WANTED:
+        sl_jwks_wanted(c, m->wanted.source, m->wanted.none);
+        break;
     case SL_IPC_LISTEN:
         sl_admin_go(c);
         break;
@@ -166,6 +172,7 @@ int sl_control_run(const struct sl_control_args *args)
     sl_control_samples_stop(&c);
     sl_admin_close(&c);
     sl_checks_stop(&c);
+    sl_jwks_stop(&c);
     sl_bundle_free(c.bundle);
     sl_snapshot_unref(c.snapshot);
     json_decref(c.state);

@@ -24,6 +24,7 @@
 struct sl_control;
 struct sl_checks;
 struct sl_samples;
+struct sl_jwks_all;
 
 /* A listening admin socket. */
 struct sl_admin_bind {
@@ -66,6 +67,7 @@ struct sl_control {
     json_t *state;              /* what the supervisor says; NULL: nothing yet */
     struct sl_samples *samples; /* NULL: the guard is off, or its ring cannot be read */
     struct sl_checks *checks;   /* NULL: none yet */
+    struct sl_jwks_all *jwks;   /* NULL: none yet */
     uint64_t checks_total[2];   /* passed, failed */
     uint64_t version, next_id;
     uint64_t started_ns;
@@ -113,6 +115,21 @@ int sl_control_drain(struct sl_control *c, const char *name, bool drained, uint6
 int sl_checks_start(struct sl_control *c);
 void sl_checks_stop(struct sl_control *c);
 
+/* jwks.c: keys of token providers that are fetched, of c->snapshot from now on. 0 or -errno: not all are. */
+int sl_jwks_start(struct sl_control *c);
+void sl_jwks_stop(struct sl_control *c);
+/* A worker has met a key of that source that it does not know; none: it knows none at all. */
+void sl_jwks_wanted(struct sl_control *c, uint64_t source, bool none);
+struct sl_jwks_state {
+    const char *provider, *url;
+    const char *error; /* of the last fetch; "": it succeeded */
+    size_t keys;       /* that tokens are verified by now */
+    double age_s;      /* since the last success; negative: there was none */
+    uint64_t fetched, failed;
+};
+typedef void (*sl_jwks_fn)(void *ctx, const struct sl_jwks_state *s);
+void sl_jwks_each(const struct sl_control *c, sl_jwks_fn f, void *ctx);
+
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);
 void sl_control_samples_stop(struct sl_control *c);
@@ -123,7 +140,7 @@ json_t *sl_samples_json(const struct sl_control *c, uint64_t after);
 uint64_t sl_samples_before_last(const struct sl_control *c, uint64_t n);
 json_t *sl_top_sources_json(const struct sl_control *c);
 
-/* metrics_auth.c: why tokens were refused */
+/* metrics_auth.c: why tokens were refused, and how fetched keys are */
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m);
 
 /* top.c, metrics.c, status.c */

@@ -1,12 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Identity in /metrics: why tokens were refused. */
+/* Identity in /metrics: why tokens were refused, and how fetched keys are. */
 #include "control/control_priv.h"
 #include "policy/auth.h"
 #include "telemetry/metrics.h"
 
+static void _sl_keys(void *m, const struct sl_jwks_state *s)
+{
+    sl_metrics_sample(m, "jwks_keys", (const char *const[]){"provider", s->provider, NULL}, (double)s->keys);
+}
+
+static void _sl_age(void *m, const struct sl_jwks_state *s)
+{
+    if (s->age_s >= 0)
+        sl_metrics_sample(m, "jwks_age_seconds", (const char *const[]){"provider", s->provider, NULL},
+                          s->age_s);
+}
+
+static void _sl_fetches(void *m, const struct sl_jwks_state *s)
+{
+    sl_metrics_sample(m, "jwks_fetches_total",
+                      (const char *const[]){"provider", s->provider, "result", "ok", NULL},
+                      (double)s->fetched);
+    sl_metrics_sample(m, "jwks_fetches_total",
+                      (const char *const[]){"provider", s->provider, "result", "failed", NULL},
+                      (double)s->failed);
+}
+
+static void _sl_jwks(const struct sl_control *c, struct sl_metrics *m)
+{
+    sl_metrics_family(m, "jwks_keys", "gauge", "fetched keys that tokens are verified by");
+    sl_jwks_each(c, _sl_keys, m);
+    sl_metrics_family(m, "jwks_age_seconds", "gauge", "since a provider's keys were fetched last");
+    sl_jwks_each(c, _sl_age, m);
+    sl_metrics_family(m, "jwks_fetches_total", "counter", "fetches of a provider's keys");
+    sl_jwks_each(c, _sl_fetches, m);
+}
+
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m)
 {
     const struct sl_counters *all = &c->args->counters;
+    uint64_t waited = 0;
+    for (uint32_t w = 0; w < all->workers; w++)
+        waited += all->blocks[w].jwt_waited;
+    sl_metrics_one(m, "jwt_waited_total", "counter", "requests that waited for a key to be fetched",
+                   (double)waited);
+    if (c->jwks)
+        _sl_jwks(c, m);
     sl_metrics_family(m, "jwt_refused_reason_total", "counter",
                       "tokens refused, by what was wrong with them");
     for (unsigned i = 0; i < SL_COUNTER_TOKEN_REASONS && sl_auth_token_reason(i); i++) {

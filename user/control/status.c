@@ -32,12 +32,29 @@ static json_t *_sl_certificates(const struct sl_control *c)
     return list;
 }
 
+static void _sl_provider(void *list, const struct sl_jwks_state *s)
+{
+    json_t *j =
+        json_pack("{s:s, s:s, s:i, s:o, s:I, s:I, s:s}", "provider", s->provider, "url", s->url, "keys",
+                  (int)s->keys, "age_seconds", s->age_s < 0 ? json_null() : json_real(s->age_s), "fetched",
+                  (json_int_t)s->fetched, "failed", (json_int_t)s->failed, "error", s->error);
+    (void)json_array_append_new(list, j);
+}
+
+static json_t *_sl_jwks(const struct sl_control *c)
+{
+    json_t *list = json_array();
+    sl_jwks_each(c, _sl_provider, list);
+    return list;
+}
+
 json_t *sl_status_json(const struct sl_control *c)
 {
     json_t *j = c->state ? json_deep_copy(c->state) : json_object();
     _sl_trial(j);
     (void)json_object_set_new(j, "ready", json_boolean(sl_control_ready(c)));
     (void)json_object_set_new(j, "certificates", _sl_certificates(c));
+    (void)json_object_set_new(j, "jwks", _sl_jwks(c));
     (void)json_object_set_new(j, "build", json_string(SL_VERSION));
     (void)json_object_set_new(j, "uptime_seconds",
                               json_integer((json_int_t)((sl_now_ns() - c->started_ns) / SL_NS_PER_SEC)));

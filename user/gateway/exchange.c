@@ -267,6 +267,7 @@ void sl_exchange_start(struct sl_exchange *ex)
 
 static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
 {
+    sl_exchange_unpark(ex);
     if (ex->up)
         sl_forward_release(ex, false);
     if (ex->attempts.probe)
@@ -383,7 +384,10 @@ void sl_exchange_rearm(struct sl_exchange *ex)
     const struct sl_route *r = ex->route ? ex->route->policy->route : NULL;
     uint64_t wait = 0;
     ex->waiting = SL_WAIT_NONE;
-    if (ex->tunnel && r && ex->state == SL_EX_STREAMING) {
+    if (ex->parked_by) {
+        ex->waiting = SL_WAIT_KEYS;
+        wait = SL_PARKED_NS;
+    } else if (ex->tunnel && r && ex->state == SL_EX_STREAMING) {
         ex->waiting = SL_WAIT_TUNNEL;
         wait = r->timeouts.idle;
     } else if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && ex->codec->unsent(ex))) {
@@ -413,6 +417,11 @@ static void _sl_on_timer(struct sl_timer *t)
         return;
     if (ex->waiting == SL_WAIT_CLIENT_GONE) {
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the client closed its connection");
+        return;
+    }
+    if (ex->waiting == SL_WAIT_KEYS && !(ex->total_at && ex->w->loop.now >= ex->total_at)) {
+        sl_exchange_unpark(ex);
+        sl_exchange_continue(ex);
         return;
     }
     ex->conn->counters->timeouts++;

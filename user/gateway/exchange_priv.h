@@ -31,6 +31,7 @@ enum sl_wait {
     SL_WAIT_CLIENT_GONE,
     SL_WAIT_CLIENT_BODY,
     SL_WAIT_CLIENT_READ,
+    SL_WAIT_KEYS,
     SL_WAIT_UPSTREAM,
     SL_WAIT_TUNNEL, /* either side */
 };
@@ -80,6 +81,9 @@ struct sl_exchange {
     struct sl_slice correlation_id, request_id; /* request_id: p NULL until asked for */
     struct sl_slice log_path;                   /* as it was routed, before any rewrite */
     struct sl_identity *identity;               /* one reference, or NULL */
+    struct sl_worker_keys *parked_by;           /* it waits for these; NULL: it does not */
+    struct sl_list parked;                      /* among those */
+    bool key_sought;                            /* it has waited once */
     const struct sl_tier *tier;
     struct sl_limit_set *limits[4];
     size_t n_limits;
@@ -211,6 +215,13 @@ int sl_respond_decorate(struct sl_exchange *ex, const struct sl_transform *extra
 void sl_escalate_rejected(struct sl_exchange *ex);
 /* A request succeeded: remembered for the NAT guard. */
 void sl_escalate_succeeded(struct sl_exchange *ex);
+
+/* ---- keys.c: waiting for a key that a token names */
+#define SL_PARKED_NS (6 * SL_NS_PER_SEC) /* longer than most fetches */
+/* False: there is nothing to wait for. */
+bool sl_exchange_park(struct sl_exchange *ex, uint64_t source);
+/* Harmless where it does not wait. */
+void sl_exchange_unpark(struct sl_exchange *ex);
 
 /* ---- account.c */
 void sl_account(struct sl_exchange *ex);

@@ -51,6 +51,7 @@ static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct
         [SL_AUTH_INVALID_TOKEN] = {SL_WHY_INVALID_TOKEN, 401, "the token was refused"},
         [SL_AUTH_INVALID_KEY] = {SL_WHY_INVALID_KEY, 401, "the key is not known"},
         [SL_AUTH_INVALID_CERTIFICATE] = {SL_WHY_INVALID_CERTIFICATE, 401, "the certificate names nobody"},
+        [SL_AUTH_NO_KEYS] = {SL_WHY_KEYS_UNAVAILABLE, 503, "the token cannot be verified now"},
         [SL_AUTH_FORBIDDEN_ROLE] = {SL_WHY_FORBIDDEN_ROLE, 403, "a role is missing"},
         [SL_AUTH_FORBIDDEN_SCOPE] = {SL_WHY_FORBIDDEN_SCOPE, 403, "a scope is missing"},
         [SL_AUTH_FORBIDDEN_GROUP] = {SL_WHY_FORBIDDEN_GROUP, 403, "a group is missing"},
@@ -78,8 +79,16 @@ static void _sl_tag_socket(struct sl_exchange *ex)
 static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
 {
     uint64_t now_s = sl_loop_wall(&ex->w->loop) / SL_NS_PER_SEC;
-    struct sl_auth_outcome o =
-        sl_authenticate(ex->config->policy->auth, ex->route->policy->route, &ex->req, &ex->arena, now_s);
+    struct sl_auth_outcome o = sl_authenticate(ex->config->policy->auth, ex->route->policy->route, &ex->req,
+                                               &ex->arena, now_s, !ex->key_sought);
+    if (o.result == SL_AUTH_WAIT) {
+        ex->key_sought = true;
+        if (sl_exchange_park(ex, o.source)) {
+            ex->stage--; /* this one again */
+            return SL_STAGE_WAIT;
+        }
+        return _sl_stage_authenticate(ex);
+    }
     _sl_count_auth(ex, &o);
     ex->identity = o.identity;
     if (ex->identity)

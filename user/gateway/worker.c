@@ -71,10 +71,12 @@ static int _sl_take_snapshot(struct sl_worker *w, const struct sl_ipc_snapshot *
             (void)close(sockets[i]);
         return r;
     }
+    sl_worker_keys_apply(w, c);
     w->held = m->hold;
     r = sl_binds_apply(w, c, sockets, m->more, n_sockets);
     sl_gw_config_unref(w->config);
     w->config = c;
+    sl_worker_keys_prune(w);
     w->counters->generation = c->snapshot->version;
     _sl_open_log(w);
     return r;
@@ -142,6 +144,9 @@ static void _sl_dispatch(struct sl_worker *w, const union sl_ipc *m, int *fds, s
     case SL_IPC_REOPEN:
         _sl_on_reopen(w, fds, n_fds);
         return;
+    case SL_IPC_KEYS:
+        sl_worker_keys_take(w, &m->keys, n_fds == 1 ? fds[0] : -1);
+        break;
     case SL_IPC_DRAIN:
         _sl_drain(w, &m->drain);
         break;
@@ -192,6 +197,7 @@ static void _sl_housekeep(struct sl_timer *t)
         w->counters->log_dropped = sl_access_log_dropped(w->log);
     }
     (void)sl_worker_tickets_refresh(w);
+    sl_worker_keys_tick(w);
     if (w->draining && w->loop.now >= w->drain_deadline)
         sl_loop_stop(&w->loop);
     sl_timer_set(&w->loop, t, w->loop.now + SL_HOUSEKEEPING_NS);
@@ -243,6 +249,7 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     w->uuids.used = sizeof(w->uuids.bytes);
     sl_list_init(&w->binds);
     sl_list_init(&w->conns);
+    sl_list_init(&w->keys);
     int r = sl_loop_init(&w->loop);
     if (r < 0)
         return r;
@@ -274,6 +281,7 @@ static void _sl_worker_close(struct sl_worker *w)
         sl_binds_close(w);
         sl_list_for_each_safe (it, &w->conns)
             sl_conn_close(SL_LIST_ENTRY(it, struct sl_conn, node));
+        sl_worker_keys_close(w);
         sl_gw_config_unref(w->config);
         ev_io_stop(w->loop.ev, &w->ipc);
         sl_timer_stop(&w->loop, &w->housekeeping);

@@ -72,6 +72,20 @@ struct sl_bind {
     uint32_t handshaking; /* of them */
 };
 
+/* Fetched keys of one provider, as they came last. */
+struct sl_worker_keys {
+    struct sl_list node;
+    uint64_t source;
+    char *text; /* JWKS; NULL: none */
+    size_t n;
+    uint64_t deadline;      /* when they are dropped */
+    bool asked;             /* the controller owes an answer */
+    uint64_t asked_at;      /* 0: never */
+    bool asked_for_one;     /* there were others */
+    struct sl_list waiting; /* exchanges */
+    unsigned n_waiting;
+};
+
 struct sl_uuid_source {
     size_t used;
     uint8_t bytes[4096];
@@ -89,6 +103,8 @@ struct sl_worker {
     bool log_stdout;           /* it goes to standard output */
     struct sl_gw_config *config;
     struct sl_list binds, conns;
+    struct sl_list keys; /* struct sl_worker_keys */
+    size_t n_keys;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
     size_t arena_bytes; /* held by exchanges */
@@ -132,6 +148,18 @@ void sl_worker_maybe_done(struct sl_worker *w);
 /* "Sun, 22 Nov 2026 22:19:00 GMT" of now (RFC 9110 section 5.6.7). */
 struct sl_slice sl_worker_date(struct sl_worker *w);
 uint64_t sl_worker_random(struct sl_worker *w);
+
+/* keys.c */
+struct sl_ipc_keys;
+/* fd is borrowed; -1: the keys are as before. */
+void sl_worker_keys_take(struct sl_worker *w, const struct sl_ipc_keys *m, int fd);
+/* Gives all that are there to a policy that was just built. */
+void sl_worker_keys_apply(struct sl_worker *w, struct sl_gw_config *c);
+/* Forgets those of no provider of the policy in force. */
+void sl_worker_keys_prune(struct sl_worker *w);
+/* Drops those whose deadline is over. */
+void sl_worker_keys_tick(struct sl_worker *w);
+void sl_worker_keys_close(struct sl_worker *w);
 
 /* ticket.c: takes the current seed from the shared region, making or ratcheting it where due. */
 int sl_worker_tickets_refresh(struct sl_worker *w);

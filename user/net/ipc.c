@@ -37,6 +37,12 @@ size_t sl_ipc_size(uint32_t type)
         return sizeof(struct sl_ipc_hand_rest);
     case SL_IPC_TAKEN:
         return sizeof(struct sl_ipc_result);
+    case SL_IPC_KEYS:
+    case SL_IPC_KEYS_FETCHED:
+        return sizeof(struct sl_ipc_keys);
+    case SL_IPC_KEYS_WANTED:
+    case SL_IPC_KEYS_UNKNOWN:
+        return sizeof(struct sl_ipc_wanted);
     case SL_IPC_REOPEN:
     case SL_IPC_STATE:
     case SL_IPC_LISTEN:

@@ -21,15 +21,19 @@ enum sl_ipc_type {
     SL_IPC_STATE,  /* to the controller: what the supervisor knows (processes, attach modes), memfd JSON in
                       fds[0] */
     SL_IPC_LISTEN, /* the supervisor before has let go: what was held by a SNAPSHOT serves from now on */
+    SL_IPC_KEYS,   /* to a worker: keys of a provider, fetched by the controller; fds[0]: a memfd with them */
+    SL_IPC_KEYS_WANTED, /* to the controller: a worker met a token whose key it does not know */
     /* child -> supervisor */
-    SL_IPC_READY = 64, /* serves `version` */
-    SL_IPC_PENALTY,    /* worker: escalation; controller: `sluicectl deny --for` of one address */
-    SL_IPC_RELOAD,     /* controller: read the policy again and apply it, for good or on trial */
-    SL_IPC_CONFIRM,    /* controller: the policy on trial stays */
-    SL_IPC_ROLLBACK,   /* controller: the policy before comes back */
-    SL_IPC_LIST,       /* controller: deny or allow a prefix, or take it back */
-    SL_IPC_DETACH,     /* controller: take the guard off the interfaces */
-    SL_IPC_UPGRADE,    /* controller: the program at the supervisor's path takes over */
+    SL_IPC_READY = 64,   /* serves `version` */
+    SL_IPC_PENALTY,      /* worker: escalation; controller: `sluicectl deny --for` of one address */
+    SL_IPC_RELOAD,       /* controller: read the policy again and apply it, for good or on trial */
+    SL_IPC_CONFIRM,      /* controller: the policy on trial stays */
+    SL_IPC_ROLLBACK,     /* controller: the policy before comes back */
+    SL_IPC_LIST,         /* controller: deny or allow a prefix, or take it back */
+    SL_IPC_DETACH,       /* controller: take the guard off the interfaces */
+    SL_IPC_UPGRADE,      /* controller: the program at the supervisor's path takes over */
+    SL_IPC_KEYS_FETCHED, /* controller: for SL_IPC_KEYS */
+    SL_IPC_KEYS_UNKNOWN, /* worker: for SL_IPC_KEYS_WANTED */
     /* supervisor -> the one that takes over */
     SL_IPC_HAND = 128, /* fds: the listening sockets of one address */
     SL_IPC_HAND_REST,  /* fds: what `has` says, in the order of its bits; nothing follows until GO */
@@ -91,6 +95,18 @@ struct sl_ipc_reload {
     struct sl_ipc_header h;
     uint64_t confirm_ns; /* the policy before comes back after that long without a CONFIRM; 0: it does not */
 };
+#define SL_KEYS_BYTES (1024 * 1024) /* of a set of keys */
+struct sl_ipc_keys { /* KEYS, KEYS_FETCHED; without a descriptor the keys are those from before */
+    struct sl_ipc_header h;
+    uint64_t source;      /* sl_remote_keys.source */
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC: they count for nothing after it; 0: as before */
+};
+struct sl_ipc_wanted { /* KEYS_WANTED, KEYS_UNKNOWN */
+    struct sl_ipc_header h;
+    uint64_t source;
+    uint32_t none; /* 1: the worker has no keys of it at all */
+    uint32_t zero;
+};
 struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE, LISTEN, UPGRADE, GO */
     struct sl_ipc_header h;
 };
@@ -124,6 +140,8 @@ union sl_ipc {
     struct sl_ipc_penalty penalty;
     struct sl_ipc_list list;
     struct sl_ipc_reload reload;
+    struct sl_ipc_keys keys;
+    struct sl_ipc_wanted wanted;
     struct sl_ipc_plain plain;
     struct sl_ipc_hand hand;
     struct sl_ipc_hand_rest rest;

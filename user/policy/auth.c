@@ -3,6 +3,7 @@
 #include "policy/auth_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_diag *diag)
@@ -16,6 +17,8 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     if (cfg->type == SL_AUTH_KEY)
         return sl_keys_build(a->snapshot, cfg, diag, &p->keys);
     p->allowed = sl_jose_mask(&cfg->jwt.algorithms);
+    if (cfg->jwt.remote.source)
+        return 0; /* until sl_authenticator_set_keys */
     if (cfg->jwt.jwks.data.n)
         return sl_jwks_parse(&a->jose, cfg->jwt.jwks.data, p->allowed, &cfg->jwt.jwks.pos, diag, &p->jwks);
     return sl_jwks_secret(&a->jose, &cfg->jwt.secret, p->allowed, diag, &p->jwks);
@@ -73,6 +76,15 @@ static int _sl_seeds(struct sl_authenticator *a)
     return sl_cache_init(&a->cache, seed.cache);
 }
 
+static void _sl_count_remote(const struct sl_snapshot *s, struct sl_diag *diag)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_auths; i++)
+        if (s->auths[i].type == SL_AUTH_JWT && s->auths[i].jwt.remote.source && ++n == SL_REMOTE_MAX + 1)
+            sl_diag_error(diag, &s->auths[i].pos, "more than %d auth providers fetch their keys",
+                          SL_REMOTE_MAX);
+}
+
 static int _sl_providers(struct sl_authenticator *a, struct sl_diag *diag)
 {
     const struct sl_snapshot *s = a->snapshot;
@@ -81,6 +93,7 @@ static int _sl_providers(struct sl_authenticator *a, struct sl_diag *diag)
         sl_diag_error(diag, &s->auths[0].pos, "more than %d auth providers", SL_PROVIDERS_OF_AUTH);
         return -EINVAL;
     }
+    _sl_count_remote(s, diag);
     a->providers = calloc(s->n_auths + 1, sizeof(*a->providers));
     if (!a->providers)
         return -ENOMEM;
@@ -125,4 +138,56 @@ void sl_authenticator_free(struct sl_authenticator *a)
     free(a->identity_headers);
     sl_jose_free(&a->jose);
     free(a);
+}
+
+/* ---- fetched keys */
+
+static struct sl_provider *_sl_of_source(struct sl_authenticator *a, uint64_t source)
+{
+    for (size_t i = 0; i < a->snapshot->n_auths; i++)
+        if (a->snapshot->auths[i].type == SL_AUTH_JWT && a->snapshot->auths[i].jwt.remote.source == source)
+            return &a->providers[i];
+    return NULL;
+}
+
+int sl_authenticator_set_keys(struct sl_authenticator *a, uint64_t source, struct sl_slice text)
+{
+    struct sl_provider *p = source ? _sl_of_source(a, source) : NULL;
+    struct sl_jwks keys = {0};
+    struct sl_diag diag;
+    int r = 0;
+    if (!p)
+        return -ENOENT;
+    sl_diag_init(&diag);
+    if (text.n)
+        r = sl_jwks_parse(&a->jose, text, p->allowed, NULL, &diag, &keys);
+    sl_diag_free(&diag);
+    if (r < 0)
+        return r;
+    sl_jwks_free(&p->jwks);
+    p->jwks = keys;
+    p->generation++;
+    return 0;
+}
+
+size_t sl_auth_usable_keys(const struct sl_auth *provider, struct sl_slice text, char *why, size_t size)
+{
+    struct sl_jose j;
+    struct sl_jwks keys = {0};
+    struct sl_diag diag;
+    sl_diag_init(&diag);
+    int r = sl_jose_init(&j);
+    if (r == 0) {
+        r = sl_jwks_parse(&j, text, sl_jose_mask(&provider->jwt.algorithms), NULL, &diag, &keys);
+        const size_t n = keys.n;
+        sl_jwks_free(&keys);
+        sl_jose_free(&j);
+        if (r == 0) {
+            sl_diag_free(&diag);
+            return n;
+        }
+    }
+    (void)snprintf(why, size, "%s", diag.n ? diag.v[diag.n - 1].text : strerror(-r));
+    sl_diag_free(&diag);
+    return 0;
 }

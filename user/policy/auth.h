@@ -40,6 +40,8 @@ enum sl_auth_result {
     SL_AUTH_FORBIDDEN_ROLE,      /* 403 */
     SL_AUTH_FORBIDDEN_SCOPE,
     SL_AUTH_FORBIDDEN_GROUP,
+    SL_AUTH_NO_KEYS, /* 503: of a provider whose keys are fetched there are none */
+    SL_AUTH_WAIT,    /* no verdict yet: keys may be there that we do not know; the request is untouched */
 };
 
 struct sl_auth_outcome {
@@ -48,6 +50,7 @@ struct sl_auth_outcome {
     const char *detail;           /* which check failed, static text: for the log, metrics and problem+json */
     const char *challenge;        /* WWW-Authenticate value for a 401, static or in the arena; NULL: none */
     uint8_t token_reason;         /* of SL_AUTH_INVALID_TOKEN: for sl_auth_token_reason() */
+    uint64_t source;              /* of SL_AUTH_WAIT: sl_remote_keys.source */
     bool cached;                  /* token was in the verified-token cache */
     bool verified;                /* a signature was checked */
 };
@@ -60,12 +63,24 @@ int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag,
                          struct sl_authenticator **out) SL_MUST_CHECK;
 void sl_authenticator_free(struct sl_authenticator *a);
 /*
- * Authenticates and authorises. On return the credentials that the policy hides are removed from req
- * (headers, cookie, query), as are all identity headers of every provider of the policy; the identity's
- * headers are added. now_wall_s: Unix seconds.
+ * The keys of the provider whose remote.source that is, as a JWKS text; n 0: it has none any more. Tokens
+ * that were verified by its former keys are verified again. 0; -ENOENT: no provider has that source; -EINVAL:
+ * not one key of the text is usable, and the former ones stay; -ENOMEM.
+ */
+int sl_authenticator_set_keys(struct sl_authenticator *a, uint64_t source,
+                              struct sl_slice text) SL_MUST_CHECK;
+/*
+ * What a fetched text is worth to that provider: how many keys it can use, or 0 with what is wrong in why.
+ */
+size_t sl_auth_usable_keys(const struct sl_auth *provider, struct sl_slice text, char *why, size_t size);
+/*
+ * Authenticates and authorises. may_wait: SL_AUTH_WAIT is understood. On return the credentials that the
+ * policy hides are removed from req (headers, cookie, query), as are all identity headers of every provider
+ * of the policy; the identity's headers are added. now_wall_s: Unix seconds.
  */
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
-                                       struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s);
+                                       struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
+                                       bool may_wait);
 /* Removes the identity headers of every provider: of a request's trailers, which come after all that. */
 void sl_auth_clean(const struct sl_authenticator *a, struct sl_headers *h);
 

@@ -13,9 +13,16 @@ struct sl_provider {
     const struct sl_auth *cfg;
     uint32_t allowed; /* mask of enum sl_jose_alg */
     uint16_t index;
-    struct sl_jwks jwks;
+    uint16_t generation; /* of jwks: what was verified by former keys is not believed any more */
+    struct sl_jwks jwks; /* n 0: fetched keys are not there */
     struct sl_keys keys;
 };
+
+/* Under which the caches know what this provider, with the keys that it has now, has judged. */
+static inline uint32_t sl_provider_id(const struct sl_provider *p)
+{
+    return (uint32_t)p->generation << 16 | p->index;
+}
 
 struct sl_authenticator {
     const struct sl_snapshot *snapshot;

@@ -54,7 +54,7 @@ static void _sl_remember_refusal(struct sl_attempt *at, const struct sl_provider
 {
     if (e == SL_TOKEN_NOT_YET || e == SL_TOKEN_MEMORY || e < SL_TOKEN_SIGNATURE)
         return;
-    sl_cache_refuse(&at->a->cache, at->hash, p->index, at->now, (uint8_t)e);
+    sl_cache_refuse(&at->a->cache, at->hash, sl_provider_id(p), at->now, (uint8_t)e);
 }
 
 static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice token,
@@ -66,7 +66,7 @@ static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, str
         return;
     if (id->expires_wall_s)
         until = SL_MIN(until, id->expires_wall_s + skew);
-    sl_cache_keep(&at->a->cache, token, p->index, at->now, until, id);
+    sl_cache_keep(&at->a->cache, token, sl_provider_id(p), at->now, until, id);
 }
 
 static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_provider *p,
@@ -80,6 +80,8 @@ static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_pro
         e = SL_TOKEN_TYPE;
     if (e == SL_TOKEN_OK && !_sl_is_for(at, p, &t))
         e = SL_TOKEN_ISSUER;
+    if (e == SL_TOKEN_OK && !p->jwks.n)
+        e = SL_TOKEN_NO_KEYS;
     if (e == SL_TOKEN_OK)
         e = sl_token_verify(&at->a->jose, &p->jwks, p->allowed, &t, &checked);
     at->out.verified |= checked;
@@ -116,7 +118,7 @@ static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct s
         return SL_TOKEN_DOUBLED;
     if (c->value.n > SL_TOKEN_MAX)
         return SL_TOKEN_TOO_LONG;
-    struct sl_identity *known = sl_cache_verified(&at->a->cache, c->value, p->index, at->now);
+    struct sl_identity *known = sl_cache_verified(&at->a->cache, c->value, sl_provider_id(p), at->now);
     if (known) {
         at->out.identity = sl_identity_ref(known);
         at->out.cached = true;
@@ -124,7 +126,7 @@ static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct s
     }
     if (!_sl_hash(at, c->value))
         return SL_TOKEN_MEMORY;
-    const uint8_t refused = sl_cache_refused(&at->a->cache, at->hash, p->index, at->now);
+    const uint8_t refused = sl_cache_refused(&at->a->cache, at->hash, sl_provider_id(p), at->now);
     if (refused)
         return (enum sl_token_error)refused;
     const enum sl_token_error e = _sl_verify(at, p, c->value);
@@ -179,6 +181,8 @@ static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const s
     }
     const enum sl_token_error e = _sl_judge_token(at, p, c);
     at->error = SL_MAX(at->error, e);
+    if (e == SL_TOKEN_KEY || e == SL_TOKEN_NO_KEYS) /* where they are fetched, its key may be there by now */
+        at->out.source = at->out.source ? at->out.source : auth->jwt.remote.source;
 }
 
 /* false: memory is out. */
@@ -205,9 +209,10 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
     if (at->out.identity)
         return sl_authorize(route, at->out.identity);
     if (at->any)
-        return at->error != SL_TOKEN_OK ? SL_AUTH_INVALID_TOKEN
-               : at->cert_error         ? SL_AUTH_INVALID_CERTIFICATE
-                                        : SL_AUTH_INVALID_KEY;
+        return at->error == SL_TOKEN_NO_KEYS ? SL_AUTH_NO_KEYS
+               : at->error != SL_TOKEN_OK    ? SL_AUTH_INVALID_TOKEN
+               : at->cert_error              ? SL_AUTH_INVALID_CERTIFICATE
+                                             : SL_AUTH_INVALID_KEY;
     return route->is_public && !needs ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
 }
 
@@ -220,6 +225,8 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
     }
     if (o->result == SL_AUTH_INVALID_KEY)
         o->detail = "the key is not known";
+    if (o->result == SL_AUTH_NO_KEYS)
+        o->detail = sl_token_error_text(SL_TOKEN_NO_KEYS);
     if (o->result == SL_AUTH_INVALID_CERTIFICATE)
         o->detail = at->cert_error;
     if (o->result == SL_AUTH_INVALID_CERTIFICATE || o->result == SL_AUTH_NO_CREDENTIALS ||
@@ -257,10 +264,15 @@ static bool _sl_introduce(const struct sl_identity *id, struct sl_request *req, 
 }
 
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
-                                       struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s)
+                                       struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
+                                       bool may_wait)
 {
     struct sl_attempt at = {.a = a, .arena = arena, .now = now_wall_s, .cert = req->client_cert};
     bool ok = _sl_try_providers(&at, route, req);
+    if (ok && may_wait && !at.out.identity && at.out.source) {
+        at.out.result = SL_AUTH_WAIT;
+        return at.out;
+    }
     at.out.result = _sl_result(&at, route);
     _sl_tell(&at, route);
     ok = ok && _sl_clean(a, route, req, arena);

@@ -52,7 +52,7 @@ static struct sl_verified *_sl_row(const struct sl_token_cache *c, uint64_t hash
     return &c->verified[(hash & (SL_VERIFIED_ROWS - 1)) * SL_CACHE_WAYS];
 }
 
-struct sl_identity *sl_cache_verified(struct sl_token_cache *c, struct sl_slice token, uint16_t provider,
+struct sl_identity *sl_cache_verified(struct sl_token_cache *c, struct sl_slice token, uint32_t provider,
                                       uint64_t now)
 {
     const uint64_t hash = sl_hash(token.p, token.n, c->seed);
@@ -81,7 +81,7 @@ static struct sl_verified *_sl_victim(struct sl_verified *row, uint64_t now)
     return row;
 }
 
-void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint16_t provider, uint64_t now,
+void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint32_t provider, uint64_t now,
                    uint64_t until, struct sl_identity *id)
 {
     const uint64_t hash = sl_hash(token.p, token.n, c->seed);
@@ -111,7 +111,7 @@ static struct sl_refused *_sl_refused_row(const struct sl_token_cache *c, const 
     return &c->refused[(h & (SL_REFUSED_ROWS - 1)) * SL_CACHE_WAYS];
 }
 
-uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider,
+uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider,
                          uint64_t now)
 {
     const struct sl_refused *e = _sl_refused_row(c, hash);
@@ -121,7 +121,7 @@ uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char has
     return 0;
 }
 
-void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider, uint64_t now,
+void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider, uint64_t now,
                      uint8_t error)
 {
     struct sl_refused *row = _sl_refused_row(c, hash), *e = row;

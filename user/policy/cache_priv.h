@@ -7,8 +7,8 @@
  * costs a tenth of hashing it with SHA-256 where the CPU has no instructions for that. Refused ones, whose
  * text a stranger chose, are kept by their SHA-256 alone.
  *
- * Invariant: an entry counts for nothing from `until` on, and dies with its authenticator, that is with the
- * keys that it was verified by.
+ * Invariant: an entry counts for nothing from `until` on, and dies with the keys that it was verified by:
+ * `provider` has their generation in its upper half (sl_provider_id), and all dies with its authenticator.
  */
 #ifndef SL_POLICY_CACHE_PRIV_H
 #define SL_POLICY_CACHE_PRIV_H
@@ -27,13 +27,13 @@ struct sl_verified {
     struct sl_identity *identity; /* one reference */
     char *token;
     uint32_t n; /* bytes of token */
-    uint16_t provider;
+    uint32_t provider;
     bool used; /* since the hand passed */
 };
 struct sl_refused {
     unsigned char hash[32];
     uint64_t until;
-    uint16_t provider;
+    uint32_t provider;
     uint8_t error; /* enum sl_token_error */
 };
 struct sl_token_cache {
@@ -47,16 +47,16 @@ struct sl_token_cache {
 int sl_cache_init(struct sl_token_cache *c, uint64_t seed) SL_MUST_CHECK;
 void sl_cache_free(struct sl_token_cache *c);
 /* The identity of that token at that provider, borrowed, or NULL. */
-struct sl_identity *sl_cache_verified(struct sl_token_cache *c, struct sl_slice token, uint16_t provider,
+struct sl_identity *sl_cache_verified(struct sl_token_cache *c, struct sl_slice token, uint32_t provider,
                                       uint64_t now);
 /* Keeps the identity (a reference of its own) in the place of the one least needed in its row, if memory
  * allows. */
-void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint16_t provider, uint64_t now,
+void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint32_t provider, uint64_t now,
                    uint64_t until, struct sl_identity *id);
 /* Why the token of that hash was refused, or 0. */
-uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider,
+uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider,
                          uint64_t now);
-void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint16_t provider, uint64_t now,
+void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider, uint64_t now,
                      uint8_t error);
 
 #endif

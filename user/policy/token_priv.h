@@ -10,27 +10,28 @@
 
 /* X(enumerator, name in metrics, text for the client and the log). In the order of the checks: of several
  * providers' refusals the one that got furthest is told. */
-#define SL_TOKEN_ERRORS(X)                                                                 \
-    X(TOO_LONG, "too_long", "the token is longer than 16 KiB")                             \
-    X(MALFORMED, "malformed", "the token is no compact JWS of three base64url parts")      \
-    X(HEADER, "header", "the token's header is no JSON object as RFC 7515 has it")         \
-    X(CRITICAL, "critical", "the token's header asks for an extension (crit, b64)")        \
-    X(ENCRYPTED, "encrypted", "the token is encrypted")                                    \
-    X(ALGORITHM, "algorithm", "the token's algorithm is not one of this provider's")       \
-    X(DOUBLED, "doubled", "the token is given more than once")                             \
-    X(TYPE, "type", "the token's typ is not the one that this provider takes")             \
-    X(ISSUER, "issuer", "the token's issuer is not this provider's")                       \
-    X(KEY, "key", "no key of this provider fits the token's kid and alg")                  \
-    X(MEMORY, "memory", "the token could not be looked at: out of memory")                 \
-    X(SIGNATURE, "signature", "the token's signature does not verify")                     \
-    X(FOREIGN, "foreign", "the token's issuer is not this provider's")                     \
-    X(CLAIMS, "claims", "the token's claims are no JSON object, or hold a name twice")     \
-    X(NO_EXP, "no_exp", "the token has no exp, or one that is no whole number of seconds") \
-    X(EXPIRED, "expired", "the token has expired")                                         \
-    X(BAD_NBF, "bad_nbf", "the token's nbf is no whole number of seconds")                 \
-    X(NOT_YET, "not_yet", "the token is not valid yet")                                    \
-    X(AUDIENCE, "audience", "the token is for another audience")                           \
-    X(BAD_CNF, "bad_cnf", "the token's cnf is not as RFC 8705 has it")                     \
+#define SL_TOKEN_ERRORS(X)                                                                           \
+    X(TOO_LONG, "too_long", "the token is longer than 16 KiB")                                       \
+    X(MALFORMED, "malformed", "the token is no compact JWS of three base64url parts")                \
+    X(HEADER, "header", "the token's header is no JSON object as RFC 7515 has it")                   \
+    X(CRITICAL, "critical", "the token's header asks for an extension (crit, b64)")                  \
+    X(ENCRYPTED, "encrypted", "the token is encrypted")                                              \
+    X(ALGORITHM, "algorithm", "the token's algorithm is not one of this provider's")                 \
+    X(DOUBLED, "doubled", "the token is given more than once")                                       \
+    X(TYPE, "type", "the token's typ is not the one that this provider takes")                       \
+    X(ISSUER, "issuer", "the token's issuer is not this provider's")                                 \
+    X(KEY, "key", "no key of this provider fits the token's kid and alg")                            \
+    X(NO_KEYS, "no_keys", "the keys of this provider could not be fetched yet, or not for too long") \
+    X(MEMORY, "memory", "the token could not be looked at: out of memory")                           \
+    X(SIGNATURE, "signature", "the token's signature does not verify")                               \
+    X(FOREIGN, "foreign", "the token's issuer is not this provider's")                               \
+    X(CLAIMS, "claims", "the token's claims are no JSON object, or hold a name twice")               \
+    X(NO_EXP, "no_exp", "the token has no exp, or one that is no whole number of seconds")           \
+    X(EXPIRED, "expired", "the token has expired")                                                   \
+    X(BAD_NBF, "bad_nbf", "the token's nbf is no whole number of seconds")                           \
+    X(NOT_YET, "not_yet", "the token is not valid yet")                                              \
+    X(AUDIENCE, "audience", "the token is for another audience")                                     \
+    X(BAD_CNF, "bad_cnf", "the token's cnf is not as RFC 8705 has it")                               \
     X(UNBOUND, "unbound", "the token belongs to a certificate that this client did not show")
 
 enum sl_token_error {

@@ -155,12 +155,15 @@ static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
     struct sl_child *c = io->data;
     union sl_ipc m;
     for (int budget = 256; budget && c->ipc >= 0; budget--) {
-        size_t n = 0;
-        int r = sl_ipc_recv(c->ipc, &m, NULL, &n);
+        SL_CLOSE int fd = -1;
+        size_t n = 1;
+        int r = sl_ipc_recv(c->ipc, &m, &fd, &n);
+        if (!n)
+            fd = -1; /* closed already, where the message was refused */
         if (r == 0)
             return;
         if (r > 0)
-            r = sl_request_serve(c, &m);
+            r = sl_request_serve(c, &m, fd);
         if (r >= 0)
             continue;
         char name[16];
@@ -285,7 +288,9 @@ int sl_child_send_snapshot(struct sl_child *c)
     if (n < 0)
         return n;
     m.snapshot.n_sockets = (uint32_t)n;
-    int r = sl_ipc_send(c->ipc, &m, fds, (size_t)n + 1);
+    int r = c->index >= 0 ? sl_keys_send_all(c) : 0; /* first, so that no token meets a policy without keys */
+    if (r == 0)
+        r = sl_ipc_send(c->ipc, &m, fds, (size_t)n + 1);
     if (r == 0 && s->log_fd >= 0 && c->index >= 0) {
         union sl_ipc log = {.plain = {.h = {.type = SL_IPC_REOPEN}}};
         r = sl_ipc_send(c->ipc, &log, &s->log_fd, 1);

@@ -157,6 +157,7 @@ static void _sl_enforce(struct sl_supervisor *s, struct sl_next *n, enum sl_poli
     sl_closep(&s->log_fd);
     s->log_fd = SL_TAKE_FD(n->log_fd);
     s->version++;
+    sl_keys_prune(s);
     sl_sockets_commit(s);
     sl_watch_follow(s, from);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What children may ask for. Each message is checked for who sent it and for ranges, since a child that faces
- * the network may have been taken over: a worker can ask for penalties, only the controller for the rest.
+ * the network may have been taken over: a worker can ask for penalties and for keys, only the controller for
+ * the rest.
  */
 #include "supervisor/supervisor_priv.h"
 
@@ -187,8 +188,10 @@ static int _sl_controller_asks(struct sl_child *c, const union sl_ipc *m)
     }
 }
 
-int sl_request_serve(struct sl_child *c, const union sl_ipc *m)
+int sl_request_serve(struct sl_child *c, const union sl_ipc *m, int fd)
 {
+    if (fd >= 0 && (m->h.type != SL_IPC_KEYS_FETCHED || c->index >= 0))
+        return -EPERM;
     /* of a child that was taken over: it cannot keep the supervisor busy, nor fill its log */
     if (sl_bucket_take(&c->asked, sl_now_ns(), SL_ASK_INTERVAL, SL_ASK_TOLERANCE, NULL) != 1) {
         if (c->index < 0)
@@ -205,5 +208,11 @@ int sl_request_serve(struct sl_child *c, const union sl_ipc *m)
         _sl_penalty(c, &m->penalty);
         return 0;
     }
+    if (m->h.type == SL_IPC_KEYS_UNKNOWN && c->index >= 0) {
+        sl_keys_unknown(c->s, &m->wanted);
+        return 0;
+    }
+    if (m->h.type == SL_IPC_KEYS_FETCHED && c->index < 0)
+        return sl_keys_fetched(c->s, &m->keys, fd);
     return c->index < 0 ? _sl_controller_asks(c, m) : -EPERM;
 }

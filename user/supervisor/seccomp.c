@@ -102,6 +102,8 @@ static int _sl_fill_narrow(scmp_filter_ctx ctx, bool worker)
     const int families[] = {AF_INET, AF_INET6, AF_UNIX};
     for (size_t i = 0; r == 0 && i < SL_ARRAY_LEN(families); i++)
         r = SL_ALLOW_FIRST(ctx, socket, families[i]);
+    if (r == 0 && !worker) /* fetched keys go to the workers in sealed memory */
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(memfd_create), 0);
     /* elements of maps, through inherited descriptors: a worker puts consumers into its sockets' storage, the
      * controller reads counters and penalties, and writes nothing */
     const int writes[] = {BPF_MAP_UPDATE_ELEM},

@@ -209,7 +209,8 @@ static void _sl_stop(struct sl_supervisor *s)
     sl_closep(&s->log_fd);
     sl_watch_close(s);
     sl_closep(&s->lock);
-    sl_snapshot_unref(s->snapshot);
+    sl_snapshot_unref(SL_TAKE_PTR(s->snapshot));
+    sl_keys_prune(s);
     sl_slots_free(s->slots);
     free(s->reload.text);
     free(s->children);

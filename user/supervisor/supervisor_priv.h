@@ -61,6 +61,13 @@ struct sl_takeover {
     struct sl_counters former; /* its region while it drains; blocks NULL: none */
 };
 
+/* Fetched keys as the controller sent them last. */
+struct sl_kept_keys {
+    uint64_t source; /* 0: free */
+    uint64_t deadline_ns;
+    int fd; /* sealed memfd; -1: none yet */
+};
+
 /* Where the bytes of a policy come from. */
 enum sl_policy_from {
     SL_POLICY_FILES,
@@ -104,6 +111,7 @@ struct sl_supervisor {
     size_t n_admin;
     struct sl_child *children; /* [1 + workers]: the controller, then the workers */
     size_t n_children;
+    struct sl_kept_keys keys[SL_REMOTE_MAX];
     uid_t uid; /* what children become; 0 with drop false: they stay who they are */
     gid_t gid;
     bool drop;
@@ -244,9 +252,20 @@ void sl_trial_rollback(struct sl_supervisor *s, uint64_t id);
 /* The policy on trial could not be served by all: back at once. */
 void sl_trial_failed(struct sl_supervisor *s);
 
+/* keys.c */
+/* Keeps and relays; fd is borrowed, -1: none came. 0, or -EPERM: a descriptor that is no sealed text. */
+int sl_keys_fetched(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd) SL_MUST_CHECK;
+void sl_keys_unknown(struct sl_supervisor *s, const struct sl_ipc_wanted *w);
+/* To a worker that has none yet, before its first policy. 0 or -errno. */
+int sl_keys_send_all(const struct sl_child *c) SL_MUST_CHECK;
+/* Forgets those that the policy in force does not fetch (NULL: all). */
+void sl_keys_prune(struct sl_supervisor *s);
+
 /* requests.c */
-/* 0, or -EPERM: a message that this child has no business to send. */
-int sl_request_serve(struct sl_child *c, const union sl_ipc *m) SL_MUST_CHECK;
+/* fd: what came with it, borrowed; -1: nothing. 0, or -EPERM: a message that this child has no business to
+ * send.
+ */
+int sl_request_serve(struct sl_child *c, const union sl_ipc *m, int fd) SL_MUST_CHECK;
 void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text);
 
 /* notify.c: sd_notify(3) over $NOTIFY_SOCKET; without it, nothing. */

@@ -135,7 +135,7 @@ static SL_UNUSED const char *judge_at(uint64_t now)
     uint32_t index = 0, methods;
     sl_identity_unref(outcome.identity);
     assert_int_equal(sl_router_match(policy->router, &req, &index, &methods), SL_ROUTE_FOUND);
-    outcome = sl_authenticate(policy->auth, &policy->snapshot->routes[index], &req, &arena, now);
+    outcome = sl_authenticate(policy->auth, &policy->snapshot->routes[index], &req, &arena, now, false);
     return name_of(outcome.result);
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens, good and hostile, and the caches of what was judged. */
 #include "auth_test.h"
+#include "harness/ca.h"
+
+#include <errno.h>
 
 /* ---- tokens */
 
@@ -311,6 +314,71 @@ static void more_tokens_than_room(void **state)
     sl_identity_unref(kept);
 }
 
+/* ---- keys that are fetched */
+
+/* What one policy with a fetching provider says to a token; text NULL: the keys stay as they are. */
+static const char *with_keys(struct sl_policy *p, const char *text, struct sl_slice t, bool may_wait)
+{
+    const struct sl_auth *auth = &p->snapshot->auths[0];
+    sl_identity_unref(outcome.identity);
+    if (text)
+        assert_int_equal(sl_authenticator_set_keys(p->auth, auth->jwt.remote.source, quoted(text)), 0);
+    req = request("GET", "h", "/x");
+    bearer(t);
+    outcome = sl_authenticate(p->auth, &p->snapshot->routes[0], &req, &arena, NOW, may_wait);
+    return outcome.result == SL_AUTH_WAIT      ? "wait"
+           : outcome.result == SL_AUTH_NO_KEYS ? "no keys"
+           : outcome.cached                    ? "cached"
+                                               : name_of(outcome.result);
+}
+
+static void fetched_keys_come_and_go(void **state)
+{
+    (void)state;
+    struct sl_policy *p = NULL;
+    struct sl_diag diag;
+    struct sl_bundle *bundle = NULL;
+    struct sl_snapshot *s = NULL;
+    sl_diag_init(&diag);
+    const char *text = POLICY("'auth': {'a': {'type': 'jwt', 'algorithms': ['ES256', 'RS256'], 'jwks_uri': "
+                              "'https://a.test/', 'tls': {'ca': '" TEST_CA "'}}},"
+                              "'routes': {'r': {'upstream': 'u', 'auth': ['a']}}");
+    assert_int_equal(sl_bundle_from_text("p.json", quoted(text), &diag, &bundle), 0);
+    assert_int_equal(sl_snapshot_new(bundle, &diag, &s), 0);
+    assert_int_equal(sl_policy_new(s, &diag, &p), 0);
+    const char *one = sl_arena_printf(&arena, "{'keys': [%s]}", jwk_of(&es, NULL));
+    const char *both = sl_arena_printf(&arena, "{'keys': [%s, %s]}", jwk_of(&es, NULL), jwk_of(&rs, NULL));
+    const struct sl_slice t = token(&es, GOOD()), u = token(&rs, GOOD());
+
+    assert_string_equal(with_keys(p, NULL, t, true), "wait");
+    assert_non_null(header(&req.headers, "Authorization")); /* it is judged again */
+    assert_true(outcome.source == s->auths[0].jwt.remote.source);
+    assert_string_equal(with_keys(p, NULL, t, false), "no keys");
+    assert_string_equal(with_keys(p, NULL, sl_slice_str("a.b"), true), "bad token");
+    assert_string_equal(with_keys(p, one, t, true), "ok");
+    assert_string_equal(with_keys(p, NULL, t, true), "cached");
+    assert_string_equal(with_keys(p, NULL, u, true), "wait");
+    assert_string_equal(with_keys(p, NULL, u, false), "bad token");
+    assert_string_equal(with_keys(p, both, u, true), "ok");
+    assert_string_equal(with_keys(p, NULL, t, true),
+                        "ok"); /* verified anew: its key might have been replaced */
+    assert_string_equal(with_keys(p, NULL, t, true), "cached");
+
+    /* the same kid, another key: what the former one verified is not believed */
+    assert_string_equal(with_keys(p, sl_arena_printf(&arena, "{'keys': [%s]}", jwk_of(&es2, NULL)), t, true),
+                        "bad token");
+    assert_string_equal(with_keys(p, one, t, true), "ok"); /* and not what it refused */
+    assert_int_equal(sl_authenticator_set_keys(p->auth, s->auths[0].jwt.remote.source, SL_S("{}")), -EINVAL);
+    assert_int_equal(sl_authenticator_set_keys(p->auth, 1, SL_S("{}")), -ENOENT);
+    assert_string_equal(with_keys(p, NULL, t, true), "cached");
+    assert_string_equal(with_keys(p, "", t, false), "no keys");
+    sl_identity_unref(SL_TAKE_PTR(outcome.identity));
+    sl_policy_free(p);
+    sl_snapshot_unref(s);
+    sl_bundle_free(bundle);
+    sl_diag_free(&diag);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +399,7 @@ int main(void)
         unit_test_auth(a_bad_signature_is_looked_at_once),
         unit_test_auth(what_is_not_valid_yet_becomes_so),
         unit_test_auth(more_tokens_than_room),
+        unit_test_auth(fetched_keys_come_and_go),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }

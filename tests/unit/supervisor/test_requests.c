@@ -3,6 +3,7 @@
 #include "supervisor_test.h"
 
 #include "base/io.h"
+#include "harness/ca.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -60,7 +61,7 @@ static void only_the_controller_may_ask_for_these(void **state)
     for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
         union sl_ipc m = {.h = {.type = types[i], .id = 1}};
         struct sl_ipc_result r;
-        assert_int_equal(sl_request_serve(&f->children[WORKER], &m), -EPERM);
+        assert_int_equal(sl_request_serve(&f->children[WORKER], &m, -1), -EPERM);
         assert_false(result(fd, &r));
     }
 }
@@ -73,7 +74,7 @@ static void what_only_the_supervisor_says_is_said_by_no_child(void **state)
     for (int who = CONTROLLER; who <= WORKER; who++)
         for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
             union sl_ipc m = {.h = {.type = types[i], .id = 1}};
-            assert_int_equal(sl_request_serve(&f->children[who], &m), -EPERM);
+            assert_int_equal(sl_request_serve(&f->children[who], &m, -1), -EPERM);
         }
 }
 
@@ -82,7 +83,7 @@ static void ready_counts_for_its_sender_only(void **state)
     struct fixture *f = *state;
     SL_CLOSE int fd = controller_of(f);
     union sl_ipc m = {.ready = {.h = {.type = SL_IPC_READY}, .version = 3}};
-    assert_int_equal(sl_request_serve(&f->children[WORKER], &m), 0);
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m, -1), 0);
     assert_int_equal(f->children[WORKER].serves, 3);
     assert_int_equal(f->children[CONTROLLER].serves, 0);
 }
@@ -93,7 +94,7 @@ static void who_could_not_take_a_policy_serves_the_old_one(void **state)
     SL_CLOSE int fd = controller_of(f);
     f->children[WORKER].serves = 2;
     union sl_ipc m = {.ready = {.h = {.type = SL_IPC_READY}, .version = 3, .error = -ENOMEM}};
-    assert_int_equal(sl_request_serve(&f->children[WORKER], &m), 0);
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m, -1), 0);
     assert_int_equal(f->children[WORKER].serves, 2);
     assert_int_equal(f->children[WORKER].answered, 3);
 }
@@ -103,7 +104,7 @@ static void ready_for_a_version_that_is_not_there_yet(void **state)
     struct fixture *f = *state;
     SL_CLOSE int fd = controller_of(f);
     union sl_ipc m = {.ready = {.h = {.type = SL_IPC_READY}, .version = 4}};
-    assert_int_equal(sl_request_serve(&f->children[WORKER], &m), -EPERM);
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m, -1), -EPERM);
     assert_int_equal(f->children[WORKER].serves, 0);
 }
 
@@ -124,12 +125,12 @@ static void penalties_out_of_range(void **state)
     bad[6].penalty.effect = SL_PENALTY_FLOW; /* without a destination */
     memset(bad[7].penalty.consumer, 'x', sizeof(bad[7].penalty.consumer));
     struct sl_ipc_result r;
-    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &good), 0);
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &good, -1), 0);
     assert_true(result(fd, &r));
     assert_int_equal(r.error, -ENODEV);
     assert_int_equal(r.h.id, 7);
     for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
-        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &bad[i]), 0);
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &bad[i], -1), 0);
         assert_true(result(fd, &r));
         assert_int_equal(r.error, -EINVAL);
     }
@@ -146,11 +147,11 @@ static void lists_out_of_range(void **state)
     bad[0].list.prefix.len = 33;
     bad[1].list.prefix.ip.family = 0;
     bad[2].list.verdict = SL_LIST_DENY + 1;
-    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m), 0);
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, -1), 0);
     assert_true(result(fd, &r));
     assert_int_equal(r.error, -ENODEV);
     for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
-        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &bad[i]), 0);
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &bad[i], -1), 0);
         assert_true(result(fd, &r));
         assert_int_equal(r.error, -EINVAL);
     }
@@ -164,7 +165,7 @@ static bool refused_in_the_log(struct sl_child *c, union sl_ipc m)
     assert_int_equal(pipe2(out, O_NONBLOCK), 0);
     assert_true(dup2(out[1], STDERR_FILENO) >= 0);
     sl_log_setup("test", SL_LOG_ERROR);
-    int r = sl_request_serve(c, &m);
+    int r = sl_request_serve(c, &m, -1);
     sl_log_setup("test", (enum sl_log_level)0);
     (void)dup2(old, STDERR_FILENO);
     (void)close(old);
@@ -204,7 +205,7 @@ static void requests_are_metered(void **state)
     unsigned served = 0, refused = 0;
     f->children[CONTROLLER].asked = sl_now_ns() + SL_NS_PER_SEC * 99 / 100; /* ten are left */
     for (int i = 0; i < 200; i++) {
-        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m), 0);
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, -1), 0);
         assert_true(result(fd, &r));
         served += r.error == -EINVAL;
         refused += r.error == -EAGAIN;
@@ -213,7 +214,7 @@ static void requests_are_metered(void **state)
     assert_true(refused > 0);
     union sl_ipc ready = {.ready = {.h = {.type = SL_IPC_READY}, .version = 3}};
     f->children[WORKER].asked = sl_now_ns() + SL_NS_PER_SEC * 3 / 2;
-    assert_int_equal(sl_request_serve(&f->children[WORKER], &ready), -EPERM);
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &ready, -1), -EPERM);
 }
 
 static void a_result_carries_its_text_sealed(void **state)
@@ -236,6 +237,100 @@ static void a_result_carries_its_text_sealed(void **state)
     (void)close(text);
 }
 
+/* ---- fetched keys */
+
+static uint64_t with_keys(struct fixture *f)
+{
+    sl_snapshot_unref(f->s.snapshot);
+    f->s.snapshot = snapshot_of(
+        "listeners: {a: {bind: ['127.0.0.1:1']}}\n"
+        "auth: {a: {type: jwt, algorithms: [ES256], jwks_uri: 'https://a.test/', tls: {ca: \"" TEST_CA
+        "\"}}}");
+    return f->s.snapshot->auths[0].jwt.remote.source;
+}
+
+static union sl_ipc keys_of(uint64_t source, uint64_t deadline)
+{
+    return (union sl_ipc){
+        .keys = {.h = {.type = SL_IPC_KEYS_FETCHED}, .source = source, .deadline_ns = deadline}};
+}
+
+static void keys_go_from_the_controller_to_workers(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    int pair[2], got = -1;
+    size_t n = 1;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    SL_CLOSE int worker = pair[1];
+    f->children[WORKER].ipc = pair[0];
+    f->children[WORKER].pid = getpid();
+    const uint64_t source = with_keys(f);
+    union sl_ipc m = keys_of(source, 7), in;
+    SL_CLOSE int text = sl_memfd_sealed("keys", "{}", 2);
+
+    /* a worker may not say what keys are, and none of another policy are kept */
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m, text), -EPERM);
+    m.keys.source = source + 1;
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, text), 0);
+    assert_int_equal(sl_ipc_recv(worker, &in, &got, &n), 0);
+
+    m.keys.source = source;
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, text), 0);
+    n = 1;
+    assert_int_equal(sl_ipc_recv(worker, &in, &got, &n), 1);
+    assert_int_equal(in.h.type, SL_IPC_KEYS);
+    assert_int_equal(n, 1);
+    assert_true(in.keys.source == source && in.keys.deadline_ns == 7);
+    (void)close(got);
+
+    /* the next one hears of them at its start, with the deadline as it is by then */
+    m.keys.deadline_ns = 9;
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, -1), 0);
+    n = 1;
+    assert_int_equal(sl_ipc_recv(worker, &in, &got, &n), 1);
+    assert_true(n == 0 && in.keys.deadline_ns == 9);
+    assert_int_equal(sl_keys_send_all(&f->children[WORKER]), 0);
+    n = 1;
+    assert_int_equal(sl_ipc_recv(worker, &in, &got, &n), 1);
+    assert_true(n == 1 && in.keys.deadline_ns == 9);
+    (void)close(got);
+
+    /* a worker's question goes to the controller, about what is of the policy only */
+    union sl_ipc asks = {.wanted = {.h = {.type = SL_IPC_KEYS_UNKNOWN}, .source = source + 1}};
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &asks, -1), 0);
+    asks.wanted.source = source;
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &asks, -1), 0);
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &asks, -1), -EPERM);
+    n = 1;
+    assert_int_equal(sl_ipc_recv(fd, &in, &got, &n), 1);
+    assert_true(in.h.type == SL_IPC_KEYS_WANTED && in.wanted.source == source);
+    n = 1;
+    assert_int_equal(sl_ipc_recv(fd, &in, &got, &n), 0);
+    (void)close(f->children[WORKER].ipc);
+    sl_snapshot_unref(SL_TAKE_PTR(f->s.snapshot));
+    sl_keys_prune(&f->s);
+    assert_int_equal(f->s.keys[0].source, 0);
+}
+
+static void keys_must_be_sealed_and_few(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    static char big[SL_KEYS_BYTES + 1];
+    union sl_ipc m = keys_of(with_keys(f), 7);
+    SL_CLOSE int open_fd = memfd_create("open", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    SL_CLOSE int big_fd = sl_memfd_sealed("big", big, sizeof(big));
+    SL_CLOSE int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(sl_write_all(open_fd, "{}", 2), 0);
+    const int bad[] = {open_fd, big_fd, null_fd};
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++)
+        assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, bad[i]), -EPERM);
+    union sl_ipc other = {.list = {.h = {.type = SL_IPC_LIST, .id = 9}}};
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &other, big_fd), -EPERM);
+    sl_keys_prune(&f->s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +344,8 @@ int main(void)
         with_fixture(a_trusted_proxy_is_boxed_by_no_worker),
         with_fixture(requests_are_metered),
         with_fixture(a_result_carries_its_text_sealed),
+        with_fixture(keys_go_from_the_controller_to_workers),
+        with_fixture(keys_must_be_sealed_and_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,6 +122,10 @@ static long try_keyctl(void)
 {
     return syscall(SYS_keyctl, 0, 0, 0, 0, 0);
 }
+static long try_memfd(void)
+{
+    return memfd_create("x", 0);
+}
 static long try_tiocsti(void)
 {
     return syscall(SYS_ioctl, 0, 0x5412, "x");
@@ -154,6 +158,20 @@ static const struct {
                {"io_uring_setup", try_io_uring},
                {"keyctl", try_keyctl},
                {"ioctl TIOCSTI", try_tiocsti}};
+
+static int make_memory(void *arg)
+{
+    return enter(*(bool *)arg) < 0 ? 100 : try_memfd() < 0 ? errno : 0;
+}
+
+static void only_the_controller_makes_memory_to_send(void **state)
+{
+    (void)state;
+    bool worker = true;
+    assert_int_equal(in_child(make_memory, &worker), EPERM);
+    worker = false;
+    assert_int_equal(in_child(make_memory, &worker), 0);
+}
 
 struct attempt {
     bool worker;
@@ -277,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_nobody_needs_is_refused),
+        cmocka_unit_test(only_the_controller_makes_memory_to_send),
         cmocka_unit_test(what_a_child_does_works),
         cmocka_unit_test(an_assertion_still_ends_the_process),
         cmocka_unit_test(the_controller_reads_maps_and_a_worker_tags_sockets),

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An issuer's HTTPS side: serves what the test says, counts what was asked, and can misbehave in every way that it is told."""
+import json
+import ssl
+import threading
+
+from . import jose, ns
+
+
+class Issuer:
+    """
+    pages: {path: (status, headers, body)}, body bytes or anything that json takes; or a callable(connection, path) that answers by itself.
+    Answers close the connection. keys() puts a key set at /jwks.
+    """
+
+    def __init__(self, pki, *names, host=None, port=0, address="127.0.0.1", **issue):
+        self.host = host or ns.here()
+        cert, key = pki.issue(*(names or (address, "localhost")), **issue)
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(cert, key)
+        self._socket = self.host.listen(port, address)
+        self.address, self.port = address, self._socket.getsockname()[1]
+        self.pages, self.asked, self.heads = {}, [], []
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def url(self, path="", name=None):
+        return f"https://{name or self.address}:{self.port}{path}"
+
+    def keys(self, *keys, path="/jwks", headers=(), extra=None):
+        self.pages[path] = (200, headers, {**jose.jwks(*keys), **(extra or {})})
+
+    def count(self, path):
+        with self._changed:
+            return self.asked.count(path)
+
+    def wait_asked(self, path, n, timeout=20):
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.asked.count(path) >= n, timeout):
+                raise AssertionError(f"{path} was asked for {self.asked.count(path)} times, not {n}: {self.asked}")
+
+    def _accept(self):
+        while True:
+            try:
+                c, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(c,), daemon=True).start()
+
+    def _serve(self, raw):
+        raw.settimeout(20)
+        try:
+            with self._tls.wrap_socket(raw, server_side=True) as c:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    more = c.recv(65536)
+                    if not more:
+                        return
+                    head += more
+                path = head.split(b" ")[1].decode()
+                page = self.pages.get(path, (404, (), b"nothing here"))
+                with self._changed:
+                    self.asked.append(path)
+                    self.heads.append(head)
+                    self._changed.notify_all()
+                if callable(page):
+                    page(c, path)
+                    return
+                status, headers, body = page
+                body = body if isinstance(body, bytes) else json.dumps(body).encode()
+                lines = [f"HTTP/1.1 {status} X", *(f"{n}: {v}" for n, v in headers), f"Content-Length: {len(body)}", "Connection: close"]
+                c.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+                c.unwrap()
+        except OSError:
+            pass
+        finally:
+            raw.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._socket.close()
+

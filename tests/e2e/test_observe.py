@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -195,15 +196,48 @@ def test_a_full_disk_under_the_log_stops_nothing_and_is_counted(lo, origin, tmp)
                 for _ in range(50):
                     n += 1
                     assert c.request("GET", "/" + "x" * 500).status == 200
-                return g.metric("sluice_log_dropped_total") > 0
+                return g.metric("sluice_access_log_dropped_total") > 0
             until(full, "dropped lines to be counted", timeout=20)
             assert os.path.getsize(f"{small}/access.log") <= 65536
             for _ in range(50):
                 assert c.request().status == 200
             for line in open(f"{small}/access.log").read().split("\n")[:-1]:
                 json.loads(line)
+            os.truncate(f"{small}/access.log", 0)
+            until(lambda: c.request("GET", "/again").status == 200 and "/again" in open(f"{small}/access.log").read(), "lines again")
+            g.wait_log("the access log is written again; [1-9][0-9]* lines were lost")
+            assert g.log().count("cannot be written") == 1
     finally:
         ns.umount(small)
+
+
+def test_a_format_is_taken_and_changed_by_reload_and_files_are_left_for_new_ones(lo, origin, tmp):
+    """Control bytes never get through; a file that was moved away is left at SIGUSR1 and at SIGHUP."""
+    path = f"{tmp}/access.log"
+    log = {"path": path, "format": '$client [$time] "$method $path" $status "$user_agent" $consumer'}
+
+    def policy(**more):
+        return serving(origin, 8081, observe={"access_log": {**log, **more}})
+
+    def lines(of=path):
+        try:
+            return open(of).read().splitlines()
+        except FileNotFoundError:
+            return []
+    with Gateway(policy(), lo) as g, g.client(8081) as c:
+        assert c.request("GET", "/one", [("User-Agent", 'a"b\\c')]).status == 200
+        until(lambda: lines(), "a line")
+        assert re.fullmatch(r'127\.0\.0\.1 \[20[-0-9T:.]+Z\] "GET /one" 200 "a\\x22b\\x5cc" -', lines()[0]), lines()
+        for i, sig in enumerate([signal.SIGUSR1, signal.SIGHUP]):
+            os.rename(path, f"{path}.{i}")
+            g.signal(sig)
+            until(lambda: os.path.exists(path), "a new file")
+            until(lambda: c.request("GET", f"/new{i}").status == 200 and any(f"/new{i}" in l for l in lines()), "a line in it")
+        assert g.apply(policy(format="json"))[0] == 0
+        until(lambda: c.request("GET", "/json").status == 200 and any(l.startswith("{") for l in lines()), "JSON")
+        code, out = g.apply(policy(format="$client $nobody"))
+        assert code == 1 and "/observe/access_log/format" in out and "$user_agent" in out, out
+        assert g.apply(policy(format="no variable"))[0] == 1
 
 
 def test_status_says_what_runs(gw):

@@ -379,42 +379,9 @@ static const struct sl_type _sl_metrics = {.kind = SL_T_OBJECT,
                                            .raw = sizeof(struct sl_metrics_raw),
                                            .finish = _sl_finish_metrics};
 
-struct sl_access_log_raw {
-    unsigned format;
-    const char *path;
-    double sample;
-};
-static const struct sl_choice _sl_format_choices[] = {{"json", 0, false}, {NULL, 0, false}};
-static const struct sl_type _sl_format = {
-    .kind = SL_T_CHOICE, .size = sizeof(unsigned), .what = "\"json\"", .choices = _sl_format_choices};
-static const struct sl_type _sl_sample = {
-    .kind = SL_T_REAL, .size = sizeof(double), .what = "a number from 0 to 1", .min = "0", .max = "1"};
-static const struct sl_field _sl_access_log_fields[] = {
-    {"format", &_sl_format, offsetof(struct sl_access_log_raw, format), "\"json\"", 0,
-     "One JSON object a line."},
-    {"path", &sl_type_string, offsetof(struct sl_access_log_raw, path), "\"-\"", 0,
-     "File to append to; \"-\": standard output."},
-    {"sample", &_sl_sample, offsetof(struct sl_access_log_raw, sample), "1.0", 0,
-     "Share of requests that are logged."},
-    SL_FIELDS_END,
-};
-static void _sl_finish_access_log(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
-{
-    struct sl_snapshot *s = out;
-    const struct sl_access_log_raw *l = raw;
-    (void)r, (void)n;
-    s->access_log.enabled = true;
-    s->access_log.path = l->path;
-    s->access_log.sample = l->sample;
-}
-static const struct sl_type _sl_access_log = {.kind = SL_T_OBJECT,
-                                              .what = "a map",
-                                              .fields = _sl_access_log_fields,
-                                              .raw = sizeof(struct sl_access_log_raw),
-                                              .finish = _sl_finish_access_log};
 static const struct sl_field _sl_observe_fields[] = {
     {"metrics", &_sl_metrics, 0, "{}", 0, "Prometheus metrics on the admin listener."},
-    {"access_log", &_sl_access_log, 0, NULL, 0, "A line per request. Not written: none."},
+    {"access_log", &sl_type_access_log, 0, NULL, 0, "A line per request. Not written: none."},
     {"traces", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
     SL_FIELDS_END,
 };

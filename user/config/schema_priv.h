@@ -95,7 +95,8 @@ extern const struct sl_type sl_type_cidr, sl_type_ranges; /* ranges.c: the secon
 extern const struct sl_type sl_type_cidrs, sl_type_token, sl_type_header, sl_type_header_values;
 extern const struct sl_type sl_type_file, sl_type_secret;
 /* The sections, by the files that hold them. */
-extern const struct sl_type sl_type_byte_rate; /* schema_listener.c */
+extern const struct sl_type sl_type_access_log; /* schema_log.c */
+extern const struct sl_type sl_type_byte_rate;  /* schema_listener.c */
 extern const struct sl_type sl_type_listeners, sl_type_admin, sl_type_kernel, sl_type_correlation,
     sl_type_observe;                              /* schema_listener.c */
 extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */

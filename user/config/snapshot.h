@@ -462,7 +462,8 @@ struct sl_snapshot {
     } correlation_id;
     struct {
         bool enabled;
-        const char *path; /* "-": standard output */
+        const char *format; /* NULL: JSON */
+        const char *path;   /* "-": standard output */
         double sample;
     } access_log;
     struct {

@@ -431,8 +431,8 @@ static void _sl_daemon(struct sl_page *p)
     sl_metrics_one(&p->m, "jwt_verified_total", "counter", "signatures checked", (double)sum[2]);
     sl_metrics_one(&p->m, "jwt_refused_total", "counter", "tokens refused", (double)sum[3]);
     sl_metrics_auth(p->c, &p->m);
-    sl_metrics_one(&p->m, "log_lines_total", "counter", "lines of the access log", (double)sum[4]);
-    sl_metrics_one(&p->m, "log_dropped_total", "counter", "lines of the access log that were lost",
+    sl_metrics_one(&p->m, "access_log_lines_total", "counter", "lines of the access log", (double)sum[4]);
+    sl_metrics_one(&p->m, "access_log_dropped_total", "counter", "lines of the access log that were lost",
                    (double)sum[7]);
     sl_metrics_one(&p->m, "bucket_contended_total", "counter",
                    "requests refused because a bucket was too contended", (double)sum[5]);

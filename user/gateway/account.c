@@ -77,7 +77,7 @@ static void _sl_log(struct sl_exchange *ex, uint64_t duration_ns)
     char proxy[SL_IP_STRLEN];
     if (ex->peer_trusted || ex->conn->proxied)
         rec.peer = _sl_peer(ex, proxy);
-    if (sl_access_log_add(ex->w->log, &rec) == 0)
+    if (sl_access_log_add(ex->w->log, ex->config->log_format, &rec) == 0)
         ex->w->counters->log_lines++;
 }
 

@@ -143,6 +143,8 @@ int sl_gw_config_new(struct sl_worker *w, struct sl_snapshot *s, struct sl_gw_co
         r = _sl_build_groups(w, c);
     if (r == 0)
         r = _sl_build_routes(c);
+    if (r == 0 && s->access_log.format)
+        r = sl_access_format_new(s->access_log.format, &c->log_format);
     if (r < 0)
         sl_gw_config_unref(c);
     else
@@ -168,6 +170,7 @@ void sl_gw_config_unref(struct sl_gw_config *c)
         free(c->routes[i].split);
         free(c->routes[i].retry_credit);
     }
+    sl_access_format_free(c->log_format);
     free(c->groups);
     free(c->tls);
     free(c->routes);

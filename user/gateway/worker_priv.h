@@ -50,6 +50,7 @@ struct sl_gw_config {
     struct sl_group **groups; /* [n_upstreams] */
     SSL_CTX **tls;            /* [n_listeners]; NULL: plain */
     size_t n_groups, n_tls;
+    struct sl_access_format *log_format; /* NULL: JSON */
     struct sl_slice correlation_header;
     uint16_t https_port; /* where redirect_https sends to */
 };

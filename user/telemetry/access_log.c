@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -19,9 +20,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SL_LINE_MAX  PIPE_BUF
-#define SL_BATCH     65536
-#define SL_FIELD_MAX 1024 /* bytes of a field; the rest is cut */
+#define SL_LINE_MAX PIPE_BUF
+#define SL_BATCH    65536
 
 struct sl_access_log {
     _Alignas(SL_CACHE_LINE) atomic_size_t head;
@@ -34,6 +34,8 @@ struct sl_access_log {
     struct sl_buf line; /* the worker's */
     int fd;             /* the writer's from here on */
     bool pipe;
+    bool torn;           /* the last byte that got out ended no line */
+    uint64_t fails_with; /* lines lost since writing began to fail; 0: it does not */
     char batch[SL_BATCH];
     char ring[SL_ACCESS_LOG_RING]; /* both's */
 };
@@ -49,6 +51,7 @@ static void _sl_take_fd(struct sl_access_log *l)
         (void)close(l->fd);
     struct stat st;
     l->fd = fd;
+    l->torn = false;
     l->pipe = fstat(fd, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
@@ -71,19 +74,50 @@ static uint64_t _sl_count_lines(const char *p, size_t n)
     return lines;
 }
 
+/* Said once, and once more when it is over: a log that cannot be written fills no other. */
+static void _sl_failed(struct sl_access_log *l, const char *rest, size_t n, int error)
+{
+    const uint64_t lines = _sl_count_lines(rest, n);
+    if (!l->fails_with)
+        sl_warn("the access log cannot be written: %s; lines are lost, and counted, until it can",
+                strerror(error));
+    l->fails_with += lines;
+    atomic_fetch_add(&l->dropped, lines);
+}
+
+static void _sl_wrote(struct sl_access_log *l, char last)
+{
+    if (l->fails_with)
+        sl_warn("the access log is written again; %llu lines were lost", (unsigned long long)l->fails_with);
+    l->fails_with = 0;
+    l->torn = last != '\n';
+}
+
+/* What a full disk cut off stays a line by itself. */
+static bool _sl_mend(struct sl_access_log *l)
+{
+    if (!l->torn || l->pipe)
+        return true;
+    if (write(l->fd, "\n", 1) != 1)
+        return false;
+    l->torn = false;
+    return true;
+}
+
 static void _sl_write(struct sl_access_log *l, size_t n)
 {
     for (size_t done = 0; done < n;) {
-        ssize_t w = write(l->fd, l->batch + done, n - done);
+        ssize_t w = done || _sl_mend(l) ? write(l->fd, l->batch + done, n - done) : -1;
         if (w > 0) {
             done += (size_t)w;
+            _sl_wrote(l, l->batch[done - 1]);
         } else if (w < 0 && errno == EAGAIN) {
             struct pollfd p = {.fd = l->fd, .events = POLLOUT};
             if (atomic_load(&l->stop) && poll(&p, 1, 100) == 0)
                 break;
             (void)poll(&p, 1, 1000);
-        } else if (w < 0 && errno != EINTR) { /* a full disk: these lines are lost, and that is said */
-            atomic_fetch_add(&l->dropped, _sl_count_lines(l->batch + done, n - done));
+        } else if (w < 0 && errno != EINTR) { /* a full disk */
+            _sl_failed(l, l->batch + done, n - done, errno);
             break;
         }
     }
@@ -175,7 +209,7 @@ static int _sl_text(struct sl_buf *b, struct sl_slice name, struct sl_slice v)
         return 0;
     int r = sl_buf_append_slice(b, name);
     if (r == 0)
-        r = sl_buf_append_json(b, sl_slice(v.p, SL_MIN(v.n, (size_t)SL_FIELD_MAX)));
+        r = sl_buf_append_json(b, sl_slice(v.p, SL_MIN(v.n, (size_t)SL_ACCESS_FIELD_MAX)));
     return r < 0 ? r : sl_buf_append(b, "\"", 1);
 }
 
@@ -207,8 +241,11 @@ static int _sl_texts(struct sl_buf *b, const struct sl_access_record *r)
     return e;
 }
 
-static int _sl_format(struct sl_buf *b, const struct sl_access_record *r)
+static int _sl_format(struct sl_buf *b, const struct sl_access_format *f, const struct sl_access_record *r)
 {
+    if (f)
+        return sl_access_format_line(b, f, r);
+
     char iso[SL_ISO_LEN];
     sl_wall_iso(r->wall_ns, iso);
     int e = _sl_text(b, SL_S("{\"time\":\""), sl_slice_str(iso));
@@ -242,17 +279,18 @@ static int _sl_put(struct sl_access_log *l, struct sl_slice line)
     return 0;
 }
 
-int sl_access_log_add(struct sl_access_log *l, const struct sl_access_record *r)
+int sl_access_log_add(struct sl_access_log *l, const struct sl_access_format *f,
+                      const struct sl_access_record *r)
 {
     sl_buf_consume(&l->line, sl_buf_len(&l->line));
-    int e = _sl_format(&l->line, r);
+    int e = _sl_format(&l->line, f, r);
     if (e == 0 && sl_buf_len(&l->line) > SL_LINE_MAX) { /* escapes blew it up: what is long is left out */
         struct sl_access_record cut = *r;
         cut.path.n = SL_MIN(cut.path.n, (size_t)64);
         cut.host.n = SL_MIN(cut.host.n, (size_t)64);
         cut.user_agent.n = cut.method.n = 0;
         sl_buf_consume(&l->line, sl_buf_len(&l->line));
-        e = _sl_format(&l->line, &cut);
+        e = _sl_format(&l->line, f, &cut);
     }
     if (e == 0)
         e = sl_buf_len(&l->line) > SL_LINE_MAX ? -ENOSPC : _sl_put(l, sl_buf_slice(&l->line));

@@ -44,7 +44,7 @@ static void test_lines_are_json_whatever_the_client_sent(void **state)
     struct sl_access_log *l;
     assert_int_equal(sl_access_log_new(p[1], &l), 0);
     struct sl_access_record r = record(SL_S("/a\r\nforged: \"line\"\x1b[2J\xff"));
-    assert_int_equal(sl_access_log_add(l, &r), 0);
+    assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_free(l, 5000);
     FILE *f = fdopen(p[0], "r");
     json_t *j = next_line(f);
@@ -60,6 +60,26 @@ static void test_lines_are_json_whatever_the_client_sent(void **state)
     fclose(f);
 }
 
+static void test_a_format_is_a_line_whatever_the_client_sent(void **state)
+{
+    (void)state;
+    struct sl_access_format *f = NULL;
+    struct sl_access_record r = record(SL_S("/a\r\n\"b\\\x1b[2J\xff"));
+    SL_BUF struct sl_buf b = {0};
+    assert_int_equal(
+        sl_access_format_new("$client - [$time] \"$method $path\" $status $bytes_out $consumer$tier", &f), 0);
+    assert_int_equal(sl_access_format_line(&b, f, &r), 0);
+    assert_int_equal(sl_buf_append(&b, "", 1), 0);
+    assert_string_equal(sl_buf_data(&b),
+                        "192.0.2.7 - [2025-11-24T16:00:00.123Z] \"GET /a\\x0d\\x0a\\x22b\\x5c\\x1b[2J\\xff\" "
+                        "200 42 --\n");
+    sl_access_format_free(f);
+    assert_int_equal(sl_access_format_new("$clients", &f), -EINVAL);
+    assert_int_equal(sl_access_format_new("$", &f), -EINVAL);
+    assert_int_equal(sl_access_format_new("plain", &f), 0);
+    sl_access_format_free(f);
+}
+
 static void test_a_full_ring_drops_and_counts(void **state)
 {
     (void)state;
@@ -68,7 +88,7 @@ static void test_a_full_ring_drops_and_counts(void **state)
     struct sl_access_record r = record(SL_S("/x"));
     unsigned kept = 0, lost = 0;
     for (unsigned i = 0; i < 20000; i++) {
-        if (sl_access_log_add(l, &r) == 0)
+        if (sl_access_log_add(l, NULL, &r) == 0)
             kept++;
         else
             lost++;
@@ -82,7 +102,7 @@ static void test_a_full_ring_drops_and_counts(void **state)
     FILE *f = fdopen(p[0], "r");
     for (unsigned i = 0; i < kept; i++)
         json_decref(next_line(f));
-    assert_int_equal(sl_access_log_add(l, &r), 0);
+    assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_kick(l);
     json_decref(next_line(f));
     sl_access_log_free(l, 5000);
@@ -98,14 +118,14 @@ static void test_reopen_moves_to_the_new_file(void **state)
     struct sl_access_log *l;
     assert_int_equal(sl_access_log_new(a[1], &l), 0);
     struct sl_access_record r = record(SL_S("/old"));
-    assert_int_equal(sl_access_log_add(l, &r), 0);
+    assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_kick(l);
     FILE *old = fdopen(a[0], "r"), *new = fdopen(b[0], "r");
     json_decref(next_line(old));
     sl_access_log_reopen(l, b[1]);
     assert_null(fgets((char[8]){0}, 8, old)); /* closed: the writer let go of it */
     r.path = SL_S("/new");
-    assert_int_equal(sl_access_log_add(l, &r), 0);
+    assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_kick(l);
     json_t *j = next_line(new);
     assert_string_equal(json_string_value(json_object_get(j, "path")), "/new");
@@ -124,7 +144,7 @@ static void test_a_full_disk_is_counted_and_goes_by(void **state)
     assert_int_equal(sl_access_log_new(full, &l), 0);
     struct sl_access_record r = record(SL_S("/lost"));
     for (int i = 0; i < 3; i++)
-        assert_int_equal(sl_access_log_add(l, &r), 0);
+        assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_kick(l);
     while (sl_access_log_pending(l))
         (void)poll(NULL, 0, 1);
@@ -132,7 +152,7 @@ static void test_a_full_disk_is_counted_and_goes_by(void **state)
     int p[2];
     assert_int_equal(pipe2(p, O_CLOEXEC), 0);
     sl_access_log_reopen(l, p[1]);
-    assert_int_equal(sl_access_log_add(l, &r), 0);
+    assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_free(l, 5000);
     FILE *f = fdopen(p[0], "r");
     json_decref(next_line(f));
@@ -150,7 +170,7 @@ static void test_oversized_fields_are_cut_and_the_line_stays_whole(void **state)
     assert_int_equal(sl_access_log_new(p[1], &l), 0);
     struct sl_access_record r = record(sl_slice(huge, sizeof(huge)));
     r.user_agent = r.host = r.path;
-    assert_int_equal(sl_access_log_add(l, &r), 0);
+    assert_int_equal(sl_access_log_add(l, NULL, &r), 0);
     sl_access_log_free(l, 5000);
     FILE *f = fdopen(p[0], "r");
     json_decref(next_line(f));
@@ -161,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_are_json_whatever_the_client_sent),
+        cmocka_unit_test(test_a_format_is_a_line_whatever_the_client_sent),
         cmocka_unit_test(test_a_full_ring_drops_and_counts),
         cmocka_unit_test(test_reopen_moves_to_the_new_file),
         cmocka_unit_test(test_a_full_disk_is_counted_and_goes_by),

@@ -39,6 +39,13 @@ __noinline int sl_guard_parse(struct xdp_md *ctx, struct sl_packet *p)
     return sl_parse((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
 }
 
+SL_INLINE enum sl_parsed sl_step_parse(struct xdp_md *ctx, struct sl_packet *p)
+{
+    if (sl_parse_quick((void *)(long)ctx->data, (void *)(long)ctx->data_end, p))
+        return SL_PARSED_PORTS;
+    return sl_guard_parse(ctx, p);
+}
+
 /* enum sl_cookie; see lib/cookie.h. */
 __noinline int sl_guard_cookie(struct xdp_md *ctx, __u32 frame, int dry)
 {
@@ -96,10 +103,10 @@ SL_INLINE enum sl_reason sl_step_lists(const struct sl_guard *g)
                                      : SL_UNDECIDED;
 }
 
-SL_INLINE struct sl_penalty_value *sl_penalty_of(const struct sl_guard *g, const struct sl_penalty_key *key)
+SL_INLINE struct sl_penalty_value *sl_penalty_of(const struct sl_penalty_key *key, __u64 now)
 {
     struct sl_penalty_value *v = bpf_map_lookup_elem(&sl_penalties, key);
-    return v && v->deadline_ns > g->now ? v : 0;
+    return v && v->deadline_ns > now ? v : 0;
 }
 
 /*
@@ -107,38 +114,55 @@ SL_INLINE struct sl_penalty_value *sl_penalty_of(const struct sl_guard *g, const
  * behind the same address to whom the ports were given next. Dropping it would punish him; who reconnects to
  * escape meets the next rung. The deadline is the one field that the program writes.
  */
-SL_INLINE enum sl_reason sl_step_flow_penalty(const struct sl_guard *g)
+SL_INLINE enum sl_reason sl_penalty_of_flow(const struct sl_packet *p, __u64 now)
 {
-    const struct sl_packet *p = &g->packet;
     const struct sl_penalty_key key = {.addr = p->src,
                                        .daddr = p->dst,
                                        .sport_be = p->sport_be,
                                        .dport_be = p->dport_be,
                                        .family = p->family,
                                        .scope = SL_PENALTY_FLOW};
-    struct sl_penalty_value *v = sl_penalty_of(g, &key);
+    struct sl_penalty_value *v = sl_penalty_of(&key, now);
     if (!v)
         return SL_UNDECIDED;
     if (!sl_packet_opens(p))
         return SL_DROP_PENALTY_FLOW;
-    v->deadline_ns = g->now;
+    v->deadline_ns = now;
     return SL_UNDECIDED;
 }
 
-SL_INLINE enum sl_reason sl_step_penalties(const struct sl_guard *g)
+/* enum sl_reason. Global: few packets come here, and the keys need not lie on the stack of all. */
+__noinline int sl_guard_penalty(const struct sl_packet *p, __u64 now)
 {
-    const struct sl_packet *p = &g->packet;
-    struct sl_penalty_key key = {.addr = p->src, .family = p->family, .scope = SL_PENALTY_SOURCE};
-    if (!(g->config->flags & SL_HAVE_PENALTIES) || sl_hint_absent(g->hints->penalties, sl_hint_host(&p->src)))
+    if (!p)
         return SL_UNDECIDED;
+    struct sl_penalty_key key = {.addr = p->src, .family = p->family, .scope = SL_PENALTY_SOURCE};
     if (p->family == SL_AF_INET6)
         __builtin_memset(key.addr.bytes + 8, 0, 8);
-    const struct sl_penalty_value *v = sl_penalty_of(g, &key);
+    const struct sl_penalty_value *v = sl_penalty_of(&key, now);
     if (v && v->effect == SL_PENALTY_SOURCE)
         return SL_DROP_PENALTY_SOURCE;
     if (v && sl_packet_opens(p))
         return SL_DROP_PENALTY_CONNECT;
-    return sl_step_flow_penalty(g);
+    return sl_penalty_of_flow(p, now);
+}
+
+/* Whether the source is known to be under a penalty without a lookup. */
+SL_INLINE int sl_penalty_hinted(const struct sl_guard *g)
+{
+    const __u64 source = sl_hint_pair(&g->packet.src, 0), hint = g->hints->sources[sl_hint_pair_slot(source)];
+    return g->packet.family == SL_AF_INET && (hint & SL_HINT_ONE) && (__u32)hint == (__u32)source &&
+           g->now >> 30 < sl_hint_until(hint);
+}
+
+SL_INLINE enum sl_reason sl_step_penalties(const struct sl_guard *g)
+{
+    if (!(g->config->flags & SL_HAVE_PENALTIES) ||
+        sl_hint_absent(g->hints->penalties, sl_hint_host(&g->packet.src)))
+        return SL_UNDECIDED;
+    if (sl_penalty_hinted(g))
+        return SL_DROP_PENALTY_SOURCE;
+    return (enum sl_reason)sl_guard_penalty(&g->packet, g->now);
 }
 
 /* ---- 5. and 6. Buckets. The source's own stand in lib/sources.h. */
@@ -240,7 +264,7 @@ int sl_xdp_guard(struct xdp_md *ctx)
     g.hints = bpf_map_lookup_elem(&sl_hints, &zero);
     if (!g.config || !g.hints)
         return XDP_PASS;
-    const enum sl_parsed parsed = sl_guard_parse(ctx, &g.packet);
+    const enum sl_parsed parsed = sl_step_parse(ctx, &g.packet);
     const __u32 shadow = g.config->shadow != 0;
     enum sl_reason r = sl_judge(ctx, &g, parsed);
     if (r == SL_PASS || r == SL_DROP_LISTENER_RATE)

@@ -22,19 +22,25 @@
 #define SL_SKETCH_TAG(bits, ip6) ((bits) | ((ip6) ? 256u : 0u))
 #define SL_SKETCH_TAG_PROVEN     512u
 
-struct { /* the cells of the first row, SL_SKETCH_FIRST says where */
+struct { /* lines, SL_SKETCH_LINE says which; mappable, so that a line begins where a cache line does */
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, SL_SKETCH_TABLES *SL_SKETCH_CELLS);
+    __uint(max_entries, SL_SKETCH_TABLES *SL_SKETCH_LINES);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __type(key, __u32);
-    __type(value, struct sl_sketch_first);
-} sl_sketch_firsts SEC(".maps");
+    __type(value, struct sl_sketch_line);
+} sl_sketch SEC(".maps");
 
-struct { /* those of the other rows, by enum sl_sketch_table */
+/*
+ * Of the lines of SL_SKETCH_CONNECTIONS, how far each is over: where all its cells stand at that time or
+ * later, in 2^26 ns, and none of its sources is proven. 128 KiB, which a CPU keeps close: a flood of so many
+ * sources that all cells are over is refused by this alone, and never waits for the sketch. 0 says nothing.
+ */
+struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, SL_SKETCH_TABLES);
+    __uint(max_entries, SL_SKETCH_LINES);
     __type(key, __u32);
-    __type(value, struct sl_sketch);
-} sl_sketches SEC(".maps");
+    __type(value, __u32);
+} sl_closed SEC(".maps");
 
 struct { /* how often proof is looked for: a tat */
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -52,19 +58,23 @@ struct sl_origin {
     __u32 ip6;
 };
 
-/* Global; see sl_guard_take. A limit whose table is not there admits: cannot be. */
-__noinline int sl_guard_sketch(__u32 table, __u64 hash, __u64 now, __u64 cost, __u64 tolerance)
+SL_INLINE struct sl_sketch_line *sl_sketch_line(__u32 table, __u64 hash)
 {
-    const __u32 i = SL_SKETCH_FIRST(table, hash);
-    struct sl_sketch_first *first = bpf_map_lookup_elem(&sl_sketch_firsts, &i);
-    struct sl_sketch *s = bpf_map_lookup_elem(&sl_sketches, &table);
-    return first && s ? sl_sketch_take(first, s, hash, now, cost, tolerance) : 1;
+    const __u32 i = SL_SKETCH_LINE(table, hash);
+    return bpf_map_lookup_elem(&sl_sketch, &i);
+}
+
+/* Global; see sl_guard_take. */
+__noinline int sl_guard_sketch(struct sl_sketch_line *l, __u64 hash, __u64 now, __u64 cost, __u64 tolerance)
+{
+    return l ? sl_sketch_take(l, hash, now, cost, tolerance) : 1;
 }
 
 SL_INLINE int sl_sketch_admits(const struct sl_guard *g, __u32 table, __u64 hash,
                                const struct sl_limit *limit, __u64 cost)
 {
-    return sl_was_admitted(g, sl_guard_sketch(table, hash, g->now, cost, limit->tolerance_ns));
+    struct sl_sketch_line *l = sl_sketch_line(table, hash);
+    return sl_was_admitted(g, sl_guard_sketch(l, hash, g->now, cost, limit->tolerance_ns));
 }
 
 /* ---- who it is */
@@ -139,10 +149,85 @@ SL_INLINE int sl_is_established(struct xdp_md *ctx, const struct sl_packet *p)
 
 SL_INLINE __u64 sl_tat_in(__u32 table, __u64 hash)
 {
-    const __u32 i = SL_SKETCH_FIRST(table, hash);
-    struct sl_sketch_first *first = bpf_map_lookup_elem(&sl_sketch_firsts, &i);
-    struct sl_sketch *s = bpf_map_lookup_elem(&sl_sketches, &table);
-    return first && s ? sl_sketch_tat(first, s, hash) : 0;
+    struct sl_sketch_line *l = sl_sketch_line(table, hash);
+    return l ? sl_sketch_tat(l, hash) : 0;
+}
+
+/*
+ * A line says until when one of its sources may be proven, so that a SYN from an address that a flood
+ * invented costs no lookup among them. Written whenever seen_ns is: until the source is silent for long
+ * enough to be forgotten and its buckets are full again.
+ */
+SL_INLINE __u32 sl_vouch_time(__u64 ns)
+{
+    return ns >> 30 < 0xffffffff ? (__u32)(ns >> 30) : 0xffffffff;
+}
+
+SL_INLINE __u64 sl_longer(__u64 a, __u64 b)
+{
+    return a > b ? a : b;
+}
+
+SL_INLINE __u32 *sl_closed_of(__u64 hash)
+{
+    const __u32 i = SL_SKETCH_LINE(SL_SKETCH_CONNECTIONS, hash);
+    return bpf_map_lookup_elem(&sl_closed, &i);
+}
+
+SL_INLINE int sl_is_vouched(const struct sl_sketch_line *l, __u64 now)
+{
+    return *(const volatile __u32 *)&l->vouched > sl_vouch_time(now);
+}
+
+/* Global; see sl_guard_take. */
+__noinline int sl_guard_vouch(__u64 hash, __u64 now)
+{
+    const __u32 zero = 0;
+    const struct sl_kernel_config *c = bpf_map_lookup_elem(&sl_config, &zero);
+    struct sl_sketch_line *l = sl_sketch_line(SL_SKETCH_CONNECTIONS, hash);
+    __u32 *closed = sl_closed_of(hash);
+    if (!c || !l || !closed)
+        return 0;
+    const __u64 full = sl_longer(c->source_connections.tolerance_ns,
+                                 sl_longer(c->source_packets.tolerance_ns, c->source_bytes.tolerance_ns));
+    const __u32 until = sl_vouch_time(now + sl_longer(SL_SOURCE_IDLE_NS, full) + 2 * SL_SOURCE_SEEN_NS) + 1;
+    if (*(volatile __u32 *)&l->vouched < until)
+        *(volatile __u32 *)&l->vouched = until;
+    (void)__sync_lock_test_and_set(closed, 0u);
+    return 0;
+}
+
+/* After a line was debited. Who vouches meanwhile has the last word: either sees the other's. Global; see
+ * sl_guard_take. */
+__noinline int sl_guard_close(__u64 hash, __u64 now)
+{
+    struct sl_sketch_line *l = sl_sketch_line(SL_SKETCH_CONNECTIONS, hash);
+    __u32 *closed = sl_closed_of(hash);
+    if (!l || !closed)
+        return 0;
+    const __u64 least = sl_sketch_least(l) >> SL_SKETCH_CLOSED_SHIFT;
+    const __u32 until = least < 0xffffffff ? (__u32)least : 0xffffffff;
+    if (*(volatile __u32 *)closed == until || sl_is_vouched(l, now))
+        return 0;
+    (void)__sync_lock_test_and_set(closed, until);
+    if (sl_is_vouched(l, now))
+        *(volatile __u32 *)closed = 0;
+    return 0;
+}
+
+SL_INLINE int sl_may_be_proven(__u64 hash, __u64 now)
+{
+    const struct sl_sketch_line *l = sl_sketch_line(SL_SKETCH_CONNECTIONS, hash);
+    return l && sl_is_vouched(l, now);
+}
+
+/* Whether the source is one of a line that has nothing left to give. */
+SL_INLINE int sl_line_is_closed(const struct sl_guard *g, __u64 hash)
+{
+    const struct sl_limit *limit = &g->config->source_connections;
+    const __u32 *closed = limit->interval_ns ? sl_closed_of(hash) : 0;
+    return closed && sl_sketch_is_closed(*(const volatile __u32 *)closed, g->now, limit->interval_ns,
+                                         limit->tolerance_ns);
 }
 
 /* Makes a connected sender a proven source: 1 where it is connected. It takes along what it has used so far:
@@ -159,6 +244,7 @@ __noinline int sl_guard_prove(struct xdp_md *ctx, const struct sl_packet *p, con
     const struct sl_source_key own = *key; /* until 6.2 helpers want keys on the stack */
     /* Two CPUs may race: whoever comes second finds the first one's entry. */
     (void)bpf_map_update_elem(&sl_sources, &own, &fresh, BPF_NOEXIST);
+    (void)sl_guard_vouch(hash, now);
     return 1;
 }
 
@@ -185,12 +271,23 @@ SL_INLINE struct sl_source *sl_prove(struct xdp_md *ctx, const struct sl_guard *
 
 /* ---- limits */
 
+/* Global; see sl_guard_take. */
+__noinline int sl_guard_prefix(__u64 prefix, __u32 table, __u32 tag, __u64 now)
+{
+    const __u32 zero = 0;
+    const struct sl_kernel_config *c = bpf_map_lookup_elem(&sl_config, &zero);
+    if (!c)
+        return 1;
+    const struct sl_limit *limit = &c->prefix_connections;
+    const __u64 hash = sl_sketch_hash(c->sketch_seed, prefix, 0, tag);
+    struct sl_sketch_line *l = sl_sketch_line(table, hash);
+    return l ? sl_sketch_take(l, hash, now, limit->interval_ns, limit->tolerance_ns) : 1;
+}
+
 SL_INLINE int sl_prefix_admits(const struct sl_guard *g, const struct sl_origin *o, __u32 table, __u32 bits)
 {
-    const struct sl_limit *limit = &g->config->prefix_connections;
     const __u32 tag = SL_SKETCH_TAG(bits, o->ip6) | (o->proven ? SL_SKETCH_TAG_PROVEN : 0u);
-    const __u64 hash = sl_sketch_hash(g->config->sketch_seed, o->high & ~0ull << (64 - bits), 0, tag);
-    return sl_sketch_admits(g, table, hash, limit, limit->interval_ns);
+    return sl_was_admitted(g, sl_guard_prefix(o->high & ~0ull << (64 - bits), table, tag, g->now));
 }
 
 /* Proven and unproven sources of a prefix are counted apart, or who spoofs one's neighbours would shut one
@@ -207,12 +304,25 @@ SL_INLINE int sl_prefixes_admit(const struct sl_guard *g, const struct sl_origin
            (own <= 48 || sl_prefix_admits(g, o, SL_SKETCH_FAR, 48));
 }
 
+/* What comes of a flood of SYNs is refused without a call. */
+SL_INLINE int sl_unproven_connects(const struct sl_guard *g, __u64 hash)
+{
+    const struct sl_limit *limit = &g->config->source_connections;
+    struct sl_sketch_line *l = sl_sketch_line(SL_SKETCH_CONNECTIONS, hash);
+    if (l && sl_sketch_refuses(l, hash, g->now, limit->interval_ns, limit->tolerance_ns))
+        return 0;
+    if (!sl_sketch_admits(g, SL_SKETCH_CONNECTIONS, hash, limit, limit->interval_ns))
+        return 0;
+    (void)sl_guard_close(hash, g->now);
+    return 1;
+}
+
 SL_INLINE enum sl_reason sl_source_connects(const struct sl_guard *g, const struct sl_origin *o)
 {
     const struct sl_limit *limit = &g->config->source_connections;
     if (limit->interval_ns &&
         !(o->proven ? sl_admits(g, &o->proven->tat_connections, limit, limit->interval_ns)
-                    : sl_sketch_admits(g, SL_SKETCH_CONNECTIONS, o->hash, limit, limit->interval_ns)))
+                    : sl_unproven_connects(g, o->hash)))
         return SL_DROP_CONN_RATE;
     return sl_prefixes_admit(g, o) ? SL_UNDECIDED : SL_DROP_PREFIX_RATE;
 }
@@ -221,14 +331,28 @@ SL_INLINE enum sl_reason sl_source_sends(const struct sl_guard *g, const struct 
 {
     const struct sl_limit *packets = &g->config->source_packets, *bytes = &g->config->source_bytes;
     if (packets->interval_ns &&
-        !(o->proven ? sl_admits(g, &o->proven->tat_packets, packets, packets->interval_ns)
+        !(o->proven ? sl_admits_each(g, &o->proven->tat_packets, packets, packets->interval_ns)
                     : sl_sketch_admits(g, SL_SKETCH_PACKETS, o->hash, packets, packets->interval_ns)))
         return SL_DROP_PACKET_RATE;
     if (bytes->interval_ns &&
-        !(o->proven ? sl_admits(g, &o->proven->tat_bytes, bytes, sl_byte_cost(g, bytes))
+        !(o->proven ? sl_admits_each(g, &o->proven->tat_bytes, bytes, sl_byte_cost(g, bytes))
                     : sl_sketch_admits(g, SL_SKETCH_BYTES, o->hash, bytes, sl_byte_cost(g, bytes))))
         return SL_DROP_BYTE_RATE;
     return SL_UNDECIDED;
+}
+
+/* The source's own buckets, or NULL. */
+SL_INLINE struct sl_source *sl_proven(struct xdp_md *ctx, const struct sl_guard *g, const struct sl_origin *o,
+                                      int pushes)
+{
+    struct sl_source_key key;
+    sl_origin_key(o, &key);
+    struct sl_source *s = bpf_map_lookup_elem(&sl_sources, &key);
+    if (s && g->now - s->seen_ns > SL_SOURCE_SEEN_NS) {
+        s->seen_ns = g->now;
+        (void)sl_guard_vouch(o->hash, g->now);
+    }
+    return s || !pushes ? s : sl_prove(ctx, g, &key, o->hash);
 }
 
 /* All of the source's own limits. Without one on packets or bytes, only packets that open or push are looked
@@ -245,14 +369,11 @@ SL_INLINE enum sl_reason sl_step_source(struct xdp_md *ctx, struct sl_guard *g)
     struct sl_origin o = {};
     if (!volume && !(connections && (opens || pushes)))
         return SL_UNDECIDED;
-    struct sl_source_key key;
     sl_origin_read(g, &o);
-    sl_origin_key(&o, &key);
-    o.proven = bpf_map_lookup_elem(&sl_sources, &key);
-    if (o.proven && g->now - o.proven->seen_ns > SL_SOURCE_SEEN_NS)
-        o.proven->seen_ns = g->now;
-    if (!o.proven && pushes)
-        o.proven = sl_prove(ctx, g, &key, o.hash);
+    if (opens && sl_line_is_closed(g, o.hash))
+        return SL_DROP_CONN_RATE;
+    if (!opens || sl_may_be_proven(o.hash, g->now))
+        o.proven = sl_proven(ctx, g, &o, pushes);
     g->proven = o.proven != 0;
     const enum sl_reason r = opens ? sl_source_connects(g, &o) : SL_UNDECIDED;
     return r == SL_UNDECIDED && volume ? sl_source_sends(g, &o) : r;

@@ -25,7 +25,14 @@ struct { /* two windows of each kind */
     __type(value, struct sl_top_table);
 } sl_top SEC(".maps");
 
-const volatile __u32 top_one_in = SL_TOP_ONE_IN; /* a power of two; tests count all */
+struct { /* how many packets are still to be left out */
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} sl_top_others SEC(".maps");
+
+const volatile __u32 top_one_in = SL_TOP_ONE_IN; /* tests count all */
 const volatile __u64 top_seed = 0;               /* set at load: nobody can choose whose slot he is in */
 
 SL_INLINE __u32 sl_top_hash(__u64 a, __u64 b)
@@ -64,11 +71,22 @@ SL_INLINE void sl_top_put(enum sl_top_kind kind, __u64 a, __u64 b, __u32 family,
         sl_top_vote(&t->slots[sl_top_hash(a, b) & (SL_TOP_SLOTS - 1)], a, b, family, window);
 }
 
-/* Whether this packet is one of those that are counted. At random, each by itself: the guard's clock stands
- * still for all packets of a tick. */
+/*
+ * Whether this packet is one of those that are counted: after each, a number of others at random. (By the
+ * clock it could not be: the guard's stands still for all packets of a tick.)
+ */
 SL_INLINE int sl_top_counts(void)
 {
-    return (bpf_get_prandom_u32() & (top_one_in - 1)) == 0;
+    const __u32 zero = 0;
+    __u32 *others = bpf_map_lookup_elem(&sl_top_others, &zero);
+    if (!others)
+        return 0;
+    if (*others) {
+        *others -= 1;
+        return 0;
+    }
+    *others = bpf_get_prandom_u32() % (2 * top_one_in - 1); /* one_in - 1 on average */
+    return 1;
 }
 
 /* Global, as sl_guard_sample is. */

@@ -151,6 +151,7 @@ struct sl_hints {
     __u64 long_lists[SL_HINT_WORDS]; /* list prefixes of SL_HINT_LONG bits and more, by sl_hint_host() */
     __u64 wide_lists[SL_HINT_WORDS]; /* shorter ones, by sl_hint_net() */
     __u64 hosts[SL_HINT_PAIRS];      /* single IPv4 addresses in a list, by sl_hint_pair_slot() */
+    __u64 sources[SL_HINT_PAIRS];    /* IPv4 sources under a penalty, by sl_hint_pair_slot() */
     __u64 unmetered;                 /* 1: the policy names no consumer whose bytes could be counted */
 };
 #define SL_HINT_LONG(v6) ((v6) ? 56u : 24u)
@@ -163,6 +164,15 @@ struct sl_hints {
 /* A word of hosts: the address in 32 bits as they stand in memory, the verdict, and SL_HINT_ONE. An entry of
  * all 32 bits is the longest that can match, so that it decides. */
 #define SL_HINT_HOST_BITS 32
+
+/* A word of sources: the address as above, SL_HINT_ONE, and until when, in 2^30 ns, every packet of it is
+ * surely dropped. */
+#define SL_HINT_UNTIL_BITS 28 /* nine years of uptime */
+
+static inline __attribute__((always_inline)) __u32 sl_hint_until(__u64 word)
+{
+    return (__u32)(word >> SL_HINT_HOST_BITS) & ((1u << SL_HINT_UNTIL_BITS) - 1);
+}
 
 static inline __attribute__((always_inline)) __u64 sl_hint_pair(const struct sl_addr *a, __u16 port_be)
 {
@@ -236,12 +246,23 @@ struct sl_source {
     __u64 seen_ns; /* to the second; userspace forgets who has long been silent */
 };
 
-/* Buckets of all other sources: cells that any number of them share; see bpf/lib/sketch.h. */
+/* Userspace forgets a proven source that has been silent for so long, once its buckets are full again. */
+#define SL_SOURCE_IDLE_NS 300000000000ull
+
+/*
+ * Buckets of all other sources: cells that any number of them share; see bpf/lib/sketch.h. A key's cells
+ * stand in one line of its table, two cache lines side by side, so that a flood of keys costs one trip to
+ * memory each.
+ */
 #define SL_SKETCH_ROWS  4
-#define SL_SKETCH_CELLS 65536 /* of a row: 16 bits of a hash */
-struct sl_sketch {
-    __u64 tat[SL_SKETCH_ROWS - 1][SL_SKETCH_CELLS]; /* of the rows after the first */
+#define SL_SKETCH_CELLS 15
+#define SL_SKETCH_LINES 32768 /* of a table; a power of two */
+struct sl_sketch_line {
+    __u64 tat[SL_SKETCH_CELLS];
+    __u32 lock;    /* 1: held */
+    __u32 vouched; /* SL_SKETCH_CONNECTIONS: no source of this line is proven after that time, in 2^30 ns */
 };
+#define SL_SKETCH_CLOSED_SHIFT 26 /* until when a line is closed, in 2^26 ns: nine years of uptime */
 enum sl_sketch_table {
     SL_SKETCH_CONNECTIONS, /* of a source */
     SL_SKETCH_PACKETS,
@@ -272,15 +293,15 @@ struct sl_consumer_source {
 /*
  * Advances the bucket by cost_ns if that keeps it within tolerance_ns of now. Returns 1 admitted, 0 refused
  * (*wait_ns, if not NULL, is then how long until cost_ns would be admitted), -1 after SL_CAS_TRIES lost races
- * (refused; count it). A refused request only reads, save where the tat lies beyond what this limit can have
- * written (a limit was raised): then the clamp is written back, or the key would be locked out for ever.
- * Loads are volatile: clang 14 has no __atomic_load_n for BPF, and aligned 64-bit loads are single on all
- * targets we have.
+ * (refused; count it; sl_bucket_try: after so many). A refused request only reads, save where the tat lies
+ * beyond what this limit can have written (a limit was raised): then the clamp is written back, or the key
+ * would be locked out for ever. Loads are volatile: clang 14 has no __atomic_load_n for BPF, and aligned
+ * 64-bit loads are single on all targets we have.
  */
-static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __u64 now, __u64 cost_ns,
-                                                                __u64 tolerance_ns, __u64 *wait_ns)
+static inline __attribute__((always_inline)) int sl_bucket_try(__u64 *tat_p, __u64 now, __u64 cost_ns,
+                                                               __u64 tolerance_ns, __u64 *wait_ns, int tries)
 {
-    for (int i = 0; i < SL_CAS_TRIES; i++) {
+    for (int i = 0; i < tries; i++) {
         __u64 tat = *(volatile __u64 *)tat_p, old = tat;
         if (tat > now + tolerance_ns + SL_CLOCK_SLACK_NS)
             tat = now + tolerance_ns;
@@ -298,6 +319,12 @@ static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __
     if (wait_ns)
         *wait_ns = cost_ns;
     return -1;
+}
+
+static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __u64 now, __u64 cost_ns,
+                                                                __u64 tolerance_ns, __u64 *wait_ns)
+{
+    return sl_bucket_try(tat_p, now, cost_ns, tolerance_ns, wait_ns, SL_CAS_TRIES);
 }
 
 /* ---- reasons ------------------------------------------------------------------------------------------ */
@@ -470,12 +497,12 @@ SL_ASSERT_SIZE(sl_list_value, 16);
 SL_ASSERT_SIZE(sl_trie_node, 16);
 SL_ASSERT_SIZE(sl_penalty_key, 40);
 SL_ASSERT_SIZE(sl_penalty_value, 96);
-SL_ASSERT_SIZE(sl_hints, 49160);
+SL_ASSERT_SIZE(sl_hints, 57352);
 SL_ASSERT_SIZE(sl_bucket, 32);
 SL_ASSERT_SIZE(sl_limit, 24);
 SL_ASSERT_SIZE(sl_source_key, 20);
 SL_ASSERT_SIZE(sl_source, 32);
-SL_ASSERT_SIZE(sl_sketch, 3 << 19);
+SL_ASSERT_SIZE(sl_sketch_line, 128);
 SL_ASSERT_SIZE(sl_consumer_source, 40);
 SL_ASSERT_SIZE(sl_count, 16);
 SL_ASSERT_SIZE(sl_listener_stats, 48);

@@ -106,6 +106,7 @@ static void expire(uint64_t ago)
     const uint64_t length = f.value.deadline_ns - f.value.since_ns;
     f.value.deadline_ns = sl_now_ns() - ago;
     f.value.since_ns = f.value.deadline_ns - length;
+    sl_hints_penalty_off(guard, &f.key);
     assert_int_equal(bpf_map_update_elem(sl_kernel_fds(guard).penalties, &f.key, &f.value, BPF_EXIST), 0);
 }
 

@@ -199,9 +199,12 @@ static void test_they_are_given(void **state)
         .source = th_ip("192.0.2.9"), .effect = SL_PENALTY_SOURCE, .duration_ns = 3600 * SL_NS_PER_SEC};
     assert_int_equal(sl_kernel_penalty_add(g, &r, &until), 0);
     assert_int_equal(_given(g->hints->penalties), all - 1);
+    const __u32 slot = sl_hint_pair_slot(sl_hint_pair(&r.source.addr, 0));
+    assert_int_equal(sl_hint_until(g->hints->sources[slot]), until >> 30);
     const struct sl_cidr all4 = th_cidr("0.0.0.0/0");
     assert_int_equal(sl_kernel_penalty_remove(g, &all4), 1);
     assert_int_equal(_given(g->hints->penalties), all);
+    assert_int_equal(g->hints->sources[slot], 0);
     const struct sl_cidr shortest = th_cidr("::/1");
     assert_int_equal(sl_kernel_list_add(g, &shortest, SL_LIST_ALLOW, 0), 0);
     assert_int_equal(_given(g->hints->wide_lists), 0);

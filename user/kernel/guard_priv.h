@@ -165,8 +165,10 @@ void sl_hints_close(struct sl_kernel_guard *g);
 /* Brings these maps to the plan's, with the hints of the whole plan. 0 or -errno (logged). */
 int sl_guard_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p, enum sl_plan_map first,
                        enum sl_plan_map last) SL_MUST_CHECK;
-/* Before a penalty is written. */
-void sl_hints_penalty(struct sl_kernel_guard *g, const struct sl_penalty_key *k);
+/* Around each write of an entry: before it, or before its end; and after it. */
+void sl_hints_penalty_off(struct sl_kernel_guard *g, const struct sl_penalty_key *k);
+void sl_hints_penalty_on(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
+                         const struct sl_penalty_value *v);
 /* After some have gone: gives anew what the table allows. */
 int sl_hints_penalties(struct sl_kernel_guard *g) SL_MUST_CHECK;
 

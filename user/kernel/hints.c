@@ -179,10 +179,43 @@ int sl_guard_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p, enum 
 
 /* ---- penalties */
 
-void sl_hints_penalty(struct sl_kernel_guard *g, const struct sl_penalty_key *k)
+static bool _sl_is_single(const struct sl_penalty_key *k)
 {
+    return k->family == SL_AF_INET && k->scope == SL_PENALTY_SOURCE;
+}
+
+/* The word for an entry; 0, which says nothing, for one that does not drop each packet of one address. */
+static __u64 _sl_source_word(const struct sl_penalty_key *k, const struct sl_penalty_value *v)
+{
+    const __u64 until = SL_MIN(v->deadline_ns >> 30, (1ull << SL_HINT_UNTIL_BITS) - 1);
+    return _sl_is_single(k) && v->effect == SL_PENALTY_SOURCE
+               ? SL_HINT_ONE | until << SL_HINT_HOST_BITS | sl_hint_pair(&k->addr, 0)
+               : 0;
+}
+
+/* Of two in one slot the one stays that ends later. */
+static void _sl_hint_source(__u64 *sources, const struct sl_penalty_key *k, const struct sl_penalty_value *v)
+{
+    const __u64 word = _sl_source_word(k, v);
+    __u64 *at = &sources[sl_hint_pair_slot(sl_hint_pair(&k->addr, 0))];
+    if (word && sl_hint_until(word) >= sl_hint_until(*at))
+        _sl_store(at, word);
+}
+
+void sl_hints_penalty_off(struct sl_kernel_guard *g, const struct sl_penalty_key *k)
+{
+    const __u64 source = sl_hint_pair(&k->addr, 0);
+    __u64 *at = &g->hints->sources[sl_hint_pair_slot(source)];
     _sl_present(g->hints->penalties, sl_hint_host(&k->addr));
+    if (_sl_is_single(k) && (__u32)*at == (__u32)source)
+        _sl_store(at, 0);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void sl_hints_penalty_on(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
+                         const struct sl_penalty_value *v)
+{
+    _sl_hint_source(g->hints->sources, k, v);
 }
 
 int sl_hints_penalties(struct sl_kernel_guard *g)
@@ -191,16 +224,20 @@ int sl_hints_penalties(struct sl_kernel_guard *g)
     struct sl_table t = {.key_size = sizeof(struct sl_penalty_key),
                          .value_size = sizeof(struct sl_penalty_value),
                          .max = SL_MAX_PENALTIES};
-    __u64 next[SL_HINT_WORDS];
+    __u64 next[SL_HINT_WORDS], sources[SL_HINT_PAIRS] = {0};
     const int r = sl_table_read(&t, sl_guard_penalties(g));
     if (r < 0)
         return r;
     memset(next, 0xff, sizeof(next));
     for (size_t i = 0; i < t.n; i++) {
         struct sl_penalty_key k;
+        struct sl_penalty_value v;
         memcpy(&k, sl_table_key(&t, i), sizeof(k));
+        memcpy(&v, sl_table_value(&t, i), sizeof(v));
         _sl_present(next, sl_hint_host(&k.addr));
+        _sl_hint_source(sources, &k, &v);
     }
     _sl_give(g->hints->penalties, next);
+    _sl_give(g->hints->sources, sources);
     return 0;
 }

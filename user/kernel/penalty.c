@@ -120,6 +120,7 @@ static int _sl_give_way(struct sl_kernel_guard *g, uint64_t deadline_ns)
         if (bpf_map_lookup_elem(sl_guard_penalties(g), &note.key, &v) < 0 || v.manual ||
             v.deadline_ns > note.deadline_ns)
             continue;
+        sl_hints_penalty_off(g, &note.key);
         if (bpf_map_delete_elem(sl_guard_penalties(g), &note.key) == 0) {
             g->penalties_evicted += v.deadline_ns > sl_now_ns();
             return 0;
@@ -131,7 +132,7 @@ static int _sl_give_way(struct sl_kernel_guard *g, uint64_t deadline_ns)
 static int _sl_write(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
                      const struct sl_penalty_value *v)
 {
-    sl_hints_penalty(g, k);
+    sl_hints_penalty_off(g, k);
     int r = bpf_map_update_elem(sl_guard_penalties(g), k, v, BPF_ANY) < 0 ? -errno : 0;
     if (r == -E2BIG) {
         if (!g->penalties_full)
@@ -143,9 +144,11 @@ static int _sl_write(struct sl_kernel_guard *g, const struct sl_penalty_key *k,
             r = bpf_map_update_elem(sl_guard_penalties(g), k, v, BPF_ANY) < 0 ? -errno : 0;
         g->penalties_refused += r < 0;
     }
-    if (r == 0)
-        _sl_heap_note(g, k, v);
-    return r;
+    if (r < 0)
+        return r;
+    sl_hints_penalty_on(g, k, v);
+    _sl_heap_note(g, k, v);
+    return 0;
 }
 
 int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
@@ -220,9 +223,10 @@ static int _sl_delete_where(struct sl_kernel_guard *g, const struct sl_cidr *c, 
         struct sl_penalty_value v;
         memcpy(&k, sl_table_key(&t, i), sizeof(k));
         memcpy(&v, sl_table_value(&t, i), sizeof(v));
-        if ((c ? _sl_matches(&k, c) : _sl_is_over(&v, now)) &&
-            bpf_map_delete_elem(sl_guard_penalties(g), &k) == 0)
-            n++;
+        if (!(c ? _sl_matches(&k, c) : _sl_is_over(&v, now)))
+            continue;
+        sl_hints_penalty_off(g, &k);
+        n += bpf_map_delete_elem(sl_guard_penalties(g), &k) == 0;
     }
     *left = t.n - (size_t)n;
     return n && sl_hints_penalties(g) < 0 ? -ENOMEM : n;

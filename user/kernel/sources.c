@@ -12,8 +12,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 
-#define SL_SOURCE_IDLE_NS (300 * SL_NS_PER_SEC)
-#define SL_SOURCES_BATCH  8192u /* a call: some milliseconds */
+#define SL_SOURCES_BATCH 8192u /* a call: some milliseconds */
 
 static bool _sl_is_forgotten(const struct sl_source *s, uint64_t now)
 {

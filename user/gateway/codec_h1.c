@@ -44,6 +44,12 @@ static int _sl_take_head(struct sl_exchange *ex, size_t head_len)
     return r < 0 ? r : sl_buf_append(&c->in, sl_buf_data(&ex->head) + head_len, rest);
 }
 
+static bool _sl_body_to_come(const struct sl_exchange *ex)
+{
+    return !ex->req_body.done &&
+           (ex->req.framing != SL_FRAMING_LENGTH || ex->req.content_length > sl_buf_len(&ex->conn->in));
+}
+
 void sl_codec_h1_begin(struct sl_conn *c, size_t head_len)
 {
     struct sl_exchange *ex = _sl_new(c);
@@ -63,6 +69,8 @@ void sl_codec_h1_begin(struct sl_conn *c, size_t head_len)
     ex->close |= !ex->req.keep_alive || ex->req.minor == 0;
     sl_h1_body_init(&ex->req_body, ex->req.framing, ex->req.content_length);
     ex->req_body.keep = &ex->arena;
+    if (_sl_body_to_come(ex))
+        sl_conn_ack_now(c);
     sl_exchange_start(ex);
 }
 
@@ -186,6 +194,8 @@ static struct sl_buf *_sl_payload(struct sl_exchange *ex)
 
 static int _sl_flush(struct sl_exchange *ex)
 {
+    if (ex->state == SL_EX_FLUSHING && ex->close && !ex->penalised)
+        ex->conn->stream.last = true;
     return sl_conn_flush(ex->conn);
 }
 

@@ -55,8 +55,10 @@ void sl_conn_close(struct sl_conn *c)
     bool notify = c->state != SL_CONN_HANDSHAKE && !ex && !c->reset;
     c->bind->handshaking -= c->state == SL_CONN_HANDSHAKE;
     _sl_set_state(c, SL_CONN_CLOSED);
-    if (c->reset)
+    if (c->reset) {
+        c->stream.last = false;
         sl_socket_reset_on_close(c->stream.fd);
+    }
     sl_stream_close(&c->stream, notify);
     sl_timer_stop(&c->w->loop, &c->timer);
     sl_shape_stop(c);
@@ -257,11 +259,20 @@ static void _sl_on_writable(struct sl_stream *s)
 
 /* ---- heads */
 
+void sl_conn_ack_now(struct sl_conn *c)
+{
+    if (c->stream.ssl || c->acked || !c->peer_ip.family)
+        return;
+    c->acked = true;
+    sl_socket_ack_now(c->stream.fd);
+}
+
 static void _sl_head_incomplete(struct sl_conn *c)
 {
     if (c->state == SL_CONN_HEAD)
         return;
     _sl_set_state(c, SL_CONN_HEAD); /* from its first byte on, however slowly the rest comes */
+    sl_conn_ack_now(c);
     sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
 }
 
@@ -377,9 +388,23 @@ static void _sl_on_timer(struct sl_timer *t)
     sl_codec_h1_timeout(c);
 }
 
+/*
+ * A client's first request mostly comes right behind its handshake, and one that is answered at once then
+ * needs no place in the loop. Where clients of this socket are slower it is tried now and then only.
+ */
+static void _sl_read_early(struct sl_conn *c)
+{
+    struct sl_bind *b = c->bind;
+    if (!(b->early & SL_EARLY_RECENT) && ++b->late % SL_EARLY_TRIES)
+        return;
+    const uint64_t before = c->counters->bytes_in;
+    sl_stream_poke(&c->stream); /* c may be closed now, but its memory is there until the end of the turn */
+    b->early = (uint8_t)(b->early << 1 | (c->counters->bytes_in != before));
+}
+
 void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
 {
-    struct sl_conn *c = calloc(1, sizeof(*c));
+    struct sl_conn *c = malloc(sizeof(*c));
     SSL *ssl = b->tls ? sl_tls_accept_new(b->tls) : NULL;
     if (!c || (b->tls && !ssl)) {
         free(c);
@@ -408,5 +433,6 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     sl_stream_open(&c->stream, &b->w->loop, fd, ssl);
     uint64_t wait = ssl ? b->listener->timeouts.handshake : b->listener->timeouts.headers;
     sl_timer_set(&b->w->loop, &c->timer, b->w->loop.now + wait);
-    (void)sl_conn_proxied_begin(c);
+    if (sl_conn_proxied_begin(c) && !ssl)
+        _sl_read_early(c);
 }

@@ -20,6 +20,9 @@
 #define SL_FAREWELL_NS (SL_NS_PER_SEC / 2)
 #define SL_LINGER_MAX  (256 * 1024)
 
+#define SL_EARLY_RECENT 0x0f /* of the last tries to read from a new connection at once, that count */
+#define SL_EARLY_TRIES  32   /* after as many misses each so-manyth connection is tried */
+
 enum sl_conn_state {
     SL_CONN_PROXIED,
     SL_CONN_HANDSHAKE,
@@ -66,6 +69,7 @@ struct sl_conn {
     bool full;            /* holds reading: in has no room */
     bool paused;          /* holds reading: the exchange asked for it */
     bool reset;           /* end with RST */
+    bool acked;           /* sl_conn_ack_now has been called */
     bool mixed;           /* more than one identity has succeeded here */
     uint64_t identity;    /* that succeeded last; 0: none */
     uint64_t identity_ns; /* when that was written down */
@@ -90,6 +94,8 @@ void sl_conn_close(struct sl_conn *c);
 struct sl_buf *sl_conn_out(struct sl_conn *c);
 /* 0 all sent, 1 some is left (sl_exchange_client_writable comes), -errno the client is gone. */
 int sl_conn_flush(struct sl_conn *c);
+/* The rest of a request has to come: an acknowledgement that waits for the answer goes out now. */
+void sl_conn_ack_now(struct sl_conn *c);
 /* Backpressure of the exchange on the client. */
 void sl_conn_pause(struct sl_conn *c);
 void sl_conn_resume(struct sl_conn *c);

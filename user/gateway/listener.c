@@ -109,6 +109,7 @@ static void _sl_configure(struct sl_bind *b, struct sl_gw_config *c, size_t list
     b->listener = &c->snapshot->listeners[listener];
     b->tls = c->tls[listener];
     b->trust = _sl_trust(b->listener);
+    sl_socket_listener(b->fd, !b->tls); /* a TLS handshake has flights that nothing of ours answers */
     b->counters = &b->w->counters->listeners[sl_slot(b->listener->slot, SL_COUNTER_LISTENERS)];
     sl_gw_config_unref(old);
 }

@@ -12,14 +12,26 @@ static void _sl_no_delay(int fd, sa_family_t family)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* slower without, never wrong */
 }
 
+/* A child is a copy of its listener (inet_csk_clone_lock), its TCP_NODELAY and its "ping-pong" mode included;
+ * TCP_QUICKACK 0 is what enters that mode. Where the family has no such option nothing happens. */
+void sl_socket_listener(int listener, bool with_answer)
+{
+    int one = 1, quick = !with_answer;
+    (void)setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    (void)setsockopt(listener, IPPROTO_TCP, TCP_QUICKACK, &quick, sizeof(quick));
+}
+
+void sl_socket_ack_now(int fd)
+{
+    int one = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
+}
+
 int sl_socket_accept(int listener, struct sl_sockaddr *peer)
 {
     *peer = (struct sl_sockaddr){.len = sizeof(peer->un)};
     int fd = accept4(listener, &peer->sa, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    _sl_no_delay(fd, peer->sa.sa_family);
-    return fd;
+    return fd < 0 ? -errno : fd;
 }
 
 int sl_socket_connect(const struct sl_sockaddr *to, bool *done)

@@ -4,7 +4,14 @@
 #define SL_NET_SOCKET_H
 
 #include "base/ip.h"
+#include <stdbool.h>
 
+/* What connections inherit from their listener: no Nagle; and, where with_answer, that a request is
+ * acknowledged by its answer instead of by a segment of its own, until sl_socket_ack_now. Asked again it
+ * changes what later connections inherit. At worst it is not so. */
+void sl_socket_listener(int listener, bool with_answer);
+/* More is needed before an answer can go out, and the peer may wait for the acknowledgement to send it. */
+void sl_socket_ack_now(int fd);
 /* Takes one connection: the fd with *peer, or -errno (-EAGAIN: none there). */
 int sl_socket_accept(int listener, struct sl_sockaddr *peer);
 /* Begins to connect: the fd with *done saying whether it is through already, or -errno. */

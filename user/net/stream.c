@@ -31,6 +31,11 @@ static void _sl_on_rd(struct ev_loop *ev, ev_io *w, int revents)
     _sl_feed(s);
 }
 
+void sl_stream_poke(struct sl_stream *s)
+{
+    _sl_on_rd(s->loop->ev, &s->rd, EV_READ);
+}
+
 static void _sl_on_wr(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)ev, (void)revents;
@@ -49,7 +54,7 @@ void sl_stream_open(struct sl_stream *s, struct sl_loop *l, int fd, SSL *ssl)
     s->loop = l;
     s->ssl = ssl;
     s->held = 0;
-    s->eof = s->drained = s->no_receive = s->filled = s->read_wants_write = false;
+    s->eof = s->drained = s->no_receive = s->filled = s->read_wants_write = s->last = false;
     s->sent = 0;
     if (ssl)
         sl_tls_attach(ssl, s);
@@ -73,6 +78,8 @@ void sl_stream_close(struct sl_stream *s, bool notify)
         s->ssl = NULL;
         ERR_clear_error();
     }
+    if (s->last) /* before close(), which would drop what MSG_MORE holds back if the peer had sent more */
+        (void)shutdown(s->fd, SHUT_WR);
     (void)close(s->fd);
     s->fd = -1;
 }
@@ -154,7 +161,7 @@ ssize_t sl_stream_write(struct sl_stream *s, const void *p, size_t n)
         ssize_t r = _sl_ssl_result(s, put, false);
         return r == -EPIPE ? -ECONNRESET : r;
     }
-    ssize_t r = send(s->fd, p, n, MSG_NOSIGNAL);
+    ssize_t r = send(s->fd, p, n, sl_stream_send_flags(s));
     if (r >= 0) {
         s->sent += (uint64_t)r;
         return r;

@@ -13,6 +13,7 @@
 #include "net/loop.h"
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 struct sl_stream {
@@ -26,10 +27,16 @@ struct sl_stream {
     bool no_receive; /* the BIO says "later" without asking the socket: what came has been taken */
     bool filled;     /* the last read filled its buffer: decrypted bytes may be left, which raise no event */
     bool read_wants_write;
+    bool last;     /* what is written goes out with the FIN, which comes at once: one segment less each way */
     uint64_t sent; /* bytes given to the socket */
     void (*on_readable)(struct sl_stream *);
     void (*on_writable)(struct sl_stream *);
 };
+
+static inline int sl_stream_send_flags(const struct sl_stream *s)
+{
+    return s->last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+}
 
 /* Takes fd and watches it for reading; callbacks must be set before. ssl (taken too) may be NULL. */
 void sl_stream_open(struct sl_stream *s, struct sl_loop *l, int fd, SSL *ssl);
@@ -45,6 +52,8 @@ int sl_stream_handshake(struct sl_stream *s);
 /* FIN to the peer: what is sent next goes nowhere. */
 void sl_stream_finish(struct sl_stream *s);
 
+/* As if the socket had said that it is readable: something may be there already. */
+void sl_stream_poke(struct sl_stream *s);
 void sl_stream_hold(struct sl_stream *s);
 void sl_stream_release(struct sl_stream *s);
 void sl_stream_watch_write(struct sl_stream *s, bool on);

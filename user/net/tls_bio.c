@@ -30,7 +30,7 @@ static int _sl_bio_write(BIO *b, const char *p, int n)
 {
     struct sl_stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    ssize_t r = send(s->fd, p, (size_t)n, MSG_NOSIGNAL);
+    ssize_t r = send(s->fd, p, (size_t)n, sl_stream_send_flags(s));
     if (r >= 0)
         s->sent += (uint64_t)r;
     else if (errno == EAGAIN || errno == EINTR)

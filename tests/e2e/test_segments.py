@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What an exchange costs in segments: the last answer goes out with the FIN, a request is acknowledged by its answer, and who
+sends one in pieces is not kept waiting. A loaded machine lets timers of the kernel run out, so each is tried some times, and
+one clean try is enough: without what is tested here no try is clean.
+"""
+import re
+import socket
+import struct
+
+import pytest
+from harness.gateway import Gateway
+from harness.origin import Origin
+from harness.policy import serving
+
+P, TRIES = 8080, 20
+SEGS_IN = 140  # of struct tcp_info (linux/tcp.h)
+
+
+@pytest.fixture
+def gw(lo):
+    with Origin(lo) as o, Gateway(serving(o), lo) as g:
+        yield g
+
+
+def rest(sock):
+    data = b""
+    while True:
+        got = sock.recv(65536)
+        if not got:
+            return data
+        data += got
+
+
+def segments_in(sock):
+    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), SEGS_IN)[0]
+
+
+def delayed(gw):
+    """Acknowledgements of the host that a timer sent."""
+    names, values = re.findall(r"^TcpExt: (.*)$", gw.host.run(["cat", "/proc/net/netstat"], check=True).stdout, re.M)
+    return int(dict(zip(names.split(), values.split()))["DelayedACKs"])
+
+
+def test_the_last_answer_takes_the_fin_along(gw):
+    seen = []
+    for _ in range(TRIES):
+        with gw.host.connect((gw.host.address, P)) as s:
+            s.sendall(b"GET / HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
+            assert rest(s).startswith(b"HTTP/1.1 200 ")
+            seen.append(segments_in(s))
+        if seen[-1] == 2:  # the handshake's, and the answer
+            return
+    pytest.fail(f"segments: {seen}")
+
+
+def test_the_last_answer_reaches_who_goes_on_sending(gw):
+    for _ in range(TRIES):
+        with gw.host.connect((gw.host.address, P)) as s:
+            s.sendall(b"GET / HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n")
+            try:
+                s.sendall(b"x")
+                assert rest(s).endswith(b"}")
+            except ConnectionResetError:
+                pass  # what was read before was all there was to read: the assertion has held or not been reached
+
+
+@pytest.mark.parametrize("pieces", [(b"GET / HT", b"TP/1.1\r\nHost: gw.test\r\n\r\n"),
+                                    (b"POST / HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 2\r\n\r\n", b"hi")], ids=["head", "body"])
+def test_a_request_in_pieces_is_not_kept_waiting(gw, pieces):
+    seen = []
+    for _ in range(TRIES):
+        with gw.host.connect((gw.host.address, P)) as s:
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)  # the second piece waits for the first one's acknowledgement
+            before = delayed(gw)
+            for piece in pieces:
+                s.sendall(piece)
+            assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+            seen.append(delayed(gw) - before)
+        if seen[-1] == 0:
+            return
+    pytest.fail(f"delayed acknowledgements: {seen}")

@@ -79,7 +79,7 @@ BAD = {
     "unknown key": ("version: 1\nlistners: {}\n", "did you mean"),
     "doubled key": ("version: 1\nlisteners: {}\nlisteners: {}\n", ":3:1: error:"),
     "key not built yet": ("version: 1\ncluster: { redis: \"redis://x\" }\n", "/cluster"),
-    "h2 is not built yet": ("version: 1\nlisteners: {m: {bind: [\"127.0.0.1:1\"], protocols: [h2]}}\n", "/listeners/m/protocols"),
+    "unknown protocol": ("version: 1\nlisteners: {m: {bind: [\"127.0.0.1:1\"], protocols: [h3]}}\n", "/listeners/m/protocols/0"),
     "wrong type": ("version: 1\nlisteners: 7\n", ":2:12: error: /listeners"),
     "bad duration": ("version: 1\nlisteners:\n  m:\n    bind: [\"127.0.0.1:1\"]\n    timeouts: { idle: soon }\n", ":5:23: error: /listeners/m/timeouts/idle"),
     "bad size": ("version: 1\nlisteners:\n  m:\n    bind: [\"127.0.0.1:1\"]\n    limits: { body: 8Mib }\n", ":5:"),

@@ -33,7 +33,7 @@ class Request:
         self.conn, self.head = conn, head
         line, self.headers = parse_head(head)
         self.method, self.target, self.version = (line.split(" ") + ["", ""])[:3]
-        self.body = b""
+        self.body, self.trailers = b"", []
 
     def all(self, name):
         return [v for n, v in self.headers if n.lower() == name.lower()]
@@ -84,8 +84,9 @@ class Connection:
             while True:
                 n = int(self.read_until(b"\r\n").split(b";")[0], 16)
                 if n == 0:
-                    while self.read_until(b"\r\n"):
-                        pass
+                    while line := self.read_until(b"\r\n"):
+                        name, _, value = line.decode("latin-1").partition(":")
+                        r.trailers.append((name, value.strip()))
                     return r
                 r.body += self.read_exactly(n)
                 self.read_exactly(2)

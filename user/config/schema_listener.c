@@ -85,6 +85,8 @@ static const struct sl_type _sl_header_bytes = {.kind = SL_T_SIZE,
                                                 .max = "1MiB"};
 static const struct sl_type _sl_header_count = {
     .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "8", .max = "1000"};
+static const struct sl_type _sl_streams = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1", .max = "1000"};
 static const struct sl_type _sl_body_bytes = {.kind = SL_T_SIZE,
                                               .size = sizeof(uint64_t),
                                               .what = "a size such as \"32KiB\" or \"1MiB\"",
@@ -100,7 +102,8 @@ static const struct sl_field _sl_limit_fields[] = {
     {"header_count", &_sl_header_count, REL(sl_listener, limits, header_count), "100", 0, "Header lines."},
     {"body", &_sl_body_bytes, REL(sl_listener, limits, body), "\"8MiB\"", 0,
      "A request's body; a route may say otherwise."},
-    {"streams", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"streams", &_sl_streams, REL(sl_listener, limits, streams), "100", 0,
+     "Requests open at once on an HTTP/2 connection."},
     SL_FIELDS_END,
 };
 static const struct sl_type _sl_limits = {
@@ -111,21 +114,23 @@ struct sl_listener_raw {
     struct sl_strings protocols;
 };
 static const struct sl_choice _sl_protocol_choices[] = {
-    {"http/1.1", 0, false}, {"h2", 0, true}, {NULL, 0, false}};
+    {"h2", 0, false}, {"http/1.1", 0, false}, {NULL, 0, false}};
 static const struct sl_type _sl_protocol = {.kind = SL_T_TEXT,
                                             .size = sizeof(struct sl_slice),
-                                            .what = "\"http/1.1\"",
+                                            .what = "\"h2\" or \"http/1.1\"",
                                             .choices = _sl_protocol_choices};
 static const struct sl_type _sl_protocols = {.kind = SL_T_LIST,
                                              .size = sizeof(struct sl_strings),
-                                             .what = "a list of protocols such as [http/1.1]",
+                                             .what = "a list of protocols such as [h2, http/1.1]",
                                              .item = &_sl_protocol,
                                              .some = true,
                                              .unique = true};
 #define AT(m) offsetof(struct sl_listener_raw, m)
 static const struct sl_field _sl_listener_fields[] = {
     {"bind", &_sl_tcps, AT(l.bind), NULL, SL_F_REQUIRED, "Addresses and ports, as in [\"0.0.0.0:443\"]."},
-    {"protocols", &_sl_protocols, AT(protocols), "[\"http/1.1\"]", 0, "What is spoken."},
+    {"protocols", &_sl_protocols, AT(protocols), NULL, 0,
+     "What is spoken, best first: TLS clients choose by ALPN, others by HTTP/2's preface. Not written: "
+     "[h2, http/1.1] with tls, [http/1.1] without."},
     {"tls", &sl_type_listener_tls, AT(l.tls), NULL, 0, "Speak TLS. Not written: plain text."},
     {"redirect_https", &sl_type_bool, AT(l.redirect_https), "false", 0,
      "Answer every request with a redirect to the same address by https."},
@@ -137,6 +142,18 @@ static const struct sl_field _sl_listener_fields[] = {
 };
 #undef AT
 
+static void _sl_choose_protocols(struct sl_listener *l, const struct sl_strings *written)
+{
+    l->protocols.http1 = !written->n;
+    l->protocols.h2 = l->protocols.h2_first = !written->n && l->tls.enabled;
+    for (size_t i = 0; i < written->n; i++) {
+        const bool h2 = sl_slice_eq(written->v[i], SL_S("h2"));
+        l->protocols.h2 |= h2;
+        l->protocols.http1 |= !h2;
+        l->protocols.h2_first |= h2 && i == 0;
+    }
+}
+
 static void _sl_finish_listener(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
 {
     struct sl_listener *l = out, *from = raw;
@@ -144,6 +161,7 @@ static void _sl_finish_listener(struct sl_reader *r, const struct sl_node *n, vo
     from->name = l->name;
     from->pos = l->pos;
     *l = *from;
+    _sl_choose_protocols(l, &((struct sl_listener_raw *)raw)->protocols);
     if (l->redirect_https && l->tls.enabled && redirect)
         sl_read_error(r, redirect, "a listener that speaks TLS cannot redirect to https: that is itself");
 }

@@ -57,6 +57,10 @@ struct sl_listener {
     struct sl_tls_config tls;
     bool redirect_https, proxy_protocol;
     struct {
+        bool http1, h2; /* at least one */
+        bool h2_first;  /* preferred, where both are */
+    } protocols;
+    struct {
         uint64_t handshake, headers, body, idle;
     } timeouts;
     struct {
@@ -64,7 +68,8 @@ struct sl_listener {
         uint32_t handshakes;  /* under way, in each worker */
         uint32_t headers;     /* bytes */
         uint32_t header_count;
-        uint64_t body; /* bytes */
+        uint64_t body;    /* bytes */
+        uint32_t streams; /* of an HTTP/2 connection, at once */
     } limits;
     uint32_t slot; /* of the counters; stable over reloads */
 };

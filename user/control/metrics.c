@@ -70,6 +70,7 @@ static const struct sl_field _sl_listener_fields[] = {
          "connections refused: no PROXY header, or one that cannot be read"),
     SL_L("listener_tunnels_total", "counter", tunnels, "requests that became a WebSocket"),
     SL_L("listener_active_tunnels", "gauge", tunnels_active, "WebSockets open"),
+    SL_L("listener_h2_connections_total", "counter", h2_connections, "connections that spoke HTTP/2"),
 };
 #define SL_T(name, type, field, help)                              \
     {                                                              \
@@ -159,14 +160,15 @@ static void _sl_fields(struct sl_page *p, const struct sl_field *f, size_t n, co
 }
 
 /* at: of the counters by reason in a row. */
-static void _sl_tls_failures(struct sl_page *p, const char *family, const struct sl_rows *r, size_t at)
+static void _sl_reasons(struct sl_page *p, const char *family, const char *help, const struct sl_rows *r,
+                        size_t at, sl_metrics_by_reason print)
 {
-    sl_metrics_family(&p->m, family, "counter", "TLS handshakes that failed, by reason");
+    sl_metrics_family(&p->m, family, "counter", help);
     for (uint32_t s = 0; s < r->shown; s++) {
         const char *row = _sl_row(r, s);
         if (row)
-            sl_metrics_tls(&p->m, family, r->label, _sl_slot_name(p, r->kind, s),
-                           (const uint64_t *)(const void *)(row + at));
+            print(&p->m, family, r->label, _sl_slot_name(p, r->kind, s),
+                  (const uint64_t *)(const void *)(row + at));
     }
 }
 
@@ -176,8 +178,10 @@ static void _sl_listeners(struct sl_page *p)
         _sl_rows_new(p, SL_SLOT_LISTENER, "listener", p->t->listeners, sizeof(p->t->listeners[0]),
                      SL_COUNTER_LISTENERS, SL_ARRAY_LEN(_sl_listener_fields));
     _sl_fields(p, _sl_listener_fields, SL_ARRAY_LEN(_sl_listener_fields), &r);
-    _sl_tls_failures(p, "listener_tls_failures_total", &r,
-                     offsetof(struct sl_listener_counters, tls_failures));
+    _sl_reasons(p, "listener_tls_failures_total", "TLS handshakes that failed, by reason", &r,
+                offsetof(struct sl_listener_counters, tls_failures), sl_metrics_tls);
+    _sl_reasons(p, "listener_h2_ended_total", "HTTP/2 connections that the gateway ended, by reason", &r,
+                offsetof(struct sl_listener_counters, h2_ended), sl_metrics_h2);
 }
 
 static void _sl_tiers(struct sl_page *p)
@@ -194,8 +198,8 @@ static void _sl_upstreams(struct sl_page *p)
         _sl_rows_new(p, SL_SLOT_UPSTREAM, "upstream", p->t->upstreams, sizeof(p->t->upstreams[0]),
                      SL_COUNTER_UPSTREAMS, SL_ARRAY_LEN(_sl_upstream_fields) + SL_HISTOGRAM_SERIES);
     _sl_fields(p, _sl_upstream_fields, SL_ARRAY_LEN(_sl_upstream_fields), &r);
-    _sl_tls_failures(p, "upstream_tls_failures_total", &r,
-                     offsetof(struct sl_upstream_counters, tls_failures));
+    _sl_reasons(p, "upstream_tls_failures_total", "TLS handshakes that failed, by reason", &r,
+                offsetof(struct sl_upstream_counters, tls_failures), sl_metrics_tls);
     sl_metrics_family(&p->m, "upstream_first_byte_seconds", "histogram",
                       "from the request's last byte to the answer's first");
     for (uint32_t s = 0; s < r.shown; s++) {

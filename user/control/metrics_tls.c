@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What /metrics says of TLS. */
+/* What /metrics says of TLS, and of HTTP/2 connections that came to an end. */
 #include "control/control_priv.h"
 #include "control/metrics_tls_priv.h"
 #include "net/tls.h"
@@ -12,6 +12,16 @@ void sl_metrics_tls(struct sl_metrics *m, const char *family, const char *label,
                                       NULL};
         if (failures[i])
             sl_metrics_sample(m, family, labels, (double)failures[i]);
+    }
+}
+
+void sl_metrics_h2(struct sl_metrics *m, const char *family, const char *label, const char *name,
+                   const uint64_t *ended)
+{
+    for (unsigned i = 0; i < SL_H2_WHY_COUNT; i++) {
+        const char *const labels[] = {"reason", sl_h2_why_name((enum sl_h2_why)i), label, name, NULL};
+        if (ended[i])
+            sl_metrics_sample(m, family, labels, (double)ended[i]);
     }
 }
 

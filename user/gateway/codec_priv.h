@@ -5,6 +5,7 @@
  * these functions, and is told of the client by sl_exchange_client_*. It never looks at the protocol itself.
  *
  * codec_h1.c: one exchange at a time, its bytes in the connection's own buffers.
+ * codec_h2.c: an exchange for each stream of a connection (codec_h2_conn.c).
  */
 #ifndef SL_GATEWAY_CODEC_PRIV_H
 #define SL_GATEWAY_CODEC_PRIV_H
@@ -14,6 +15,7 @@
 
 struct sl_conn;
 struct sl_exchange;
+struct sl_h2_stream;
 struct sl_listener;
 
 /* How an exchange left its client. */
@@ -74,5 +76,20 @@ void sl_codec_h1_begin(struct sl_conn *c, size_t head_len);
 void sl_codec_h1_refuse(struct sl_conn *c, enum sl_h1_error e);
 /* The client stalled inside its head: 408. */
 void sl_codec_h1_timeout(struct sl_conn *c);
+
+/* ---- codec_h2_conn.c: a connection in STREAMS */
+/* Sets c->h2. 0 or -ENOMEM. */
+int sl_codec_h2_begin(struct sl_conn *c);
+/* What was read stands in c->in, and is taken. */
+void sl_codec_h2_data(struct sl_conn *c);
+void sl_codec_h2_eof(struct sl_conn *c);
+void sl_codec_h2_writable(struct sl_conn *c);
+void sl_codec_h2_timer(struct sl_conn *c);
+/* No new streams; the connection ends with the last one. */
+void sl_codec_h2_drain(struct sl_conn *c);
+/* The connection is closed: its exchanges hear of it. */
+void sl_codec_h2_gone(struct sl_conn *c);
+/* With the connection's memory. */
+void sl_codec_h2_free(struct sl_conn *c);
 
 #endif

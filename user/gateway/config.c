@@ -8,6 +8,16 @@
 
 #include <errno.h>
 
+/* RFC 7301 section 3.1 */
+static struct sl_slice _sl_alpn(const struct sl_listener *l)
+{
+    if (!l->protocols.h2)
+        return SL_S("\x08http/1.1");
+    if (!l->protocols.http1)
+        return SL_S("\x02h2");
+    return l->protocols.h2_first ? SL_S("\x02h2\x08http/1.1") : SL_S("\x08http/1.1\x02h2");
+}
+
 static int _sl_tls_of(struct sl_worker *w, const struct sl_listener *l, SSL_CTX **out)
 {
     size_t n = l->tls.n_certificates;
@@ -27,6 +37,7 @@ static int _sl_tls_of(struct sl_worker *w, const struct sl_listener *l, SSL_CTX 
     const struct sl_tls_server server = {.certs = certs,
                                          .n_certs = n,
                                          .min_version = l->tls.min_version,
+                                         .alpn = _sl_alpn(l),
                                          .client_ca = asks ? l->tls.client_ca.data : SL_SLICE_NUL,
                                          .client_required = l->tls.client_auth == SL_CLIENT_AUTH_REQUIRED,
                                          .ciphers = l->tls.ciphers,

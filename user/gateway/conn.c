@@ -4,15 +4,17 @@
  * connection has no buffer, no watcher, no timer, and its memory goes at the end of the turn.
  */
 #include "gateway/exchange_priv.h"
+#include "http/h2.h"
 #include "net/socket.h"
+#include "net/tls.h"
 
 #include <assert.h>
 #include <errno.h>
 
 const char *sl_conn_state_name(enum sl_conn_state s)
 {
-    static const char *const names[] = {"proxied",  "handshake", "idle",  "head",
-                                        "exchange", "linger",    "closed"};
+    static const char *const names[] = {"proxied",  "handshake", "idle",   "head",
+                                        "exchange", "streams",   "linger", "closed"};
     return s < SL_CONN_STATES ? names[s] : "?";
 }
 
@@ -20,9 +22,11 @@ bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to)
 {
     static const unsigned legal[SL_CONN_STATES] = {
         [SL_CONN_PROXIED] = 1u << SL_CONN_HANDSHAKE | 1u << SL_CONN_IDLE | 1u << SL_CONN_CLOSED,
-        [SL_CONN_HANDSHAKE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_CLOSED,
-        [SL_CONN_IDLE] = 1u << SL_CONN_HEAD | 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_CLOSED,
-        [SL_CONN_HEAD] = 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_CLOSED,
+        [SL_CONN_HANDSHAKE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_STREAMS | 1u << SL_CONN_CLOSED,
+        [SL_CONN_IDLE] =
+            1u << SL_CONN_HEAD | 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_STREAMS | 1u << SL_CONN_CLOSED,
+        [SL_CONN_HEAD] = 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_STREAMS | 1u << SL_CONN_CLOSED,
+        [SL_CONN_STREAMS] = 1u << SL_CONN_LINGER | 1u << SL_CONN_CLOSED,
         [SL_CONN_EXCHANGE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_LINGER | 1u << SL_CONN_CLOSED,
         [SL_CONN_LINGER] = 1u << SL_CONN_CLOSED,
     };
@@ -42,6 +46,8 @@ static void _sl_process(struct sl_conn *c);
 static void _sl_conn_free(struct sl_deferred *d)
 {
     struct sl_conn *c = SL_CONTAINER_OF(d, struct sl_conn, deferred);
+    if (c->h2)
+        sl_codec_h2_free(c);
     sl_bind_unref(c->bind);
     sl_client_cert_free(c->cert);
     free(c);
@@ -69,13 +75,17 @@ void sl_conn_close(struct sl_conn *c)
     c->counters->active--;
     if (SL_TAKE_PTR(c->ex))
         sl_exchange_client_gone(ex);
+    if (c->h2)
+        sl_codec_h2_gone(c);
     sl_loop_defer(&c->w->loop, &c->deferred, _sl_conn_free);
     sl_worker_maybe_done(c->w);
 }
 
-static void _sl_linger(struct sl_conn *c)
+void sl_conn_linger(struct sl_conn *c)
 {
     _sl_set_state(c, SL_CONN_LINGER);
+    if (c->h2)
+        sl_codec_h2_gone(c);
     sl_stream_finish(&c->stream);
     sl_bufpool_return(&c->w->bufs, &c->in);
     sl_bufpool_return(&c->w->bufs, &c->out);
@@ -158,6 +168,26 @@ static void _sl_read_head(struct sl_conn *c)
         sl_conn_close(c);
 }
 
+static void _sl_read_streams(struct sl_conn *c)
+{
+    ssize_t n = _sl_receive(c);
+    if (n > 0)
+        sl_codec_h2_data(c);
+    else if (n == -EPIPE)
+        sl_codec_h2_eof(c);
+    else if (n < 0)
+        sl_conn_close(c);
+}
+
+static void _sl_begin_streams(struct sl_conn *c)
+{
+    _sl_set_state(c, SL_CONN_STREAMS);
+    if (sl_codec_h2_begin(c) < 0)
+        sl_conn_close(c);
+    else if (sl_buf_len(&c->in))
+        sl_codec_h2_data(c);
+}
+
 /* While an exchange is under way: its body, or what the client pipelines, of which one chunk is kept. */
 static void _sl_read_on(struct sl_conn *c)
 {
@@ -174,6 +204,8 @@ static void _sl_read_on(struct sl_conn *c)
         sl_conn_close(c);
 }
 
+static void _sl_on_readable(struct sl_stream *s);
+
 static void _sl_handshake(struct sl_conn *c)
 {
     int r = sl_stream_handshake(&c->stream);
@@ -186,10 +218,15 @@ static void _sl_handshake(struct sl_conn *c)
     if (r <= 0)
         return;
     c->bind->handshaking--;
-    _sl_set_state(c, SL_CONN_IDLE);
-    sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
-    if (SSL_has_pending(c->stream.ssl))
-        _sl_read_head(c);
+    const bool h2 = sl_tls_speaks(c->stream.ssl, SL_S("h2"));
+    if (h2) {
+        _sl_begin_streams(c);
+    } else {
+        _sl_set_state(c, SL_CONN_IDLE);
+        sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
+    }
+    if (c->state != SL_CONN_CLOSED && SSL_has_pending(c->stream.ssl))
+        _sl_on_readable(&c->stream);
 }
 
 static void _sl_on_readable(struct sl_stream *s)
@@ -209,6 +246,9 @@ static void _sl_on_readable(struct sl_stream *s)
         break;
     case SL_CONN_EXCHANGE:
         _sl_read_on(c);
+        break;
+    case SL_CONN_STREAMS:
+        _sl_read_streams(c);
         break;
     case SL_CONN_LINGER:
         _sl_read_away(c);
@@ -253,6 +293,8 @@ static void _sl_on_writable(struct sl_stream *s)
         _sl_handshake(c);
     else if (c->state == SL_CONN_EXCHANGE)
         sl_exchange_client_writable(c->ex);
+    else if (c->state == SL_CONN_STREAMS)
+        sl_codec_h2_writable(c);
     else if (c->state != SL_CONN_CLOSED)
         sl_stream_watch_write(s, false);
 }
@@ -274,6 +316,22 @@ static void _sl_head_incomplete(struct sl_conn *c)
     _sl_set_state(c, SL_CONN_HEAD); /* from its first byte on, however slowly the rest comes */
     sl_conn_ack_now(c);
     sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
+}
+
+/* RFC 9113 section 3.3: whoever knows that we speak HTTP/2 begins with its preface. False: not enough of it
+ * has come to tell. */
+static bool _sl_sniffed(struct sl_conn *c)
+{
+    const size_t n = SL_MIN(sl_buf_len(&c->in), SL_H2_PREFACE_LEN);
+    const bool same = memcmp(sl_buf_data(&c->in), SL_H2_PREFACE, n) == 0;
+    if (same && n < SL_H2_PREFACE_LEN && c->bind->listener->protocols.http1) {
+        _sl_head_incomplete(c);
+        return false;
+    }
+    c->sniff = false;
+    if (same || !c->bind->listener->protocols.http1)
+        _sl_begin_streams(c);
+    return true;
 }
 
 /* Takes one head off the buffer: false where there is none yet. */
@@ -304,7 +362,7 @@ static void _sl_process(struct sl_conn *c)
     c->processing = true;
     while ((c->state == SL_CONN_IDLE || c->state == SL_CONN_HEAD) && sl_buf_len(&c->in) &&
            !sl_shape_hold_next(c))
-        if (!_sl_next_head(c))
+        if (c->sniff ? !_sl_sniffed(c) : !_sl_next_head(c))
             break;
     c->processing = false;
     if (c->shape.holds_client)
@@ -346,7 +404,7 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
     if (c->reset || next == SL_CLIENT_ABORT) {
         sl_conn_close(c);
     } else if (next == SL_CLIENT_DRAIN || (last && unread)) {
-        _sl_linger(c);
+        sl_conn_linger(c);
     } else if (last) {
         sl_conn_close(c);
     } else {
@@ -366,6 +424,8 @@ void sl_conn_drain(struct sl_conn *c)
         sl_conn_close(c);
     else if (c->state == SL_CONN_IDLE && !c->w->patient)
         sl_timer_set(&c->w->loop, &c->timer, _sl_idle_until(c));
+    else if (c->state == SL_CONN_STREAMS)
+        sl_codec_h2_drain(c);
 }
 
 /* ---- deadlines, and the beginning */
@@ -375,6 +435,10 @@ static void _sl_on_timer(struct sl_timer *t)
     struct sl_conn *c = SL_CONTAINER_OF(t, struct sl_conn, timer);
     if (c->state == SL_CONN_EXCHANGE)
         return;
+    if (c->state == SL_CONN_STREAMS) {
+        sl_codec_h2_timer(c);
+        return;
+    }
     if (c->state <= SL_CONN_HANDSHAKE || c->state == SL_CONN_HEAD)
         c->counters->timeouts++;
     if (c->state == SL_CONN_HANDSHAKE)
@@ -418,6 +482,7 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     b->handshaking += ssl != NULL;
     *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters, .trust = b->trust};
     c->state = b->listener->proxy_protocol ? SL_CONN_PROXIED : ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
+    c->sniff = !ssl && b->listener->protocols.h2;
     c->peer_ip = sl_sockaddr_ip(peer);
     if (c->peer_ip.family)
         (void)sl_ip_text(&c->peer_ip, c->peer_text);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client's connection: bytes in and out, and one exchange at a time. Knows nothing of routes.
+ * A client's connection: bytes in and out, and one exchange at a time, or many. Knows nothing of routes.
  *
  *   PROXIED -> HANDSHAKE -> IDLE <-> HEAD -> EXCHANGE -> IDLE | LINGER | CLOSED
+ *   HANDSHAKE | IDLE -> STREAMS -> LINGER | CLOSED
  *
- * PROXIED: a balancer has still to say whom it passes on (proxied.c). IDLE holds no buffer. LINGER: the
- * answer is sent, FIN too, and what the client still sends is thrown away for a while, since closing on
- * unread bytes would send a RST that can overtake the answer (RFC 9112 section 9.6).
+ * PROXIED: a balancer has still to say whom it passes on (proxied.c). STREAMS: HTTP/2, any number of
+ * exchanges. IDLE holds no buffer. LINGER: the answer is sent, FIN too, and what the client still sends is
+ * thrown away for a while, since closing on unread bytes would send a RST that can overtake the answer
+ * (RFC 9112 section 9.6).
  */
 #ifndef SL_GATEWAY_CONN_PRIV_H
 #define SL_GATEWAY_CONN_PRIV_H
@@ -29,6 +31,7 @@ enum sl_conn_state {
     SL_CONN_IDLE,
     SL_CONN_HEAD,
     SL_CONN_EXCHANGE,
+    SL_CONN_STREAMS,
     SL_CONN_LINGER,
     SL_CONN_CLOSED,
     SL_CONN_STATES
@@ -63,8 +66,10 @@ struct sl_conn {
     size_t scanned;         /* bytes of in that hold no end of a head */
     size_t discarded;       /* while lingering */
     struct sl_exchange *ex; /* in EXCHANGE, else NULL */
+    struct sl_h2_conn *h2;  /* from STREAMS on, else NULL */
     struct sl_listener_counters *counters;
     bool proxied;         /* peer_ip is whom a trusted proxy passes on; peer is the proxy */
+    bool sniff;           /* plain text: the first bytes may be HTTP/2's preface */
     bool processing;      /* sl_conn_process is on the stack */
     bool full;            /* holds reading: in has no room */
     bool paused;          /* holds reading: the exchange asked for it */
@@ -101,6 +106,8 @@ void sl_conn_pause(struct sl_conn *c);
 void sl_conn_resume(struct sl_conn *c);
 /* After a wait for bandwidth: requests that are there already. */
 void sl_conn_go_on(struct sl_conn *c);
+/* All is sent: FIN, and what the client still sends is read away for a while. */
+void sl_conn_linger(struct sl_conn *c);
 /* The exchange is over: keep the connection, or close it. */
 void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next);
 /* handshake.c: TLS is up (what the client's certificate says is kept, -EACCES: it has expired since), or it

@@ -67,6 +67,7 @@ struct sl_exchange {
 
     struct sl_conn *conn;               /* NULL once done */
     const struct sl_codec *codec;       /* what the client speaks */
+    struct sl_h2_stream *stream;        /* codec_h2.c's; NULL elsewhere, and once done */
     struct sl_gw_config *config;        /* one reference */
     const struct sl_listener *listener; /* of config */
     const struct sl_gw_route *route;    /* NULL: none found */

@@ -48,6 +48,11 @@ static struct sl_client_cert *_sl_client_cert(X509 *x)
 
 int sl_conn_handshake_done(struct sl_conn *c)
 {
+    /* RFC 9113 section 3.2: over TLS, HTTP/2 is spoken only by ALPN */
+    if (!c->bind->listener->protocols.http1 && !sl_tls_speaks(c->stream.ssl, SL_S("h2"))) {
+        sl_conn_handshake_failed(c, -EPROTONOSUPPORT);
+        return -EACCES;
+    }
     X509 *x = c->trust ? SSL_get1_peer_certificate(c->stream.ssl) : NULL;
     if (x && !(c->cert = _sl_client_cert(x))) {
         X509_free(x);
@@ -98,6 +103,8 @@ static enum sl_tls_failure _sl_why(const struct sl_conn *c, int r, const char **
         return SL_TLS_FAILED_TIMEOUT;
     case -ENOMEM:
         return SL_TLS_FAILED_MEMORY;
+    case -EPROTONOSUPPORT:
+        return SL_TLS_FAILED_ALPN;
     case -EKEYEXPIRED:
         return SL_TLS_FAILED_EXPIRED;
     default:

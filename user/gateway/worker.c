@@ -250,6 +250,7 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     sl_list_init(&w->binds);
     sl_list_init(&w->conns);
     sl_list_init(&w->keys);
+    sl_list_init(&w->h2_dirty);
     int r = sl_loop_init(&w->loop);
     if (r < 0)
         return r;

@@ -110,7 +110,10 @@ struct sl_worker {
     size_t n_keys;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
-    size_t arena_bytes; /* held by exchanges */
+    size_t arena_bytes;      /* held by exchanges */
+    struct sl_list h2_dirty; /* connections that may have something to send at the end of this turn */
+    struct sl_deferred h2_send;
+    bool h2_sending; /* h2_send is deferred */
     struct sl_uuid_source uuids;
     ev_io ipc;
     struct sl_timer housekeeping;

@@ -43,6 +43,9 @@ struct sl_h1_limits {
     X(STATUS_LINE, "status_line", 502, "malformed status line")                                    \
     X(CHUNK, "chunk", 400, "malformed chunk")                                                      \
     X(TRAILER, "trailer", 400, "malformed or forbidden trailer field")                             \
+    X(PSEUDO, "pseudo", 400, "a pseudo-header field is missing, doubled, unknown or out of place") \
+    X(CONNECTION_FIELD, "connection_field", 400, "a field that HTTP/2 does not have")              \
+    X(BODY_LENGTH, "body_length", 400, "the body is not as long as Content-Length says")           \
     X(TRUNCATED, "truncated", 400, "the message ended early")                                      \
     X(LLHTTP, "llhttp", 400, "malformed message")                                                  \
     X(NO_MEMORY, "no_memory", 503, "out of memory")

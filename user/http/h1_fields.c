@@ -9,7 +9,7 @@
  * A server that speaks CGI reads Transfer_Encoding as Transfer-Encoding. No honest client sends that, so such
  * a spelling of a field that frames or routes counts as a malformed field of that name.
  */
-static enum sl_h1_error _sl_disguised(struct sl_slice name)
+enum sl_h1_error sl_h1_disguised(struct sl_slice name)
 {
     static const struct {
         struct sl_slice name;
@@ -82,7 +82,7 @@ static enum sl_h1_error _sl_fact(const struct sl_header *h, struct sl_h1_facts *
         f->expect = true;
         return sl_slice_is(h->value, SL_S("100-continue")) ? SL_H1_OK : SL_H1_EXPECT;
     case SL_HDR_OTHER:
-        return _sl_disguised(h->name);
+        return sl_h1_disguised(h->name);
     default:
         return SL_H1_OK;
     }

@@ -32,6 +32,8 @@ enum sl_h1_error sl_h1_guard_fields(struct sl_h1_cursor *c, struct sl_arena *a,
                                     const struct sl_h1_limits *limits, struct sl_headers *h);
 
 /* h1_fields.c */
+/* SL_H1_OK, or which field that frames is spelled so that servers which speak CGI would read it as one. */
+enum sl_h1_error sl_h1_disguised(struct sl_slice name);
 enum sl_h1_error sl_h1_read_facts(const struct sl_headers *h, struct sl_h1_facts *f);
 
 /* h1_target.c: path, query and authority of a request whose line and fields are parsed. */

@@ -148,6 +148,14 @@ SSL *sl_tls_accept_new(SSL_CTX *ctx)
     return ssl;
 }
 
+bool sl_tls_speaks(const SSL *ssl, struct sl_slice protocol)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    SSL_get0_alpn_selected(ssl, &name, &n);
+    return sl_slice_eq(sl_slice((const char *)name, n), protocol);
+}
+
 static bool _sl_is_address(const char *name)
 {
     struct in6_addr any;

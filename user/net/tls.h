@@ -66,6 +66,9 @@ struct sl_tls_session {
 void sl_tls_resume(SSL *ssl, struct sl_tls_session *kept);
 void sl_tls_forget(struct sl_tls_session *kept);
 
+/* Whether ALPN has chosen the protocol of that name. */
+bool sl_tls_speaks(const SSL *ssl, struct sl_slice protocol);
+
 /* Why a handshake failed: X(enumerator, name, what it means). Names stand in metrics and logs. */
 #define SL_TLS_FAILURES(X)                                                                     \
     X(NONE, "", "")                                                                            \

@@ -30,6 +30,10 @@ uint64_t sl_counters_layout(void)
         const char *name = sl_proxy_reason_name(i);
         h = sl_hash(name, strlen(name), h);
     }
+    for (unsigned i = 0; i < SL_H2_WHY_COUNT; i++) {
+        const char *name = sl_h2_why_name(i);
+        h = sl_hash(name, strlen(name), h);
+    }
     return h;
 }
 
@@ -43,10 +47,9 @@ static void _sl_add(void *sum, const void *part, size_t bytes)
 
 static void _sl_row(void *to, const struct sl_counters *from, size_t at, size_t bytes)
 {
-    uint64_t sum[sizeof(struct sl_route_counters) / sizeof(uint64_t)] = {0};
-    _Static_assert(sizeof(struct sl_route_counters) >= sizeof(struct sl_upstream_counters) &&
-                       sizeof(struct sl_route_counters) >= sizeof(struct sl_listener_counters),
-                   "the largest row");
+    uint64_t sum[SL_MAX(sizeof(struct sl_route_counters),
+                        SL_MAX(sizeof(struct sl_upstream_counters), sizeof(struct sl_listener_counters))) /
+                 sizeof(uint64_t)] = {0};
     for (uint32_t i = 0; i < sl_counters_blocks(from); i++)
         _sl_add(sum, (const char *)&from->blocks[i] + at, bytes);
     memcpy((char *)to + at, sum, bytes); /* each field at once: who reads meanwhile sees no total fall */

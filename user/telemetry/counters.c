@@ -37,6 +37,26 @@ unsigned sl_proxy_reason_status(enum sl_proxy_reason r)
     return r < SL_WHY_COUNT ? statuses[r] : 500;
 }
 
+const char *sl_h2_why_name(enum sl_h2_why why)
+{
+    static const char *const names[] = {
+#define SL_X(e, name, code) name,
+        SL_H2_WHYS(SL_X)
+#undef SL_X
+    };
+    return why < SL_H2_WHY_COUNT ? names[why] : "?";
+}
+
+uint32_t sl_h2_why_code(enum sl_h2_why why)
+{
+    static const uint32_t codes[] = {
+#define SL_X(e, name, code) code,
+        SL_H2_WHYS(SL_X)
+#undef SL_X
+    };
+    return why < SL_H2_WHY_COUNT ? codes[why] : 2;
+}
+
 static size_t _sl_size(uint32_t workers)
 {
     return (workers + 1) * sizeof(struct sl_worker_counters) + sizeof(struct sl_shared);

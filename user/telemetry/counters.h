@@ -78,6 +78,38 @@ enum sl_proxy_reason {
 const char *sl_proxy_reason_name(enum sl_proxy_reason r);
 unsigned sl_proxy_reason_status(enum sl_proxy_reason r);
 
+/* Why an HTTP/2 connection was ended by us: X(enumerator, name, error code of RFC 9113 section 7). */
+#define SL_H2_WHYS(X)                           \
+    X(NONE, "", 0x0)                            \
+    X(IDLE, "idle", 0x0)                        \
+    X(DRAINED, "drained", 0x0)                  \
+    X(PROTOCOL_ERROR, "protocol_error", 0x1)    \
+    X(FLOW_CONTROL, "flow_control_error", 0x3)  \
+    X(STREAM_CLOSED, "stream_closed", 0x5)      \
+    X(FRAME_SIZE, "frame_size_error", 0x6)      \
+    X(COMPRESSION, "compression_error", 0x9)    \
+    X(RESET_FLOOD, "reset_flood", 0xb)          \
+    X(SETTINGS_FLOOD, "settings_flood", 0xb)    \
+    X(PING_FLOOD, "ping_flood", 0xb)            \
+    X(EMPTY_FLOOD, "empty_frame_flood", 0xb)    \
+    X(PRIORITY_FLOOD, "priority_flood", 0xb)    \
+    X(WINDOW_FLOOD, "window_update_flood", 0xb) \
+    X(CLOSED_FLOOD, "closed_stream_flood", 0xb) \
+    X(HEADER_FLOOD, "header_block_flood", 0xb)  \
+    X(HEADERS_TIMEOUT, "headers_timeout", 0xb)  \
+    X(SLOW_READER, "slow_reader", 0xb)          \
+    X(PENALISED, "penalised", 0xb)              \
+    X(INTERNAL, "internal_error", 0x2)
+
+enum sl_h2_why {
+#define SL_X(e, name, code) SL_H2_WHY_##e,
+    SL_H2_WHYS(SL_X)
+#undef SL_X
+        SL_H2_WHY_COUNT
+};
+const char *sl_h2_why_name(enum sl_h2_why why);
+uint32_t sl_h2_why_code(enum sl_h2_why why);
+
 struct sl_listener_counters {
     uint64_t connections; /* accepted */
     uint64_t active;      /* gauge */
@@ -92,6 +124,8 @@ struct sl_listener_counters {
         proxy_malformed;     /* connections refused before anything was read, or for what was */
     uint64_t tunnels;        /* requests that became a WebSocket */
     uint64_t tunnels_active; /* gauge */
+    uint64_t h2_connections;
+    uint64_t h2_ended[SL_H2_WHY_COUNT]; /* by us */
 };
 struct sl_route_counters {
     uint64_t codes[6]; /* by first digit; [0]: no answer was sent */

@@ -68,7 +68,10 @@ static void test_listeners(void **state)
         "version: 1\n"
         "workers: 3\ndrain_timeout: 45s\nuser: gate\ntrusted_proxies: [10.9.0.0/16, \"2001:db8::1\"]\n"
         "listeners:\n  w:\n    bind: [\"0.0.0.0:8080\", \"[::1]:8081\"]\n    protocols: [http/1.1]\n"
-        "    timeouts: {handshake: 500ms, idle: 2m}\n    limits: {headers: 1KiB, body: 0B, header_count: 8}\n"
+        "    timeouts: {handshake: 500ms, idle: 2m}\n    limits: {headers: 1KiB, body: 0B, "
+        "header_count: 8, streams: 7}\n"
+        "  x: {bind: [\"0.0.0.0:81\"]}\n  y: {bind: [\"0.0.0.0:82\"], protocols: [http/1.1, h2]}\n"
+        "  z: {bind: [\"0.0.0.0:83\"], protocols: [h2]}\n"
         "admin: {bind: [\"unix:/run/x.sock\", \"127.0.0.1:9901\"]}\n"
         "routes: {r: {auth: [public], respond: {}}}\n");
     const struct sl_snapshot *s = x.s;
@@ -85,6 +88,13 @@ static void test_listeners(void **state)
     assert_int_equal(s->listeners[0].timeouts.body, 30 * S);
     assert_int_equal(s->listeners[0].limits.headers, 1024);
     assert_int_equal(s->listeners[0].limits.body, 0);
+    assert_int_equal(s->listeners[0].limits.streams, 7);
+    assert_int_equal(s->listeners[1].limits.streams, 100);
+    assert_true(s->listeners[0].protocols.http1 && !s->listeners[0].protocols.h2);
+    assert_true(s->listeners[1].protocols.http1 && !s->listeners[1].protocols.h2);
+    assert_true(s->listeners[2].protocols.http1 && s->listeners[2].protocols.h2);
+    assert_false(s->listeners[2].protocols.h2_first);
+    assert_true(!s->listeners[3].protocols.http1 && s->listeners[3].protocols.h2_first);
     assert_string_equal(sl_sockaddr_text(&s->admin.bind[0], text), "unix:/run/x.sock");
     assert_string_equal(sl_sockaddr_text(&s->admin.bind[1], text), "127.0.0.1:9901");
     result_free(&x);

@@ -105,8 +105,11 @@ extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_
 extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
     sl_type_fetch_timeout, sl_type_fetch_tls;                   /* schema_remote.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
-extern const struct sl_type sl_type_upgrade;                    /* schema_upgrade.c */
+extern const struct sl_type sl_type_upgrade;                    /* schema_protocol.c */
 extern const struct sl_type sl_type_routes;                     /* schema_route.c */
+/* schema_protocol.c */
+extern const struct sl_type sl_type_upstream_protocol;
+void sl_check_upstream_protocol(struct sl_reader *r, const struct sl_node *n, const struct sl_upstream *u);
 /* What SL_T_REF reads where its type's word stands. */
 extern const char sl_ref_word[];
 

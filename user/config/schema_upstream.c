@@ -307,7 +307,8 @@ static const struct sl_field _sl_upstream_fields[] = {
      "round_robin: in turn, by weight. least_request: the less busy of two drawn by weight. hash:ip, "
      "hash:header:NAME: one client, or one value of the header, stays with one target (Maglev); a request "
      "without the header goes in turn."},
-    {"protocol", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"protocol", &sl_type_upstream_protocol, 0, "\"http/1.1\"", 0,
+     "http/1.1, or h2: HTTP/2, by ALPN where tls is spoken, else with prior knowledge."},
     {"tls", &_sl_tls, AT(tls), NULL, 0, "Speak TLS to it. Not written: plain text."},
     {"keepalive", &_sl_keepalive, AT(keepalive), "{}", 0, "Connections that are used again."},
     {"max_pending", &_sl_pending, AT(max_pending), "1000", 0,
@@ -326,6 +327,7 @@ static void _sl_finish_upstream(struct sl_reader *r, const struct sl_node *n, vo
                                       ? sl_node_get(breaker, "max_pending")
                                       : NULL;
     (void)raw;
+    sl_check_upstream_protocol(r, n, u);
     if (own && other)
         sl_read_key_error(r, other, "max_pending stands at %s already", sl_read_place(r, own));
     if (other)

@@ -274,6 +274,7 @@ struct sl_upstream {
     struct sl_pos pos;
     enum sl_balance balance;
     struct sl_slice hash_header; /* SL_BALANCE_HASH_HEADER */
+    bool h2;                     /* protocol: h2 */
     struct sl_target *targets;
     size_t n_targets; /* >= 1 */
     struct {

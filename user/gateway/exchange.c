@@ -223,6 +223,8 @@ static enum sl_stage_result _sl_route(struct sl_exchange *ex)
         ex->stage = ex->route->chain;
         if (ex->route->policy->route->timeouts.total)
             ex->total_at = ex->started + ex->route->policy->route->timeouts.total;
+        if (ex->req.te_trailers) /* as every gRPC client says (PROTOCOL-HTTP2.md) */
+            sl_grpc_deadline(ex);
         ex->body_limit = SL_MIN(ex->listener->limits.body, ex->route->policy->route->request_body);
         return SL_STAGE_NEXT;
     case SL_ROUTE_METHOD:
@@ -341,7 +343,7 @@ void sl_exchange_client_writable(struct sl_exchange *ex)
     }
     if (ex->up_held && ex->codec->unsent(ex) <= SL_OUT_LOW) {
         ex->up_held = false;
-        sl_stream_release(&ex->up->stream);
+        sl_upconn_resume(ex->up);
     }
     sl_exchange_rearm(ex);
 }

@@ -64,6 +64,7 @@ struct sl_exchange {
     bool send_failed; /* the upstream takes no more; what it said before that may still come */
     bool head_sent;   /* of the answer */
     bool tunnel;      /* the answer was 101 */
+    bool h2_out;      /* the upstream speaks HTTP/2: req_out has the body alone, as it is */
 
     struct sl_conn *conn;               /* NULL once done */
     const struct sl_codec *codec;       /* what the client speaks */
@@ -184,6 +185,16 @@ void sl_forward_release(struct sl_exchange *ex, bool reuse);
 /* The upstream failed before its head came: another try where that is safe, else an answer of our own. */
 void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const char *detail);
 
+/* ex->res is an interim answer: sends it on. 0, or -1: ex is gone. */
+int sl_forward_interim(struct sl_exchange *ex);
+/* ex->res is the answer's head: sends it on. 0, or -1: ex is gone, or tries again. */
+int sl_forward_answered(struct sl_exchange *ex);
+
+/* ---- forward_h2.c */
+extern const struct sl_upconn_h2_ops sl_forward_h2;
+/* Sends the request's head on the stream that ex->up is. 0 or -ENOMEM. */
+int sl_forward_h2_ask(struct sl_exchange *ex);
+
 /* ---- relay.c */
 /* Client's body bytes into req_out, as far as there is room. -errno: answered or aborted, ex is not to be
  * touched. */
@@ -201,6 +212,22 @@ bool sl_tunnel_agreed(const struct sl_exchange *ex);
 int sl_tunnel_open(struct sl_exchange *ex);
 /* The client sends no more: nor does the gateway to the upstream, once all has gone there. */
 void sl_tunnel_client_eof(struct sl_exchange *ex);
+
+/* All of the answer has been given to the codec, but for its end. */
+void sl_relay_answer_done(struct sl_exchange *ex);
+/* ex->res.trailers have come: what of them may go on. */
+void sl_relay_answer_trailers(struct sl_exchange *ex);
+/* Sends the client what there is; holds the upstream where it does not keep up. */
+void sl_relay_pass_on(struct sl_exchange *ex);
+
+/* ---- grpc.c */
+bool sl_grpc_is(const struct sl_exchange *ex);
+/* grpc-timeout in ns; 0: it is none. */
+uint64_t sl_grpc_timeout(struct sl_slice value);
+/* What the client will wait bounds the whole exchange. */
+void sl_grpc_deadline(struct sl_exchange *ex);
+/* An answer of our own to gRPC: its status into ex->res's fields. 0 or -ENOMEM. */
+int sl_grpc_refusal(struct sl_exchange *ex, unsigned status, const char *detail);
 
 /* ---- respond.c */
 /* Answers with a problem (RFC 9457) of that reason; headers already in ex->res stay. */

@@ -16,8 +16,10 @@ static const struct sl_h1_limits _sl_upstream_limits = {.head = 64 * 1024, .head
 static void _sl_on_connected(struct sl_upconn *u, int error);
 static void _sl_on_readable(struct sl_upconn *u);
 static void _sl_on_writable(struct sl_upconn *u);
-static const struct sl_upconn_ops _sl_ops = {
-    .connected = _sl_on_connected, .readable = _sl_on_readable, .writable = _sl_on_writable};
+static const struct sl_upconn_ops _sl_ops = {.connected = _sl_on_connected,
+                                             .readable = _sl_on_readable,
+                                             .writable = _sl_on_writable,
+                                             .h2 = &sl_forward_h2};
 
 /* ---- which upstream, and by what it is balanced */
 
@@ -85,6 +87,10 @@ static void _sl_start(struct sl_exchange *ex)
     ex->target = sl_upconn_target(ex->up);
     ex->up_started = ex->w->loop.now;
     sl_upconn_counters(ex->up)->requests++;
+    if (ex->up->h2 && sl_forward_h2_ask(ex) < 0) {
+        sl_forward_failed(ex, SL_WHY_UPSTREAM_RESET, "the upstream's connection takes no more requests");
+        return;
+    }
     if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE) {
         sl_forward_flush(ex);
         return;
@@ -161,7 +167,9 @@ enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
                                           (uint32_t)SL_RETRY_CREDIT);
     _sl_hash_for(ex);
     ex->req.upgrade = sl_tunnel_wanted(ex);
-    if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 || sl_h1_write_request(&ex->req_out, &ex->req) < 0)
+    ex->h2_out = sl_group_config(ex->group)->h2;
+    if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 ||
+        (!ex->h2_out && sl_h1_write_request(&ex->req_out, &ex->req) < 0))
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     return _sl_connect(ex, _sl_reuse_for(ex));
 }
@@ -175,6 +183,8 @@ static void _sl_try_again(struct sl_exchange *ex, enum sl_reuse reuse)
     ex->send_failed = false;
     ex->req_sent = 0;
     ex->scanned = 0;
+    if (ex->state != SL_EX_CONNECTING)
+        sl_exchange_set_state(ex, SL_EX_CONNECTING);
     (void)_sl_connect(ex, reuse);
 }
 
@@ -265,6 +275,13 @@ static void _sl_all_sent(struct sl_exchange *ex)
 
 void sl_forward_flush(struct sl_exchange *ex)
 {
+    if (ex->h2_out) { /* takes it when its turn comes */
+        sl_upconn_more(ex->up);
+        if (sl_buf_len(&ex->req_out) == ex->req_sent)
+            _sl_all_sent(ex);
+        sl_exchange_rearm(ex);
+        return;
+    }
     struct sl_stream *s = &ex->up->stream;
     for (size_t want; !ex->send_failed && (want = sl_buf_len(&ex->req_out) - ex->req_sent) > 0;) {
         ssize_t n = sl_stream_write(s, sl_buf_data(&ex->req_out) + ex->req_sent, want);
@@ -335,7 +352,7 @@ void sl_forward_failed(struct sl_exchange *ex, enum sl_proxy_reason why, const c
 
 /* ---- the head of the answer */
 
-static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
+static int _sl_begin_answer(struct sl_exchange *ex)
 {
     struct sl_response *res = &ex->res;
     sl_h1_body_init(&ex->res_body, res->framing, res->content_length);
@@ -345,14 +362,11 @@ static int _sl_begin_answer(struct sl_exchange *ex, size_t head_len)
     int r = sl_respond_decorate(ex, ex->route->policy->response);
     if (r == 0)
         r = res->status == 101 ? sl_tunnel_open(ex) : ex->codec->head(ex);
-    if (r < 0)
-        return r;
-    sl_buf_consume(&ex->up->in, head_len);
-    return 0;
+    return r;
 }
 
-/* RFC 9110 section 15.2: all go on but the 100 that the gateway has said itself. 0, or -1: ex is gone. */
-static int _sl_pass_interim(struct sl_exchange *ex, size_t head_len, bool *again)
+/* RFC 9110 section 15.2: all go on but the 100 that the gateway has said itself. */
+int sl_forward_interim(struct sl_exchange *ex)
 {
     int r = 0;
     if (++ex->interims > SL_INTERIM_MAX) {
@@ -364,14 +378,36 @@ static int _sl_pass_interim(struct sl_exchange *ex, size_t head_len, bool *again
         r = ex->codec->interim(ex);
     ex->expect_sent |= ex->res.status == 100;
     ex->res = (struct sl_response){0};
-    sl_buf_consume(&ex->up->in, head_len);
     if (r == 0 && ex->codec->unsent(ex))
         r = ex->codec->flush(ex);
     if (r < 0) {
         sl_conn_close(ex->conn);
         return -1;
     }
-    *again = true;
+    return 0;
+}
+
+int sl_forward_answered(struct sl_exchange *ex)
+{
+    ex->first_byte = ex->w->loop.now;
+    sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
+    sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);
+    if (_sl_gives_try(ex, ex->res.status)) {
+        ex->res = (struct sl_response){0};
+        ex->first_byte = 0;
+        _sl_retry(ex);
+        return -1;
+    }
+    sl_exchange_set_state(ex, SL_EX_STREAMING);
+    ex->replayable = false;
+    sl_buf_consume(&ex->req_out, ex->req_sent);
+    ex->req_sent = 0;
+    ex->status = ex->res.status;
+    ex->head_sent = true;
+    if (_sl_begin_answer(ex) < 0) {
+        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+        return -1;
+    }
     return 0;
 }
 
@@ -396,28 +432,11 @@ static int _sl_take_answer(struct sl_exchange *ex, bool *again)
         sl_forward_failed(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's answer cannot be read");
         return -1;
     }
-    if (ex->res.status < 200 && !switched)
-        return _sl_pass_interim(ex, (size_t)n, again);
-    ex->first_byte = ex->w->loop.now;
-    sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
-    sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);
-    if (_sl_gives_try(ex, ex->res.status)) {
-        ex->res = (struct sl_response){0};
-        ex->first_byte = 0;
-        _sl_retry(ex);
-        return -1;
-    }
-    sl_exchange_set_state(ex, SL_EX_STREAMING);
-    ex->replayable = false;
-    sl_buf_consume(&ex->req_out, ex->req_sent);
-    ex->req_sent = 0;
-    ex->status = ex->res.status;
-    ex->head_sent = true;
-    if (_sl_begin_answer(ex, (size_t)n) < 0) {
-        sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
-        return -1;
-    }
-    return 1;
+    *again = ex->res.status < 200 && !switched;
+    int r = *again ? sl_forward_interim(ex) : sl_forward_answered(ex);
+    if (r == 0)
+        sl_buf_consume(in, (size_t)n);
+    return r < 0 ? r : *again ? 0 : 1;
 }
 
 static void _sl_read_answer(struct sl_exchange *ex)
@@ -449,7 +468,9 @@ static void _sl_read_answer(struct sl_exchange *ex)
 static void _sl_on_readable(struct sl_upconn *u)
 {
     struct sl_exchange *ex = u->owner;
-    if (ex->state == SL_EX_STREAMING)
+    if (ex->h2_out)
+        sl_relay_pass_on(ex);
+    else if (ex->state == SL_EX_STREAMING)
         sl_relay_response(ex);
     else
         _sl_read_answer(ex);

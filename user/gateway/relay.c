@@ -44,14 +44,14 @@ static int _sl_take_body(struct sl_exchange *ex)
         return _sl_bad_body(ex, SL_WHY_BODY_TOO_LARGE, 413,
                             "the request's body is larger than this route takes");
     _sl_forget_sent(ex, data.n);
-    bool chunked = ex->req.framing == SL_FRAMING_CHUNKED;
+    bool chunked = ex->req.framing == SL_FRAMING_CHUNKED && !ex->h2_out;
     int r = sl_bufpool_lend(&ex->w->bufs, &ex->req_out);
     if (r == 0)
         r = sl_h1_write_data(&ex->req_out, data, chunked);
-    if (r == 0 && chunked && ex->req_body.done) {
+    if (r == 0 && ex->req_body.done)
         sl_request_clean_trailers(ex);
+    if (r == 0 && chunked && ex->req_body.done)
         r = sl_h1_write_last(&ex->req_out, &ex->req.trailers);
-    }
     if (r < 0)
         return _sl_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     ex->codec->taken(ex, used);
@@ -102,7 +102,7 @@ int sl_relay_request(struct sl_exchange *ex)
 /* ---- the answer's body */
 
 /* All of the answer is in the client's buffer. */
-static void _sl_answer_done(struct sl_exchange *ex)
+void sl_relay_answer_done(struct sl_exchange *ex)
 {
     if (ex->codec->end(ex) < 0) {
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
@@ -115,7 +115,7 @@ static void _sl_answer_done(struct sl_exchange *ex)
 }
 
 /* Sends on what there is; holds the upstream where the client does not keep up. */
-static void _sl_pass_on(struct sl_exchange *ex)
+void sl_relay_pass_on(struct sl_exchange *ex)
 {
     if (ex->codec->flush(ex) < 0) {
         sl_conn_close(ex->conn);
@@ -130,12 +130,10 @@ static void _sl_pass_on(struct sl_exchange *ex)
 }
 
 /* What the route takes out of the head does not come back in the trailers. */
-static enum sl_h1_error _sl_take_answer_trailers(struct sl_exchange *ex)
+void sl_relay_answer_trailers(struct sl_exchange *ex)
 {
-    const enum sl_h1_error e = sl_h1_body_trailers(&ex->res_body, &ex->res.trailers);
-    if (e == SL_H1_OK && ex->route->policy->response)
+    if (ex->route->policy->response)
         sl_transform_clean(ex->route->policy->response, &ex->res.trailers);
-    return e;
 }
 
 static int _sl_take_answer_body(struct sl_exchange *ex, struct sl_buf *in)
@@ -144,7 +142,9 @@ static int _sl_take_answer_body(struct sl_exchange *ex, struct sl_buf *in)
     struct sl_slice data = SL_SLICE_NUL;
     enum sl_h1_error e = sl_h1_body_feed(&ex->res_body, sl_buf_slice(in), &used, &data);
     if (e == SL_H1_OK && ex->res_body.done && ex->res_body.n_text)
-        e = _sl_take_answer_trailers(ex);
+        e = sl_h1_body_trailers(&ex->res_body, &ex->res.trailers);
+    if (e == SL_H1_OK && ex->res.trailers.n)
+        sl_relay_answer_trailers(ex);
     if (e != SL_H1_OK) {
         sl_exchange_abort(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's body cannot be read");
         return -EPROTO;
@@ -169,15 +169,15 @@ void sl_relay_answer(struct sl_exchange *ex)
     if (!sl_buf_len(in))
         sl_bufpool_return(&ex->w->bufs, in);
     if (ex->res_body.done || ex->res_body.framing == SL_FRAMING_NONE)
-        _sl_answer_done(ex);
+        sl_relay_answer_done(ex);
     else
-        _sl_pass_on(ex);
+        sl_relay_pass_on(ex);
 }
 
 static void _sl_answer_ended(struct sl_exchange *ex)
 {
     if (sl_h1_body_eof(&ex->res_body) == SL_H1_OK) {
-        _sl_answer_done(ex);
+        sl_relay_answer_done(ex);
         return;
     }
     sl_upconn_counters(ex->up)->resets++;

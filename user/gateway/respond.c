@@ -73,6 +73,14 @@ static int _sl_problem_body(struct sl_exchange *ex, enum sl_proxy_reason why, un
     return r < 0 ? r : sl_buf_append_slice(b, SL_S("\"}\n"));
 }
 
+static enum sl_stage_result _sl_grpc_problem(struct sl_exchange *ex, unsigned status, const char *detail)
+{
+    if (sl_grpc_refusal(ex, status, detail) == 0 && sl_respond_decorate(ex, NULL) == 0)
+        return sl_respond(ex, 200, SL_SLICE_NUL);
+    sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
+    return SL_STAGE_RESPOND;
+}
+
 enum sl_stage_result sl_respond_problem(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status,
                                         const char *detail)
 {
@@ -80,6 +88,8 @@ enum sl_stage_result sl_respond_problem(struct sl_exchange *ex, enum sl_proxy_re
     struct sl_buf body = {0};
     ex->why = why;
     ex->detail = detail;
+    if (sl_grpc_is(ex))
+        return _sl_grpc_problem(ex, status, detail);
     int r =
         sl_headers_set(&ex->res.headers, &ex->arena, SL_S("Content-Type"), SL_S("application/problem+json"));
     if (r == 0)

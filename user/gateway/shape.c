@@ -141,7 +141,7 @@ void sl_shape_release_up(struct sl_exchange *ex)
     if (!ex->up_shaped)
         return;
     ex->up_shaped = false;
-    sl_stream_release(&ex->up->stream);
+    sl_upconn_resume(ex->up);
 }
 
 void sl_shape_init(struct sl_conn *c)

@@ -11,7 +11,8 @@
  * which RFC 9110 section 7.8 leaves to the server. */
 bool sl_tunnel_wanted(const struct sl_exchange *ex)
 {
-    return ex->req.upgrade && ex->route->policy->route->upgrade.n && ex->codec->tunnel;
+    return ex->req.upgrade && ex->route->policy->route->upgrade.n && ex->codec->tunnel &&
+           !sl_group_config(ex->group)->h2;
 }
 
 bool sl_tunnel_agreed(const struct sl_exchange *ex)

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "net/socket.h"
 #include "net/tls.h"
-#include "upstream/pool_priv.h"
+#include "upstream/h2_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ void sl_upconn_set_state(struct sl_upconn *c, enum sl_upconn_state to)
     assert(sl_upconn_edge(c->state, to));
     bool was_pending = c->state <= SL_UPCONN_HANDSHAKE;
     c->state = to;
-    if (was_pending && to > SL_UPCONN_HANDSHAKE)
+    if (was_pending && to > SL_UPCONN_HANDSHAKE && c->pending)
         sl_group_pending_done(SL_TAKE_PTR(c->pending));
 }
 
@@ -51,23 +51,35 @@ static void _sl_upconn_close(struct sl_upconn *c)
     }
     sl_upconn_set_state(c, SL_UPCONN_CLOSED);
     sl_stream_close(&c->stream, true);
-    sl_timer_stop(u->loop, &c->timer);
+    if (!c->h2)
+        sl_timer_stop(u->loop, &c->timer);
     sl_bufpool_return(u->bufs, &c->in);
     sl_loop_defer(u->loop, &c->deferred, _sl_upconn_free);
+}
+
+void sl_upconn_resume(struct sl_upconn *c)
+{
+    sl_stream_release(&c->stream);
+    if (!c->h2 || c->stream.held)
+        return;
+    sl_uph2_ready(c->h2); /* what was held back of its window is given */
+    sl_upconn_more(c);
 }
 
 void sl_upconn_release(struct sl_upconn *c, bool reuse)
 {
     struct sl_pool *p = c->pool;
-    if (c->owner) {
+    if (c->h2)
+        sl_uph2_detach(c->h2);
+    if (c->owner && !c->carrier) {
         p->counters->active--;
         p->active--;
         p->target->active--;
     }
     c->owner = NULL;
     c->ops = NULL;
-    if (!reuse || c->state != SL_UPCONN_BUSY || !p->groups || p->n_idle >= p->max_idle || c->stream.eof ||
-        c->stream.held || sl_buf_len(&c->in) || c->requests >= p->max_requests) {
+    if (!reuse || c->h2 || c->state != SL_UPCONN_BUSY || !p->groups || p->n_idle >= p->max_idle ||
+        c->stream.eof || c->stream.held || sl_buf_len(&c->in) || c->requests >= p->max_requests) {
         _sl_upconn_close(c);
         return;
     }
@@ -195,6 +207,14 @@ static void _sl_upconn_open(struct sl_upconn *c, int fd, SSL *ssl, uint64_t time
     sl_stream_watch_write(&c->stream,
                           true); /* connected already? The answer comes from the loop all the same */
     sl_timer_set(loop, &c->timer, loop->now + timeout_ns);
+    if (c->carrier)
+        c->pool->refs++;
+    else
+        sl_upconn_counted(c);
+}
+
+void sl_upconn_counted(struct sl_upconn *c)
+{
     c->pool->refs++;
     c->pool->counters->active++;
     c->pool->active++;
@@ -224,6 +244,7 @@ int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_
                             .pending = pending,
                             .ops = ops,
                             .owner = owner,
+                            .carrier = !pending,
                             .requests = 1};
     _sl_upconn_open(c, fd, ssl, timeout_ns);
     *out = c;
@@ -232,6 +253,8 @@ int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_
 
 bool sl_upconn_unread(const struct sl_upconn *c)
 {
+    if (c->h2)
+        return c->refused;
     uint64_t acked = sl_socket_acked(c->stream.fd);
     return acked != UINT64_MAX && acked <= c->sent_before + 1; /* tcpi_bytes_acked counts the SYN */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An upstream of one snapshot: its members, and what waits for a connection to one of them. */
 #include "upstream/group_priv.h"
+#include "upstream/h2_priv.h"
 
 #include <errno.h>
 
@@ -107,7 +108,7 @@ int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout
     if (!p)
         return r < 0 ? r : g->drained ? SL_GROUP_DRAINED : SL_GROUP_UNHEALTHY;
     a->tries++;
-    if (reuse != SL_REUSE_NONE && (*out = _sl_kept(p, reuse, ops, owner)))
+    if (reuse != SL_REUSE_NONE && !p->h2 && (*out = _sl_kept(p, reuse, ops, owner)))
         return 1;
     if (g->pending >= g->cfg->max_pending) {
         g->counters->overloaded++;
@@ -116,7 +117,8 @@ int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout
     g->pending++;
     g->counters->pending++;
     g->refs++;
-    r = sl_upconn_new(p, g, timeout_ns, ops, owner, out);
+    r = p->h2 ? sl_uph2_connect(p, g, timeout_ns, ops, owner, out)
+              : sl_upconn_new(p, g, timeout_ns, ops, owner, out);
     if (r < 0) {
         a->failed = p;
         sl_group_pending_done(g);

@@ -31,7 +31,8 @@ static uint64_t _sl_key(const struct sl_upstream *cfg, const struct sl_target *t
                                cfg->tls.ca.data,
                                cfg->tls.cert.data,
                                cfg->tls.key.data,
-                               sl_slice_str(cfg->tls.enabled ? "tls" : "plain")};
+                               sl_slice_str(cfg->tls.enabled ? "tls" : "plain"),
+                               sl_slice_str(cfg->h2 ? "h2" : "http/1.1")};
     uint64_t h = 0x51ce;
     for (size_t i = 0; i < SL_ARRAY_LEN(parts); i++)
         h = sl_hash(parts[i].p ? parts[i].p : "", parts[i].n, h + i);
@@ -62,9 +63,11 @@ static void _sl_pool_free(struct sl_pool *p)
 static int _sl_pool_tls(struct sl_pool *p, const struct sl_upstream *cfg)
 {
     const char *why = "";
-    int r = sl_tls_client_new(
-        &(struct sl_tls_client){.ca = cfg->tls.ca.data, .cert = cfg->tls.cert.data, .key = cfg->tls.key.data},
-        &why, &p->tls);
+    int r = sl_tls_client_new(&(struct sl_tls_client){.ca = cfg->tls.ca.data,
+                                                      .cert = cfg->tls.cert.data,
+                                                      .key = cfg->tls.key.data,
+                                                      .alpn = cfg->h2 ? SL_S("\x02h2") : SL_SLICE_NUL},
+                              &why, &p->tls);
     if (r < 0)
         return sl_error_r(r, "upstream %s: tls: %s", cfg->name, why);
     char text[SL_IP_STRLEN];
@@ -79,10 +82,11 @@ static int _sl_pool_new(struct sl_upstreams *u, const struct sl_upstream *cfg, c
     struct sl_pool *p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
-    *p = (struct sl_pool){.all = u, .key = key, .address = t->address};
+    *p = (struct sl_pool){.all = u, .key = key, .address = t->address, .h2 = cfg->h2};
     p->name = strdup(cfg->name);
     p->text = strdup(t->text);
     sl_list_init(&p->idle);
+    sl_list_init(&p->carriers);
     int r = p->name && p->text ? 0 : -ENOMEM;
     if (r == 0 && cfg->tls.enabled)
         r = _sl_pool_tls(p, cfg);
@@ -136,9 +140,11 @@ void sl_pool_unref(struct sl_pool *p)
 
 void sl_pool_put_group(struct sl_pool *p)
 {
-    if (--p->groups == 0)
+    if (--p->groups == 0) {
         sl_list_for_each_safe (it, &p->idle)
             sl_upconn_release(SL_LIST_ENTRY(it, struct sl_upconn, node), false);
+        sl_uph2_pool_ended(p);
+    }
     sl_pool_unref(p);
 }
 

@@ -20,7 +20,9 @@ struct sl_pool {
     struct sl_tls_session session;
     uint32_t max_idle;
     uint64_t idle_timeout, max_requests;
-    struct sl_list idle; /* most recently used first */
+    bool h2;                 /* it is spoken there */
+    struct sl_list carriers; /* of HTTP/2, that take streams */
+    struct sl_list idle;     /* most recently used first */
     uint32_t n_idle;
     uint32_t active; /* connections with an owner: what this worker has on its way there */
     struct sl_upstream_counters *counters;
@@ -35,7 +37,7 @@ void sl_pool_put_group(struct sl_pool *p);
 void sl_pool_unref(struct sl_pool *p);
 /* The most recently used idle connection, now BUSY, or NULL. */
 struct sl_upconn *sl_pool_take(struct sl_pool *p);
-/* Begins a new connection: 0 or -errno. */
+/* Begins a new connection: 0 or -errno. pending NULL: a carrier. */
 int sl_upconn_new(struct sl_pool *p, struct sl_group *pending, uint64_t timeout_ns,
                   const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out);
 /* The one place where a connection's state moves; asserts the legal edges. */
@@ -44,5 +46,9 @@ bool sl_upconn_edge(enum sl_upconn_state from, enum sl_upconn_state to);
 /* Tells the operator, at most every few seconds a target. why: text, or NULL for that of error. */
 void sl_pool_warn(struct sl_pool *p, int error, const char *why);
 void sl_group_pending_done(struct sl_group *g);
+/* c is of its pool, and has an owner from here on. */
+void sl_upconn_counted(struct sl_upconn *c);
+/* h2.c: no snapshot names the pool any more. */
+void sl_uph2_pool_ended(struct sl_pool *p);
 
 #endif

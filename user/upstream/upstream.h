@@ -9,6 +9,7 @@
 #define SL_UPSTREAM_UPSTREAM_H
 
 #include "config/snapshot.h"
+#include "http/message.h"
 #include "net/bufpool.h"
 #include "net/stream.h"
 #include "telemetry/counters.h"
@@ -45,7 +46,24 @@ struct sl_upconn_ops {
                       int error); /* 0; -ETIMEDOUT, -EPROTO (TLS) or another -errno: it is gone */
     void (*readable)(struct sl_upconn *c);
     void (*writable)(struct sl_upconn *c);
+    const struct sl_upconn_h2_ops *h2; /* NULL: the holder speaks HTTP/1.1 alone */
 };
+
+/* What the holder of a stream of HTTP/2 is asked and told. The answer comes in pieces while bytes are read;
+ * readable() follows once they are, and then is the time to send on. The holder may let go at any time. */
+struct sl_upconn_h2_ops {
+    const struct sl_request *(*request)(struct sl_upconn *c);
+    struct sl_arena *(*arena)(struct sl_upconn *c); /* for fields of both messages */
+    /* Up to room bytes of the request's body; *last with its last. 0 and not last: there are none now. */
+    size_t (*pull)(struct sl_upconn *c, char *to, size_t room, bool *last);
+    void (*head)(struct sl_upconn *c, const struct sl_response *res); /* 1xx too, never 101 */
+    void (*data)(struct sl_upconn *c, struct sl_slice data);
+    void (*trailers)(struct sl_upconn *c, const struct sl_headers *trailers);
+    void (*end)(struct sl_upconn *c);
+    /* The stream ended otherwise. malformed: by what must not be sent. */
+    void (*gone)(struct sl_upconn *c, bool malformed);
+};
+struct sl_uph2_stream;
 
 enum sl_upconn_state {
     SL_UPCONN_CONNECTING,
@@ -63,7 +81,10 @@ struct sl_upconn {
     const struct sl_upconn_ops *ops;
     void *owner; /* of the holder; NULL while idle */
     struct sl_buf in;
-    bool reused; /* served a request before the one it serves now */
+    struct sl_uph2_stream *h2; /* a stream of HTTP/2, without a socket of its own; NULL: HTTP/1.1 */
+    bool carrier;              /* of such streams, which are counted themselves */
+    bool refused;              /* a stream: nothing of the request was processed */
+    bool reused;               /* served a request before the one it serves now */
     uint64_t requests;
     uint64_t sent_before;  /* stream.sent when this request began */
     struct sl_timer timer; /* connect, or idle */
@@ -117,6 +138,13 @@ static inline void sl_health_changed(struct sl_shared_health *h)
 /* Gives the connection back: kept where reuse is set and the pool has room, else closed. No callback comes
  * after. */
 void sl_upconn_release(struct sl_upconn *c, bool reuse);
+/* Ends one hold on reading (sl_stream_hold). */
+void sl_upconn_resume(struct sl_upconn *c);
+/* A stream, once connected: sends the request's head; with body, what pull() gives behind it. 0 or -ENOMEM.
+ */
+int sl_upconn_ask(struct sl_upconn *c, bool body) SL_MUST_CHECK;
+/* pull() has more to give, or the last has been given. */
+void sl_upconn_more(struct sl_upconn *c);
 /* Whether the peer's kernel has acknowledged nothing of the current request: no application can have read it.
  */
 bool sl_upconn_unread(const struct sl_upconn *c);

@@ -41,7 +41,8 @@ static void on_readable(struct sl_upconn *c)
     w->readable++;
     sl_loop_stop(&w->loop);
 }
-static const struct sl_upconn_ops ops = {on_connected, on_readable, on_readable};
+static const struct sl_upconn_ops ops = {
+    .connected = on_connected, .readable = on_readable, .writable = on_readable};
 
 static int listen_here(struct sl_sockaddr *out)
 {

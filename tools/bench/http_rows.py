@@ -2,6 +2,7 @@
 """The rows of HTTP and of tokens. Each group is a function that makes its rows; the contenders of a row take turns, round by round."""
 import statistics
 import subprocess
+import sys
 
 import measure
 from measure import CONNECTIONS, LOAD_CPU, ROUNDS, SECONDS, pinned, say
@@ -9,6 +10,7 @@ from proxies import ALGS, HERE
 
 PEERS = ("nginx", "haproxy")
 CLOSE = ("Connection: close",)
+IDLE = 5000
 
 
 def _rounds(what, contenders, one):
@@ -22,10 +24,10 @@ def _rounds(what, contenders, one):
     return {c: statistics.median(v) for c, v in costs.items()}
 
 
-def compare(p, row, name, kind, limit, peers=PEERS, **load):
+def compare(p, row, name, kind, limit, peers=PEERS, path="", **load):
     """One row against the better of the peers."""
     at = {c: p.ready(c, kind) for c in (*peers, "sluice")}
-    m = _rounds(name, at, lambda c: measure.request_cost(p.host, c, *at[c], **load))
+    m = _rounds(name, at, lambda c: measure.request_cost(p.host, c, at[c][0], at[c][1] + path, **load))
     row(name, m["sluice"], min(m[c] for c in peers), limit)
 
 
@@ -36,6 +38,35 @@ def keepalive(p, row):
 
 def connect(p, row):
     compare(p, row, "new plain connection per request", "plain", 0.9, headers=CLOSE)
+
+
+def handshake(p, row):
+    """wrk resumes what it is given tickets for: where there are none, each handshake is a full one."""
+    compare(p, row, "new TLS 1.3 handshake per request, ECDSA P-256", "fulltls", 0.75, headers=CLOSE)
+    compare(p, row, "resumed TLS 1.3 connection per request", "tls", 0.8, headers=CLOSE)
+
+
+def bulk(p, row):
+    compare(p, row, "10 MiB through TLS", "tls", 0.85, path="10m", connections=8)
+
+
+def idle(p, row):
+    """KiB of resident memory for each connection that has asked once and is kept."""
+    def one(c):
+        p.stop(c, "tls")  # memory that was given back is not seen as growth
+        pid, url = p.ready(c, "tls")
+        measure.wrk(p.host, url, 1)  # what is allocated once is there
+        before = measure.resident_kib(pid)
+        held = p.host.popen([*pinned(LOAD_CPU), sys.executable, f"{HERE}/idle.py", str(p.port(c, "tls")), str(IDLE)],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if held.stdout.readline() != f"{IDLE}\n":
+            raise SystemExit(f"bench: {c} did not answer on {IDLE} connections")
+        kib = (measure.resident_kib(pid) - before) / IDLE
+        held.communicate("\n")
+        say(f"  {c:8} {kib:6.2f} KiB")
+        return kib
+    m = _rounds(f"{IDLE:,} idle TLS connections", (*PEERS, "sluice"), one)
+    row(f"KiB of memory of each of {IDLE:,} idle TLS connections", m["sluice"], min(m[c] for c in PEERS), 0.85)
 
 
 def limited(p, row):
@@ -68,7 +99,7 @@ def latency(p, row):
     row("p99 at half of saturation", m["sluice"], min(m[c] for c in PEERS), 1.0)
 
 
-GROUPS = {f.__name__: f for f in (keepalive, connect, limited, routes, latency)}
+GROUPS = {f.__name__: f for f in (keepalive, connect, handshake, bulk, idle, limited, routes, latency)}
 
 
 def auth(p, row):

@@ -73,8 +73,8 @@ def gate():
             return
 
 
-def wrk_command(url, seconds, args=(), headers=()):
-    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "4s", "-s", f"{HERE}/done.lua"]
+def wrk_command(url, seconds, args=(), headers=(), connections=CONNECTIONS):
+    cmd = [*pinned(LOAD_CPU), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "4s", "-s", f"{HERE}/done.lua"]
     for h in headers:
         cmd += ["-H", h]
     return [*cmd, url, "--", *args]
@@ -87,18 +87,18 @@ def wrk_result(text):
     return json.loads(m.group(1))
 
 
-def wrk(host, url, seconds, args=(), headers=()):
-    r = host.run(wrk_command(url, seconds, args, headers), check=True, timeout=seconds + 60)
+def wrk(host, url, seconds, args=(), headers=(), connections=CONNECTIONS):
+    r = host.run(wrk_command(url, seconds, args, headers, connections), check=True, timeout=seconds + 60)
     return wrk_result(r.stdout + r.stderr)
 
 
-def request_cost(host, name, pid, url, expect="2xx", args=(), headers=()):
+def request_cost(host, name, pid, url, expect="2xx", args=(), headers=(), connections=CONNECTIONS):
     """One measured run: CPU microseconds per request. expect: "2xx", or "429" where nearly all are refused."""
     gate()
     if WARM:
-        wrk(host, url, WARM, args, headers)
+        wrk(host, url, WARM, args, headers, connections)
     before = cpu_us(pid)
-    r = wrk(host, url, SECONDS, args, headers)
+    r = wrk(host, url, SECONDS, args, headers, connections)
     cost = (cpu_us(pid) - before) / max(r["requests"], 1)
     good = r["requests"] > 0 and r["errors"] == 0
     good = good and (r["status"] == 0 if expect == "2xx" else r["status"] > 0.9 * r["requests"])
@@ -106,6 +106,18 @@ def request_cost(host, name, pid, url, expect="2xx", args=(), headers=()):
     if not good:
         raise SystemExit(f"bench: {name} {url}: expected {expect} answers and no error: {r}")
     return cost
+
+
+def resident_kib(pid):
+    """Of all processes of the tree, each page once."""
+    total = 0
+    for p in tree(pid):
+        try:
+            text = open(f"/proc/{p}/smaps_rollup").read()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += int(re.search(r"^Pss: +(\d+)", text, re.M).group(1))
+    return total
 
 
 def saturation(host, url):

@@ -5,6 +5,7 @@ work: id and forwarding headers set, upstream connections kept, nothing logged.
 """
 import os
 import shutil
+import signal
 import subprocess
 
 from harness import gateway, jose, nginx, pki
@@ -16,7 +17,8 @@ ANSWER = '{"ok":true,"pad":"' + "0123456789abcdef" * 12 + '"}\\n'
 ALGS = {"rs256": "RS256", "es256": "ES256"}
 # What a proxy does with a request, and the last two digits of the port that it does it on. Ours has one gateway for each kind,
 # since what a route does is the policy's choice, not the port's.
-PORTS = {"plain": 0, "tls": 1, "limited": 2, "rs256": 3, "es256": 4, "routes1": 10, "routes100": 11, "routes10000": 12}
+PORTS = {"plain": 0, "tls": 1, "limited": 2, "rs256": 3, "es256": 4, "fulltls": 5, "bulk": 6, "routes1": 10, "routes100": 11, "routes10000": 12}
+TLS = ("tls", "fulltls", "bulk")  # the second gives no tickets and keeps no sessions, so that none is resumed
 BASE = {"nginx": 8100, "haproxy": 8200, "sluice": 8300}
 
 
@@ -27,12 +29,14 @@ def _routes(n):
 
 class Proxies:
     def __init__(self, host, run):
-        self.host, self.run, self.pids, self.gateways = host, run, {}, {}
+        self.host, self.run, self.pids, self.procs, self.gateways = host, run, {}, {}, {}
         host.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65000", "net.ipv4.tcp_tw_reuse=1", "net.core.somaxconn=16384",
                   "net.ipv4.tcp_max_syn_backlog=16384"])
         self.keys = {n: jose.Key(a, kid=n) for n, a in ALGS.items()}
         self._files()
-        self.upstream = nginx.Nginx(host, 9000, "location / { return 200 '%s'; }" % ANSWER, address="127.0.0.1", prefix=pinned(LOAD_CPU))
+        self.upstream = nginx.Nginx(host, 9000, "location / { return 200 '%s'; } location = /10m { }" % ANSWER, address="127.0.0.1", prefix=pinned(LOAD_CPU))
+        with open(f"{self.upstream.dir}/www/10m", "wb") as f:
+            f.write(os.urandom(10 << 20))
 
     def _files(self):
         ca = pki.CA(self.run)
@@ -57,15 +61,17 @@ class Proxies:
     def _start_peer(self, name):
         cmd = {"nginx": lambda: [nginx.BINARY, "-p", self.run, "-c", self._conf("nginx.conf"), "-e", f"{self.run}/nginx.err"],
                "haproxy": lambda: ["/usr/sbin/haproxy", "-db", "-f", self._conf("haproxy.cfg")]}[name]()
-        self.pids[name] = self.host.popen([*pinned(PROXY_CPU), *cmd], stdout=subprocess.DEVNULL).pid
+        self.procs[name] = self.host.popen([*pinned(PROXY_CPU), *cmd], stdout=subprocess.DEVNULL)
+        self.pids[name] = self.procs[name].pid
 
     def policy(self, kind):
         listener = {"bind": [f"127.0.0.1:{BASE['sluice'] + PORTS[kind]}"], "timeouts": {"idle": "300s"}}
         route = {"upstream": "up", "auth": ["public"]}
         policy = {"workers": 1, "upstreams": {"up": {"targets": [{"address": "127.0.0.1:9000"}], "keepalive": {"idle": 128, "requests": 1000000000}}},
                   "correlation_id": {"header": "X-Request-Id", "generator": "uuid", "trust": False, "echo": False}}
-        if kind == "tls":
-            listener["tls"] = {"certificates": [{"cert": f"{self.run}/cert.pem", "key": {"$file": f"{self.run}/key.pem"}}], "min_version": "1.3"}
+        if kind in TLS:
+            listener["tls"] = {"certificates": [{"cert": f"{self.run}/cert.pem", "key": {"$file": f"{self.run}/key.pem"}}], "min_version": "1.3",
+                               "session_tickets": kind != "fulltls"}
         if kind == "limited":
             route["rate_limit"] = {"second": 10, "by": "ip"}
         if kind in ALGS:
@@ -81,6 +87,15 @@ class Proxies:
     def stop_sluice(self, kind):
         self.gateways.pop(kind).stop()
 
+    def stop(self, proxy, kind):
+        """So that the next ready() starts it anew; nothing where it does not run."""
+        if proxy == "sluice" and kind in self.gateways:
+            self.stop_sluice(kind)
+        elif proxy != "sluice" and proxy in self.pids:
+            os.kill(self.pids[proxy], signal.SIGTERM)
+            self.procs.pop(proxy).wait(10)
+            del self.pids[proxy]
+
     def port(self, proxy, kind):
         return BASE[proxy] + PORTS[kind]
 
@@ -93,7 +108,7 @@ class Proxies:
         port = self.port(proxy, kind)
         until(lambda: self.host.connect(("127.0.0.1", port)).close() or True, f"{proxy} to listen")
         pid = self.gateways[kind].proc.pid if proxy == "sluice" else self.pids[proxy]
-        return pid, f"{'https' if kind == 'tls' else 'http'}://127.0.0.1:{port}/"
+        return pid, f"{'https' if kind in TLS else 'http'}://127.0.0.1:{port}/"
 
     def close(self):
         for kind in list(self.gateways):

@@ -194,6 +194,8 @@ static bool _sl_direct(const struct sl_exchange *ex)
 static ssize_t _sl_read_direct(struct sl_exchange *ex)
 {
     struct sl_buf *out = ex->codec->payload(ex);
+    if (out && ex->res_body.left > SL_CHUNK)
+        sl_bufpool_widen(&ex->w->bufs, out);
     if (!out || sl_buf_reserve(out, SL_CHUNK / 4) < 0)
         return -ENOMEM;
     size_t room = (size_t)SL_MIN((uint64_t)sl_buf_room(out), ex->res_body.left);

@@ -17,21 +17,38 @@ int sl_bufpool_lend(struct sl_bufpool *p, struct sl_buf *b)
     return 0;
 }
 
+static void _sl_put(struct sl_bufpool *p, struct sl_buf *b)
+{
+    if (b->cap == SL_CHUNK && p->n_spare < SL_BUFPOOL_RETAIN)
+        p->spare[p->n_spare++] = SL_TAKE_PTR(b->base);
+    else if (b->cap == SL_BULK && p->n_bulk < SL_BUFPOOL_BULK)
+        p->bulk[p->n_bulk++] = SL_TAKE_PTR(b->base);
+    sl_buf_free(b);
+}
+
+void sl_bufpool_widen(struct sl_bufpool *p, struct sl_buf *b)
+{
+    if (!b->base || sl_buf_len(b) || b->cap >= SL_BULK)
+        return;
+    void *mem = p->n_bulk ? p->bulk[--p->n_bulk] : malloc(SL_BULK);
+    if (!mem)
+        return;
+    _sl_put(p, b);
+    *b = (struct sl_buf){.base = mem, .cap = SL_BULK};
+}
+
 void sl_bufpool_return(struct sl_bufpool *p, struct sl_buf *b)
 {
     if (!b->base)
         return;
     p->lent -= SL_MIN(p->lent, (size_t)SL_CHUNK);
-    if (b->cap == SL_CHUNK && p->n_spare < SL_BUFPOOL_RETAIN) {
-        p->spare[p->n_spare++] = b->base;
-        *b = (struct sl_buf){0};
-    } else {
-        sl_buf_free(b);
-    }
+    _sl_put(p, b);
 }
 
 void sl_bufpool_close(struct sl_bufpool *p)
 {
     while (p->n_spare)
         free(p->spare[--p->n_spare]);
+    while (p->n_bulk)
+        free(p->bulk[--p->n_bulk]);
 }

@@ -54,7 +54,7 @@ void sl_stream_open(struct sl_stream *s, struct sl_loop *l, int fd, SSL *ssl)
     s->loop = l;
     s->ssl = ssl;
     s->held = 0;
-    s->eof = s->drained = s->no_receive = s->filled = s->read_wants_write = s->last = false;
+    s->eof = s->drained = s->no_receive = s->filled = s->read_wants_write = s->last = s->more = false;
     s->sent = 0;
     if (ssl)
         sl_tls_attach(ssl, s);
@@ -155,7 +155,9 @@ ssize_t sl_stream_write(struct sl_stream *s, const void *p, size_t n)
     if (s->ssl) {
         ERR_clear_error();
         errno = 0;
+        s->more = n > SSL3_RT_MAX_PLAIN_LENGTH; /* one record is written at a time */
         int put = SSL_write(s->ssl, p, (int)SL_MIN(n, (size_t)INT32_MAX));
+        s->more = false;
         if (put > 0)
             return put;
         ssize_t r = _sl_ssl_result(s, put, false);

@@ -28,6 +28,7 @@ struct sl_stream {
     bool filled;     /* the last read filled its buffer: decrypted bytes may be left, which raise no event */
     bool read_wants_write;
     bool last;     /* what is written goes out with the FIN, which comes at once: one segment less each way */
+    bool more;     /* another record follows at once: the kernel may wait for it to fill a segment */
     uint64_t sent; /* bytes given to the socket */
     void (*on_readable)(struct sl_stream *);
     void (*on_writable)(struct sl_stream *);
@@ -35,7 +36,7 @@ struct sl_stream {
 
 static inline int sl_stream_send_flags(const struct sl_stream *s)
 {
-    return s->last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+    return s->last || s->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
 }
 
 /* Takes fd and watches it for reading; callbacks must be set before. ssl (taken too) may be NULL. */

@@ -26,11 +26,13 @@ static inline uint64_t sl_bucket_key(uint64_t key)
     return key ? key : 1;
 }
 
+struct sl_shares;
 /* The table as one process sees it. */
 struct sl_bucket_table {
     struct sl_bucket *slots;
     size_t n; /* a power of two */
     uint64_t seed;
+    const struct sl_shares *shares; /* NULL: nothing is shared with other hosts */
 };
 
 /*

@@ -214,4 +214,5 @@ void sl_check_policy(struct sl_reader *r, const struct sl_node *root)
     _sl_check_certificates(r);
     sl_check_kernel(r, root);
     sl_check_consumers(r, root);
+    sl_check_cluster(r);
 }

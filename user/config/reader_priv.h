@@ -101,6 +101,7 @@ const char *sl_suggest_text(const struct sl_suggest *s, struct sl_arena *a);
 void sl_check_policy(struct sl_reader *r, const struct sl_node *root);
 void sl_check_kernel(struct sl_reader *r, const struct sl_node *root);
 void sl_check_consumers(struct sl_reader *r, const struct sl_node *root);
+void sl_check_cluster(struct sl_reader *r);
 
 /* ---- schema_remote.c: where a token provider's keys come from, once all else of it is read */
 void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);

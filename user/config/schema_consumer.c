@@ -52,9 +52,11 @@ static const struct sl_type _sl_by = {.kind = SL_T_PARSED,
                                           "^(consumer|ip|credential|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
                                       .parse = _sl_parse_by};
 static const struct sl_choice _sl_policy_choices[] = {
-    {"local", 0, false}, {"cluster", 0, true}, {NULL, 0, false}};
-static const struct sl_type _sl_policy = {
-    .kind = SL_T_CHOICE, .size = sizeof(unsigned), .what = "\"local\"", .choices = _sl_policy_choices};
+    {"local", false, false}, {"cluster", true, false}, {NULL, 0, false}};
+static const struct sl_type _sl_policy = {.kind = SL_T_CHOICE,
+                                          .size = sizeof(unsigned),
+                                          .what = "one of local, cluster",
+                                          .choices = _sl_policy_choices};
 static const struct sl_choice _sl_headers_choices[] = {{"ietf", SL_LIMIT_HEADERS_IETF, false},
                                                        {"kong", SL_LIMIT_HEADERS_KONG, false},
                                                        {"both", SL_LIMIT_HEADERS_BOTH, false},
@@ -84,7 +86,8 @@ static const struct sl_field _sl_limit_fields[] = {
     {"by", &_sl_by, AT(by), "\"consumer\"", 0,
      "What is counted: requests of a consumer (its address where there is none), ip, credential or "
      "header:NAME."},
-    {"policy", &_sl_policy, AT(policy), "\"local\"", 0, "local: each host counts for itself."},
+    {"policy", &_sl_policy, AT(policy), "\"local\"", 0,
+     "local: each host counts for itself; cluster: the hosts of the cluster section count together."},
     {"headers", &_sl_headers, AT(headers), "\"ietf\"", 0,
      "Headers that tell the client: RateLimit of the IETF draft, X-RateLimit-* as Kong, both or off."},
     {"status", &_sl_status, AT(status), "429", 0, "Status of a refusal."},
@@ -121,7 +124,8 @@ static void _sl_finish_limit(struct sl_reader *r, const struct sl_node *n, void 
                                   .headers = raw->headers,
                                   .status = raw->status,
                                   .message = raw->message,
-                                  .shadow = raw->shadow};
+                                  .shadow = raw->shadow,
+                                  .cluster = raw->policy};
     _sl_limit_windows(raw, out);
     if (!sl_node_get(n, "second") && !sl_node_get(n, "minute") && !sl_node_get(n, "hour") &&
         !sl_node_get(n, "day"))

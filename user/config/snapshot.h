@@ -97,7 +97,8 @@ struct sl_rate_limit {
     enum sl_limit_headers headers;
     unsigned status;
     const char *message;
-    bool shadow; /* counts what it would refuse, refuses nothing */
+    bool shadow;  /* counts what it would refuse, refuses nothing */
+    bool cluster; /* held together with other hosts */
 };
 struct sl_in_flight { /* requests at once */
     struct sl_pos pos;
@@ -113,6 +114,18 @@ struct sl_limits { /* of all routes */
     struct sl_rate_limit rate_limit;
     struct sl_in_flight in_flight;
     enum sl_table_full table_full;
+};
+
+struct sl_cluster { /* the hosts that hold limits together */
+    bool enabled;
+    bool penalties;
+    struct sl_pos pos;
+    struct sl_sockaddr redis;
+    uint32_t db;
+    struct sl_blob password; /* n 0: none */
+    uint64_t sync;
+    const char *name;
+    uint64_t seed; /* of the keys of shared buckets: the same on every host */
 };
 
 /* ---- who */
@@ -450,6 +463,7 @@ struct sl_snapshot {
     struct sl_auth *auths;
     size_t n_auths;
     struct sl_limits limits;
+    struct sl_cluster cluster;
     struct sl_tier *tiers; /* the last one is the built-in "default", without limits */
     size_t n_tiers;
     const struct sl_tier

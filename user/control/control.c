@@ -36,6 +36,8 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
         if (sl_jwks_start(c) < 0)
             sl_error("policy version %llu: not every provider's keys are fetched",
                      (unsigned long long)m->version);
+        if (sl_cluster_start(c) < 0)
+            sl_error("policy version %llu: no memory to share limits", (unsigned long long)m->version);
     } else {
         (void)sl_error_r(r, "taking policy version %llu", (unsigned long long)m->version);
         for (size_t i = 1; i < n; i++)
@@ -173,6 +175,7 @@ int sl_control_run(const struct sl_control_args *args)
     sl_admin_close(&c);
     sl_checks_stop(&c);
     sl_jwks_stop(&c);
+    sl_cluster_stop(&c);
     sl_bundle_free(c.bundle);
     sl_snapshot_unref(c.snapshot);
     json_decref(c.state);

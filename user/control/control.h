@@ -6,15 +6,17 @@
 #ifndef SL_CONTROL_CONTROL_H
 #define SL_CONTROL_CONTROL_H
 
+#include "base/share.h"
 #include "kernel/kernel.h"
 #include "telemetry/counters.h"
 #include <sys/types.h>
 
 struct sl_control_args {
-    int ipc_fd;                  /* the supervisor, SOCK_SEQPACKET; the controller exits when it closes */
-    struct sl_counters counters; /* mapped */
-    struct sl_kernel_fds kernel; /* -1 where off */
-    uid_t owner;                 /* who started the daemon: beside root, who may change things */
+    int ipc_fd;                     /* the supervisor, SOCK_SEQPACKET; the controller exits when it closes */
+    struct sl_counters counters;    /* mapped */
+    struct sl_kernel_fds kernel;    /* -1 where off */
+    struct sl_bucket_table buckets; /* mapped; slots NULL: there are none */
+    uid_t owner;                    /* who started the daemon: beside root, who may change things */
 };
 
 /* Serves until told to drain or until the supervisor is gone; the process's exit code. */

@@ -23,6 +23,7 @@
 
 struct sl_control;
 struct sl_checks;
+struct sl_cluster_link;
 struct sl_samples;
 struct sl_jwks_all;
 
@@ -64,11 +65,12 @@ struct sl_control {
     bool held;                /* nobody is accepted: the controller before us still does */
     struct sl_bundle *bundle; /* of the policy in force: the slots' names */
     struct sl_snapshot *snapshot;
-    json_t *state;              /* what the supervisor says; NULL: nothing yet */
-    struct sl_samples *samples; /* NULL: the guard is off, or its ring cannot be read */
-    struct sl_checks *checks;   /* NULL: none yet */
-    struct sl_jwks_all *jwks;   /* NULL: none yet */
-    uint64_t checks_total[2];   /* passed, failed */
+    json_t *state;                   /* what the supervisor says; NULL: nothing yet */
+    struct sl_samples *samples;      /* NULL: the guard is off, or its ring cannot be read */
+    struct sl_checks *checks;        /* NULL: none yet */
+    struct sl_jwks_all *jwks;        /* NULL: none yet */
+    struct sl_cluster_link *cluster; /* NULL: no other hosts */
+    uint64_t checks_total[2];        /* passed, failed */
     uint64_t version, next_id;
     uint64_t started_ns;
     int exit_code;
@@ -129,6 +131,12 @@ struct sl_jwks_state {
 };
 typedef void (*sl_jwks_fn)(void *ctx, const struct sl_jwks_state *s);
 void sl_jwks_each(const struct sl_control *c, sl_jwks_fn f, void *ctx);
+/* cluster.c: limits shared with other hosts, as c->snapshot says from now on. 0 or -ENOMEM. */
+int sl_cluster_start(struct sl_control *c);
+void sl_cluster_stop(struct sl_control *c);
+void sl_metrics_limits(const struct sl_control *c, struct sl_metrics *m); /* metrics_limits.c */
+/* NULL: the policy has no cluster. */
+json_t *sl_cluster_json(const struct sl_control *c);
 
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);

@@ -419,13 +419,12 @@ static double _sl_restarts(const struct sl_page *p)
 
 static void _sl_daemon(struct sl_page *p)
 {
-    uint64_t sum[10] = {0};
+    uint64_t sum[8] = {0};
     for (uint32_t i = 0; i < sl_counters_blocks(&p->c->args->counters); i++) {
         const struct sl_worker_counters *b = &p->c->args->counters.blocks[i];
-        const uint64_t parts[10] = {b->jwt_cache_hits,    b->jwt_cache_misses, b->jwt_verified,
-                                    b->jwt_refused,       b->log_lines,        b->bucket_cas_exhausted,
-                                    b->bucket_table_full, b->log_dropped,      b->requests_lost,
-                                    b->connections_lost};
+        const uint64_t parts[8] = {b->jwt_cache_hits, b->jwt_cache_misses, b->jwt_verified,
+                                   b->jwt_refused,    b->log_lines,        b->log_dropped,
+                                   b->requests_lost,  b->connections_lost};
         for (unsigned k = 0; k < SL_ARRAY_LEN(sum); k++)
             sum[k] += parts[k];
     }
@@ -437,15 +436,12 @@ static void _sl_daemon(struct sl_page *p)
     sl_metrics_auth(p->c, &p->m);
     sl_metrics_one(&p->m, "access_log_lines_total", "counter", "lines of the access log", (double)sum[4]);
     sl_metrics_one(&p->m, "access_log_dropped_total", "counter", "lines of the access log that were lost",
-                   (double)sum[7]);
-    sl_metrics_one(&p->m, "bucket_contended_total", "counter",
-                   "requests refused because a bucket was too contended", (double)sum[5]);
-    sl_metrics_one(&p->m, "bucket_table_full_total", "counter",
-                   "requests admitted because the table had no room", (double)sum[6]);
+                   (double)sum[5]);
+    sl_metrics_limits(p->c, &p->m);
     sl_metrics_one(&p->m, "requests_lost_total", "counter", "requests under way when their worker died",
-                   (double)sum[8]);
+                   (double)sum[6]);
     sl_metrics_one(&p->m, "connections_lost_total", "counter",
-                   "connections that ended when their worker died", (double)sum[9]);
+                   "connections that ended when their worker died", (double)sum[7]);
     sl_metrics_one(&p->m, "worker_restarts_total", "counter", "workers started again after they died",
                    _sl_restarts(p));
     sl_metrics_one(&p->m, "workers", "gauge", "worker processes", p->c->args->counters.workers);

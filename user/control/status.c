@@ -55,6 +55,8 @@ json_t *sl_status_json(const struct sl_control *c)
     (void)json_object_set_new(j, "ready", json_boolean(sl_control_ready(c)));
     (void)json_object_set_new(j, "certificates", _sl_certificates(c));
     (void)json_object_set_new(j, "jwks", _sl_jwks(c));
+    if (c->cluster)
+        (void)json_object_set_new(j, "cluster", sl_cluster_json(c));
     (void)json_object_set_new(j, "build", json_string(SL_VERSION));
     (void)json_object_set_new(j, "uptime_seconds",
                               json_integer((json_int_t)((sl_now_ns() - c->started_ns) / SL_NS_PER_SEC)));

@@ -232,6 +232,20 @@ static int _sl_programs(const json_t *kernel, struct sl_arena *a, struct sl_buf 
     return r;
 }
 
+static int _sl_cluster(const json_t *status, struct sl_buf *out)
+{
+    const json_t *cluster = json_object_get(status, "cluster");
+    if (!cluster)
+        return 0;
+    int r = sl_buf_printf(out, "cluster  redis ");
+    if (r == 0)
+        r = sl_ctl_escape(out, sl_slice_str(sl_ctl_str(cluster, "redis")), false);
+    return r < 0 ? r
+                 : sl_buf_printf(out, json_is_true(json_object_get(cluster, "up"))
+                                          ? ": limits are shared\n"
+                                          : ": does not answer, limits are this host's alone\n");
+}
+
 static int _sl_status_text(const json_t *status, struct sl_buf *out)
 {
     struct sl_arena arena;
@@ -250,6 +264,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = _sl_trial(status, out);
     if (r == 0)
         r = _sl_certificates(status, out);
+    if (r == 0)
+        r = _sl_cluster(status, out);
     if (r == 0)
         r = sl_buf_append(out, "\n", 1);
     if (r == 0)

@@ -4,6 +4,7 @@
  * request in between, what was debited meanwhile is given back.
  */
 #include "base/clock.h"
+#include "base/share.h"
 #include "policy/limit_priv.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@ static int _sl_window_init(struct sl_arena *a, const struct sl_window *w, struct
     if (out->interval_ns == 0 || out->capacity > UINT64_MAX / 4 / out->interval_ns)
         return -ERANGE;
     out->tolerance_ns = out->capacity * out->interval_ns;
+    out->slack_ns = SL_CLOCK_SLACK_NS;
     out->kind = _sl_kind(w->seconds);
     out->policy = sl_slice_str(sl_arena_printf(a, "\"%s\";q=%llu;w=%llu", w->name,
                                                (unsigned long long)w->limit, (unsigned long long)w->seconds));
@@ -61,6 +63,13 @@ int sl_limit_set_new(const struct sl_rate_limit *rl, const char *name, struct sl
     }
     *out = l;
     return 0;
+}
+
+void sl_limit_set_share(struct sl_limit_set *l, uint64_t seed)
+{
+    l->seed = seed;
+    for (size_t i = 0; i < l->n; i++)
+        l->windows[i].slack_ns = sl_share_slack(l->windows[i].tolerance_ns);
 }
 
 void sl_limit_set_free(struct sl_limit_set *l)
@@ -134,7 +143,8 @@ static void _sl_find_buckets(struct sl_bucket_table *t, size_t set, const struct
     sl_limit_subject_key(l->config->by, l->config->by_header, subject, &key);
     for (size_t w = 0; w < l->n; w++) {
         key.seconds = l->config->windows[w].seconds;
-        const uint64_t hash = sl_bucket_key(sl_hash(&key, sizeof(key), t->seed));
+        const uint64_t hash =
+            sl_bucket_key(sl_hash(&key, sizeof(key), l->config->cluster ? l->seed : t->seed));
         all->v[all->n++] = (struct sl_taking){sl_bucket_get(t, hash, all->now), hash, &l->windows[w],
                                               (uint8_t)set, (uint8_t)w};
     }
@@ -155,7 +165,7 @@ static uint64_t _sl_peek(const struct sl_taking *k, uint64_t now)
     if (!k->bucket)
         return 0;
     uint64_t tat = __atomic_load_n(&k->bucket->tat, __ATOMIC_RELAXED);
-    if (tat > now + tolerance + SL_CLOCK_SLACK_NS) {
+    if (tat > now + tolerance + k->window->slack_ns) {
         (void)__sync_val_compare_and_swap(&k->bucket->tat, tat, now + tolerance);
         tat = now + tolerance;
     }
@@ -193,6 +203,29 @@ static void _sl_give_back(const struct sl_takings *all, size_t n)
             __atomic_fetch_sub(&all->v[i].bucket->tat, all->v[i].window->interval_ns, __ATOMIC_RELAXED);
 }
 
+/* As sl_bucket_take, but that a tat far ahead stays: other hosts have put it there. */
+static int _sl_take_shared(uint64_t *tat_p, uint64_t now, uint64_t cost, uint64_t tolerance, uint64_t *wait)
+{
+    for (int i = 0; i < SL_CAS_TRIES; i++) {
+        const uint64_t tat = __atomic_load_n(tat_p, __ATOMIC_RELAXED), next = SL_MAX(tat, now) + cost;
+        *wait = next - now > tolerance ? next - now - tolerance : 0;
+        if (*wait)
+            return 0;
+        if (__sync_val_compare_and_swap(tat_p, tat, next) == tat)
+            return 1;
+    }
+    *wait = cost;
+    return -1;
+}
+
+static int _sl_take(const struct sl_takings *all, const struct sl_taking *k, uint64_t *wait)
+{
+    const struct sl_limit_window *w = k->window;
+    if (all->sets[k->set]->config->cluster)
+        return _sl_take_shared((uint64_t *)&k->bucket->tat, all->now, w->interval_ns, w->tolerance_ns, wait);
+    return sl_bucket_take((__u64 *)&k->bucket->tat, all->now, w->interval_ns, w->tolerance_ns, (__u64 *)wait);
+}
+
 static void _sl_take_all(const struct sl_takings *all, struct sl_limit_verdict *out)
 {
     for (size_t i = 0; i < all->n; i++) {
@@ -200,8 +233,7 @@ static void _sl_take_all(const struct sl_takings *all, struct sl_limit_verdict *
         uint64_t wait = 0;
         if (!k->bucket)
             continue;
-        const int r = sl_bucket_take((__u64 *)&k->bucket->tat, all->now, k->window->interval_ns,
-                                     k->window->tolerance_ns, (__u64 *)&wait);
+        const int r = _sl_take(all, k, &wait);
         out->cas_exhausted |= r < 0;
         if (r > 0)
             continue;
@@ -243,8 +275,24 @@ static void _sl_decide(struct sl_bucket_table *t, const struct sl_limit_subject 
     all->n = 0;
 }
 
+static void _sl_count(const struct sl_bucket_table *t, const struct sl_takings *all,
+                      const struct sl_taking *k, bool admitted, uint64_t left)
+{
+    if (!k->bucket)
+        return;
+    if (admitted)
+        __atomic_fetch_add(&k->bucket->admitted, 1, __ATOMIC_RELAXED);
+    else if (left == 0)
+        __atomic_fetch_add(&k->bucket->denied, 1, __ATOMIC_RELAXED);
+    if (admitted && t->shares && all->sets[k->set]->config->cluster) {
+        const struct sl_share what = {k->key, 1, k->window->interval_ns, k->window->tolerance_ns};
+        sl_share_admitted(t->shares, (size_t)(k->bucket - t->slots), &what);
+    }
+}
+
 /* What was decided stands with the buckets; what is left of them is told. */
-static void _sl_report(const struct sl_takings *all, struct sl_limit_verdict *out)
+static void _sl_report(const struct sl_bucket_table *t, const struct sl_takings *all,
+                       struct sl_limit_verdict *out)
 {
     uint64_t tightest = UINT64_MAX;
     for (size_t i = 0; i < all->n; i++) {
@@ -253,10 +301,7 @@ static void _sl_report(const struct sl_takings *all, struct sl_limit_verdict *ou
         const uint64_t left = (k->window->tolerance_ns - debt) / k->window->interval_ns;
         out->remaining[k->set][k->index] = left;
         out->reset_ns[k->set][k->index] = debt;
-        if (k->bucket && out->admitted)
-            __atomic_fetch_add(&k->bucket->admitted, 1, __ATOMIC_RELAXED);
-        else if (k->bucket && left == 0)
-            __atomic_fetch_add(&k->bucket->denied, 1, __ATOMIC_RELAXED);
+        _sl_count(t, all, k, out->admitted, left);
         if (out->admitted && left < tightest) {
             tightest = left;
             out->set = all->sets[k->set];
@@ -276,13 +321,13 @@ void sl_limits_take(struct sl_bucket_table *t, struct sl_limit_set *const *sets,
         if (sets[i])
             *(sets[i]->config->shadow ? &shadows : &enforced) |= 1u << i;
     _sl_decide(t, subject, enforced, &all, out);
-    _sl_report(&all, out);
+    _sl_report(t, &all, out);
     for (size_t i = 0; i < SL_SETS && out->admitted; i++) {
         struct sl_limit_verdict shadow;
         if (!(shadows >> i & 1))
             continue;
         _sl_decide(t, subject, 1u << i, &all, &shadow);
-        _sl_report(&all, &shadow);
+        _sl_report(t, &all, &shadow);
         out->shadowed |= !shadow.admitted;
         out->table_full |= shadow.table_full;
     }

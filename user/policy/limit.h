@@ -17,6 +17,8 @@ struct sl_limit_set;
  * no window; -ENOMEM as errno. */
 int sl_limit_set_new(const struct sl_rate_limit *rl, const char *name,
                      struct sl_limit_set **out) SL_MUST_CHECK;
+/* Its buckets are shared with the hosts that have this seed. */
+void sl_limit_set_share(struct sl_limit_set *l, uint64_t seed);
 void sl_limit_set_free(struct sl_limit_set *l);
 const struct sl_rate_limit *sl_limit_set_config(const struct sl_limit_set *l);
 

@@ -7,8 +7,8 @@
 
 #define SL_LIMIT_NAME 320 /* "consumer:" and the longest name */
 
-static int _sl_limits(const struct sl_rate_limit *rl, const char *kind, const char *name,
-                      struct sl_limit_set **out, struct sl_diag *diag)
+static int _sl_limits(const struct sl_snapshot *s, const struct sl_rate_limit *rl, const char *kind,
+                      const char *name, struct sl_limit_set **out, struct sl_diag *diag)
 {
     char key[SL_LIMIT_NAME];
     (void)snprintf(key, sizeof(key), "%s:%s", kind, name);
@@ -16,6 +16,8 @@ static int _sl_limits(const struct sl_rate_limit *rl, const char *kind, const ch
     if (r == -ERANGE)
         sl_diag_error(diag, &rl->pos,
                       "this limit is beyond what a bucket can count: a smaller burst is right");
+    if (*out && rl->cluster)
+        sl_limit_set_share(*out, s->cluster.seed);
     return r == -ERANGE ? -EINVAL : r;
 }
 
@@ -46,7 +48,7 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
     const struct sl_header_ops *respond = NULL;
     out->route = route;
     _sl_check_renames(p->snapshot, route, diag);
-    int r = _sl_limits(&route->rate_limit, "route", route->name, &out->limits, diag);
+    int r = _sl_limits(p->snapshot, &route->rate_limit, "route", route->name, &out->limits, diag);
     r = _sl_worse(r, sl_transform_new(&route->request_headers, diag, &out->request));
     r = _sl_worse(r, sl_transform_new(&route->response_headers, diag, &out->response));
     if (route->action == SL_ACTION_RESPOND) {
@@ -62,14 +64,14 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
 static int _sl_all_limits(struct sl_policy *p, struct sl_diag *diag)
 {
     const struct sl_snapshot *s = p->snapshot;
-    int r = _sl_limits(&s->limits.rate_limit, "all", "routes", &p->limits, diag);
+    int r = _sl_limits(s, &s->limits.rate_limit, "all", "routes", &p->limits, diag);
     for (size_t i = 0; i < s->n_tiers; i++) {
         p->tiers[i].tier = &s->tiers[i];
         r = _sl_worse(
-            r, _sl_limits(&s->tiers[i].rate_limit, "tier", s->tiers[i].name, &p->tiers[i].limits, diag));
+            r, _sl_limits(s, &s->tiers[i].rate_limit, "tier", s->tiers[i].name, &p->tiers[i].limits, diag));
     }
     for (size_t i = 0; i < s->n_consumers; i++)
-        r = _sl_worse(r, _sl_limits(&s->consumers[i].rate_limit, "consumer", s->consumers[i].name,
+        r = _sl_worse(r, _sl_limits(s, &s->consumers[i].rate_limit, "consumer", s->consumers[i].name,
                                     &p->consumer_limits[i], diag));
     return r;
 }

@@ -125,16 +125,29 @@ static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, c
     return r;
 }
 
+/* The bucket table, with what of it is shared with other hosts: mapped once, so that every child counts in
+ * the same place. */
+static struct sl_bucket_table _sl_buckets(struct sl_supervisor *s)
+{
+    struct sl_bucket_table t = sl_kernel_buckets(s->guard);
+    if (!s->shares.v && sl_shares_new(t.n, &s->shares) < 0)
+        sl_error("no room to share limits with other hosts: they are local");
+    if (s->shares.v && s->shares.n >= t.n)
+        t.shares = &s->shares;
+    return t;
+}
+
 static int _sl_child_main(const struct sl_child *c, pid_t parent)
 {
     char name[16];
     struct sl_supervisor *s = c->s;
     struct sl_kernel_fds k = _sl_guard_fds(c);
+    const struct sl_bucket_table buckets = _sl_buckets(s);
     struct sl_worker_args w = {.ipc_fd = c->ipc,
                                .index = (unsigned)c->index,
                                .counters = s->counters,
                                .kernel = k,
-                               .buckets = sl_kernel_buckets(s->guard)};
+                               .buckets = buckets};
     int r = _sl_become(c, &k, sl_child_name(c, name));
     if (r < 0)
         return sl_error_r(r, "dropping privileges"), 1;
@@ -143,7 +156,7 @@ static int _sl_child_main(const struct sl_child *c, pid_t parent)
     if (c->index >= 0)
         return sl_worker_run(&w);
     const struct sl_control_args a = {
-        .ipc_fd = c->ipc, .counters = s->counters, .kernel = k, .owner = s->owner};
+        .ipc_fd = c->ipc, .counters = s->counters, .kernel = k, .buckets = buckets, .owner = s->owner};
     return sl_control_run(&a);
 }
 
@@ -245,6 +258,7 @@ int sl_child_start(struct sl_child *c)
     ev_timer_stop(s->loop, &c->restart);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return sl_error_r(-errno, "a socket pair for %s", sl_child_name(c, name));
+    (void)_sl_buckets(s); /* made before the first fork */
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         c->ipc = pair[1];

@@ -6,6 +6,7 @@
 #include "base/bucket.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/share.h"
 #include "config/config.h"
 #include "kernel/kernel.h"
 #include "net/ipc.h"
@@ -104,6 +105,7 @@ struct sl_supervisor {
     uint64_t version;
     struct sl_kernel_guard *guard;
     struct sl_counters counters;
+    struct sl_shares shares; /* v NULL: not made yet */
     struct sl_bound *bound;
     size_t n_bound;
     struct sl_sockaddr admin_default; /* in the state directory */

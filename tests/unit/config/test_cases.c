@@ -83,6 +83,7 @@ CASES(auth, "yaml")
 CASES(tiers, "yaml")
 CASES(upstreams, "yaml")
 CASES(routes, "yaml")
+CASES(limits, "yaml")
 
 /* What a text file cannot hold. */
 static void test_bytes(void **state)
@@ -152,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_kernel),
         cmocka_unit_test(test_auth),
         cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_upstreams),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_bytes),

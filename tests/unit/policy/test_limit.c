@@ -2,6 +2,7 @@
 /* Limits over the shared buckets: exact, also with two processes at once; rates that change; windows
  * together. */
 #include "base/clock.h"
+#include "base/share.h"
 #include "policy_test.h"
 
 #include <sched.h>
@@ -374,6 +375,44 @@ static void a_full_table_refuses_where_it_is_told_to(void **state)
     sl_limit_set_free(sets[1]);
 }
 
+/* Other hosts have moved its bucket far beyond its capacity: that is owed, and not cut back as a limit's that
+ * was lowered would be. */
+static void what_other_hosts_admitted_is_owed(void **state)
+{
+    (void)state;
+    struct sl_rate_limit rl = limit_of(1, 100, 100);
+    rl.cluster = true;
+    struct sl_shares shares;
+    assert_int_equal(sl_shares_new(SLOTS, &shares), 0);
+    struct sl_bucket_table here = table;
+    here.shares = &shares;
+    struct sl_limit_set *l = set_of(&rl, "tier:a");
+    sl_limit_set_share(l, 99);
+    const struct sl_limit_subject s = who("acme");
+    struct sl_limit_verdict v;
+    sl_limits_take(&here, &l, 1, &s, T0, &v);
+    assert_true(v.admitted);
+    const size_t slot = sl_shares_next_dirty(&shares, 0);
+    assert_true(slot < SLOTS);
+    assert_int_equal(shares.v[slot].admitted, 1);
+    assert_int_equal(shares.v[slot].key, table.slots[slot].key);
+    assert_int_equal(shares.v[slot].interval_ns, SL_NS_PER_SEC / 100);
+    assert_int_equal(sl_shares_next_dirty(&shares, 0), SLOTS);
+    sl_share_advance(&table.slots[slot], T0 + 5 * SL_NS_PER_SEC);
+    sl_share_advance(&table.slots[slot], T0); /* never back */
+    sl_limits_take(&here, &l, 1, &s, T0 + SL_NS_PER_SEC, &v);
+    assert_false(v.admitted);
+    assert_int_equal(v.wait_ns, 3 * SL_NS_PER_SEC + SL_NS_PER_SEC / 100);
+    assert_int_equal(sl_shares_next_dirty(&shares, 0), SLOTS); /* a refusal is nothing to tell */
+    sl_limits_take(&here, &l, 1, &s, T0 + SL_NS_PER_SEC + v.wait_ns, &v);
+    assert_true(v.admitted);
+    here.seed++; /* of this host alone: other hosts' buckets have the same keys all the same */
+    sl_limits_take(&here, &l, 1, &s, T0 + 5 * SL_NS_PER_SEC, &v);
+    assert_int_equal(sl_shares_next_dirty(&shares, 0), slot);
+    assert_int_equal(shares.v[slot].admitted, 3);
+    sl_limit_set_free(l);
+}
+
 static void a_shadow_counts_and_refuses_nothing(void **state)
 {
     (void)state;
@@ -481,6 +520,7 @@ int main(void)
         unit_test_limit(the_seed_names_the_buckets),
         unit_test_limit(a_full_table_admits_and_says_so),
         unit_test_limit(a_full_table_refuses_where_it_is_told_to),
+        unit_test_limit(what_other_hosts_admitted_is_owed),
         unit_test_limit(a_shadow_counts_and_refuses_nothing),
         unit_test_limit(admitted_and_denied_are_counted),
         unit_test_limit(two_processes_admit_exactly_the_limit),

@@ -121,6 +121,12 @@ static const struct sl_type _sl_workers = {
     .parse = _sl_parse_workers,
     .schema = "\"anyOf\":[{\"const\":\"auto\"},{\"type\":\"integer\",\"minimum\":1,\"maximum\":256}]"};
 
+static const struct sl_type _sl_worker_memory = {.kind = SL_T_SIZE,
+                                                 .size = sizeof(uint64_t),
+                                                 .what = "a size such as \"512MiB\" or \"2GiB\"",
+                                                 .pattern = "^[0-9]+(B|KiB|MiB|GiB|TiB)$",
+                                                 .max = "1024TiB"};
+
 static const char *_sl_valid_user(struct sl_slice s)
 {
     const char *wrong = sl_valid_name(s);
@@ -154,6 +160,9 @@ static const struct sl_field _sl_policy_fields[] = {
     {"workers", &_sl_workers, AT(s.workers), "\"auto\"", 0, "Worker processes; auto: one per core."},
     {"drain_timeout", &sl_type_duration, AT(s.drain_timeout), "\"10s\"", 0,
      "How long requests under way may take to end when sluiced stops or is upgraded; then they are cut."},
+    {"worker_memory", &_sl_worker_memory, AT(s.worker_memory), "\"0B\"", 0,
+     "What a worker may use for connections and requests: near it idle connections are closed, then new ones "
+     "refused. 0B: no limit."},
     {"user", &_sl_user, AT(s.user), NULL, 0,
      "User that controller and workers become. Not written: sluice where it exists, else nobody with a "
      "warning."},

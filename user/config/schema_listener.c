@@ -92,9 +92,17 @@ static const struct sl_type _sl_body_bytes = {.kind = SL_T_SIZE,
                                               .what = "a size such as \"32KiB\" or \"1MiB\"",
                                               .pattern = "^[0-9]+(B|KiB|MiB|GiB|TiB)$",
                                               .max = "1024TiB"};
+static const struct sl_type _sl_per_source_connections = {
+    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "0", .max = "65535"};
 static const struct sl_field _sl_limit_fields[] = {
     {"connections", &_sl_connections, REL(sl_listener, limits, connections), "20000", 0,
      "Connections open at once, over all workers."},
+    {"connections_per_source", &_sl_per_source_connections, REL(sl_listener, limits, connections_per_source),
+     "0", 0,
+     "Connections that one address (IPv6: /64) may have open at once, over all workers; trusted proxies any "
+     "number. 0: no limit."},
+    {"min_rate", &sl_type_byte_rate, REL(sl_listener, limits, min_rate), "\"240B/s\"", 0,
+     "What a client that is waited for must send or take, over 15 to 20 s; 1B/d: anything."},
     {"handshakes", &_sl_connections, REL(sl_listener, limits, handshakes), "2000", 0,
      "TLS handshakes under way at once, in each worker; more connections are closed."},
     {"headers", &_sl_header_bytes, REL(sl_listener, limits, headers), "\"32KiB\"", 0,

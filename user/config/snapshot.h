@@ -49,6 +49,10 @@ struct sl_tls_config {
     const char *ciphers, *ciphersuites, *groups; /* as OpenSSL reads them; NULL: ours */
     bool session_tickets;
 };
+struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
+    uint64_t count;
+    uint64_t per_ns;
+};
 struct sl_listener {
     const char *name;
     struct sl_pos pos;
@@ -64,9 +68,11 @@ struct sl_listener {
         uint64_t handshake, headers, body, idle;
     } timeouts;
     struct {
-        uint32_t connections; /* of this listener, over all workers */
-        uint32_t handshakes;  /* under way, in each worker */
-        uint32_t headers;     /* bytes */
+        uint32_t connections;            /* of this listener, over all workers */
+        uint32_t connections_per_source; /* likewise; 0: no limit */
+        struct sl_rate min_rate;         /* bytes; count 0: none */
+        uint32_t handshakes;             /* under way, in each worker */
+        uint32_t headers;                /* bytes */
         uint32_t header_count;
         uint64_t body;    /* bytes */
         uint32_t streams; /* of an HTTP/2 connection, at once */
@@ -204,10 +210,6 @@ struct sl_auth {
     } mtls;
 };
 
-struct sl_rate { /* units per second as count/period, exact; count 0: no limit */
-    uint64_t count;
-    uint64_t per_ns;
-};
 struct sl_bandwidth { /* bytes; in: from the client */
     struct sl_rate in, out;
 };
@@ -454,6 +456,7 @@ struct sl_snapshot {
     char hash[65];          /* SHA-256 of all its bytes, hex */
     unsigned workers;       /* resolved */
     uint64_t drain_timeout; /* ns */
+    uint64_t worker_memory; /* bytes; 0: no limit */
     const char *user;       /* NULL: the default rule */
     struct sl_cidrs trusted_proxies;
     struct sl_listener *listeners;

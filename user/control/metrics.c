@@ -7,6 +7,7 @@
 #include "telemetry/metrics.h"
 #include "control/control_priv.h"
 #include "control/metrics_guard_priv.h"
+#include "control/metrics_refused_priv.h"
 #include "control/metrics_tls_priv.h"
 #include "kernel/maps.h"
 
@@ -54,7 +55,14 @@ struct sl_field {
 static const struct sl_field _sl_listener_fields[] = {
     SL_L("listener_connections_total", "counter", connections, "connections accepted"),
     SL_L("listener_active_connections", "gauge", active, "connections open"),
-    SL_L("listener_refused_total", "counter", refused, "connections refused over limits.connections"),
+    SL_L("listener_refused_total", "counter", refused, "connections refused as soon as they were accepted"),
+    SL_L("listener_evicted_total", "counter", evicted,
+         "idle connections closed because descriptors or memory were short"),
+    SL_L("listener_accept_failures_total", "counter", accept_failures,
+         "times that no descriptor was left to accept a connection"),
+    SL_L("listener_source_table_full_total", "counter", source_table_full,
+         "connections that the full table of sources did not count"),
+    SL_L("listener_too_slow_total", "counter", too_slow, "requests ended because of limits.min_rate"),
     SL_L("listener_handshakes_total", "counter", handshakes, "TLS handshakes completed"),
     SL_L("listener_handshake_failures_total", "counter", handshake_failures,
          "TLS handshakes failed or timed out"),
@@ -182,6 +190,9 @@ static void _sl_listeners(struct sl_page *p)
                 offsetof(struct sl_listener_counters, tls_failures), sl_metrics_tls);
     _sl_reasons(p, "listener_h2_ended_total", "HTTP/2 connections that the gateway ended, by reason", &r,
                 offsetof(struct sl_listener_counters, h2_ended), sl_metrics_h2);
+    _sl_reasons(p, "listener_refused_reason_total",
+                "connections refused as soon as they were accepted, by reason", &r,
+                offsetof(struct sl_listener_counters, refused_by), sl_metrics_refusals);
 }
 
 static void _sl_tiers(struct sl_page *p)

@@ -172,6 +172,11 @@ void sl_codec_h2_eof(struct sl_conn *c)
         sl_conn_close(c);
 }
 
+bool sl_codec_h2_is_idle(const struct sl_conn *c)
+{
+    return !sl_h2_streams(c->h2->h2);
+}
+
 /* ---- out */
 
 static bool _sl_is_over(const struct sl_conn *c)

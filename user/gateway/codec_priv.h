@@ -83,6 +83,8 @@ int sl_codec_h2_begin(struct sl_conn *c);
 /* What was read stands in c->in, and is taken. */
 void sl_codec_h2_data(struct sl_conn *c);
 void sl_codec_h2_eof(struct sl_conn *c);
+/* Carries no stream. */
+bool sl_codec_h2_is_idle(const struct sl_conn *c);
 void sl_codec_h2_writable(struct sl_conn *c);
 void sl_codec_h2_timer(struct sl_conn *c);
 /* No new streams; the connection ends with the last one. */

@@ -4,6 +4,7 @@
  * connection has no buffer, no watcher, no timer, and its memory goes at the end of the turn.
  */
 #include "gateway/exchange_priv.h"
+#include "gateway/overload_priv.h"
 #include "http/h2.h"
 #include "net/socket.h"
 #include "net/tls.h"
@@ -36,7 +37,11 @@ bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to)
 static void _sl_set_state(struct sl_conn *c, enum sl_conn_state to)
 {
     assert(sl_conn_edge(c->state, to));
+    if (c->state == SL_CONN_IDLE)
+        sl_list_remove(&c->idle);
     c->state = to;
+    if (to == SL_CONN_IDLE)
+        sl_list_push_back(&c->w->idle, &c->idle);
 }
 
 static void _sl_process(struct sl_conn *c);
@@ -71,6 +76,8 @@ void sl_conn_close(struct sl_conn *c)
     sl_bufpool_return(&c->w->bufs, &c->in);
     sl_bufpool_return(&c->w->bufs, &c->out);
     sl_list_remove(&c->node);
+    sl_overload_left(c->w, c->source_row);
+    c->w->n_conns--;
     c->bind->active--;
     c->counters->active--;
     if (SL_TAKE_PTR(c->ex))
@@ -151,6 +158,7 @@ static ssize_t _sl_receive(struct sl_conn *c)
     if (n > 0) {
         sl_buf_commit(&c->in, (size_t)n);
         c->counters->bytes_in += (uint64_t)n;
+        c->moved += (uint64_t)n;
         sl_shape_spend(c, SL_IN, (size_t)n);
     } else if (!sl_buf_len(&c->in)) {
         sl_bufpool_return(&c->w->bufs, &c->in);
@@ -274,6 +282,7 @@ int sl_conn_flush(struct sl_conn *c)
             return (int)n;
         sl_buf_consume(&c->out, (size_t)n);
         c->counters->bytes_out += (uint64_t)n;
+        c->moved += (uint64_t)n;
         sl_shape_spend(c, SL_OUT, (size_t)n);
         if (n == 0 || (!c->stream.ssl && (size_t)n < want)) { /* the socket is full: a retry would say so */
             sl_stream_watch_write(&c->stream, true);
@@ -466,7 +475,7 @@ static void _sl_read_early(struct sl_conn *c)
     b->early = (uint8_t)(b->early << 1 | (c->counters->bytes_in != before));
 }
 
-void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
+void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer, uint32_t source_row)
 {
     struct sl_conn *c = malloc(sizeof(*c));
     SSL *ssl = b->tls ? sl_tls_accept_new(b->tls) : NULL;
@@ -474,13 +483,21 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
         free(c);
         SSL_free(ssl);
         (void)close(fd);
+        sl_overload_left(b->w, source_row);
         b->counters->refused++;
+        b->counters->refused_by[SL_REFUSED_MEMORY]++;
         return;
     }
     b->refs++;
+    b->w->n_conns++;
     b->active++;
     b->handshaking += ssl != NULL;
-    *c = (struct sl_conn){.w = b->w, .bind = b, .peer = *peer, .counters = b->counters, .trust = b->trust};
+    *c = (struct sl_conn){.w = b->w,
+                          .bind = b,
+                          .peer = *peer,
+                          .counters = b->counters,
+                          .trust = b->trust,
+                          .source_row = source_row};
     c->state = b->listener->proxy_protocol ? SL_CONN_PROXIED : ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE;
     c->sniff = !ssl && b->listener->protocols.h2;
     c->peer_ip = sl_sockaddr_ip(peer);
@@ -495,6 +512,8 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer)
     sl_timer_init(&c->timer, _sl_on_timer);
     sl_shape_init(c);
     sl_list_push_back(&b->w->conns, &c->node);
+    if (c->state == SL_CONN_IDLE)
+        sl_list_push_back(&b->w->idle, &c->idle);
     sl_stream_open(&c->stream, &b->w->loop, fd, ssl);
     uint64_t wait = ssl ? b->listener->timeouts.handshake : b->listener->timeouts.headers;
     sl_timer_set(&b->w->loop, &c->timer, b->w->loop.now + wait);

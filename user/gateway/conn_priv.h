@@ -57,6 +57,7 @@ struct sl_conn {
     struct sl_worker *w;
     struct sl_bind *bind; /* one reference */
     struct sl_list node;
+    struct sl_list idle;   /* in w->idle while IDLE */
     struct sl_timer timer; /* handshake, head, idle, linger; the exchange has its own */
     struct sl_deferred deferred;
     struct sl_sockaddr peer;
@@ -68,16 +69,19 @@ struct sl_conn {
     struct sl_exchange *ex; /* in EXCHANGE, else NULL */
     struct sl_h2_conn *h2;  /* from STREAMS on, else NULL */
     struct sl_listener_counters *counters;
-    bool proxied;         /* peer_ip is whom a trusted proxy passes on; peer is the proxy */
-    bool sniff;           /* plain text: the first bytes may be HTTP/2's preface */
-    bool processing;      /* sl_conn_process is on the stack */
-    bool full;            /* holds reading: in has no room */
-    bool paused;          /* holds reading: the exchange asked for it */
-    bool reset;           /* end with RST */
-    bool acked;           /* sl_conn_ack_now has been called */
-    bool mixed;           /* more than one identity has succeeded here */
-    uint64_t identity;    /* that succeeded last; 0: none */
-    uint64_t identity_ns; /* when that was written down */
+    uint64_t moved, moved_before; /* bytes both ways; what they were when last looked at (overload.c) */
+    uint32_t source_row;          /* in the table of sources, or SL_NO_ROW */
+    uint32_t slow;                /* windows in a row in which the client was too slow */
+    bool proxied;                 /* peer_ip is whom a trusted proxy passes on; peer is the proxy */
+    bool sniff;                   /* plain text: the first bytes may be HTTP/2's preface */
+    bool processing;              /* sl_conn_process is on the stack */
+    bool full;                    /* holds reading: in has no room */
+    bool paused;                  /* holds reading: the exchange asked for it */
+    bool reset;                   /* end with RST */
+    bool acked;                   /* sl_conn_ack_now has been called */
+    bool mixed;                   /* more than one identity has succeeded here */
+    uint64_t identity;            /* that succeeded last; 0: none */
+    uint64_t identity_ns;         /* when that was written down */
     struct sl_shape shape;
     uint32_t tag;                /* consumer slot in the socket's storage, + 1; 0: none */
     struct sl_client_cert *cert; /* the client's; NULL: none. Owned */
@@ -91,8 +95,8 @@ static inline bool sl_conn_is_last(const struct sl_conn *c)
     return c->w->draining || c->bind->fd < 0 || c->trust != c->bind->trust;
 }
 
-/* Takes fd; on failure it is closed. */
-void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer);
+/* Takes fd, and what is held in the table of sources; on failure both are given back. */
+void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer, uint32_t source_row);
 /* At once; an exchange under way hears of it. */
 void sl_conn_close(struct sl_conn *c);
 /* The buffer to write to the client, with memory; NULL when memory is out. */

@@ -25,6 +25,7 @@ struct sl_worker_args {
     struct sl_counters counters;    /* mapped */
     struct sl_bucket_table buckets; /* mapped */
     struct sl_kernel_fds kernel;    /* -1 where off */
+    unsigned files;                 /* descriptors that the process may have; 0: not known */
 };
 
 /* Serves until drained or until the supervisor is gone; the process's exit code. */

@@ -5,7 +5,7 @@
  * settings, so that nothing in its accept queue is lost.
  */
 #include "base/log.h"
-#include "gateway/conn_priv.h"
+#include "gateway/overload_priv.h"
 #include "net/socket.h"
 
 #include <errno.h>
@@ -21,20 +21,6 @@ void sl_bind_unref(struct sl_bind *b)
         return;
     sl_gw_config_unref(b->config);
     free(b);
-}
-
-/* limits.connections holds over all workers; each gets its share, rounded up. The kernel spreads connections
- * evenly enough over SO_REUSEPORT sockets for that. */
-static bool _sl_is_full(const struct sl_bind *b)
-{
-    uint32_t workers = SL_MAX(b->w->args->counters.workers, 1u), active = 0;
-    uint32_t share = (b->listener->limits.connections + workers - 1) / workers;
-    sl_list_for_each (it, &b->w->binds) {
-        const struct sl_bind *other = SL_LIST_ENTRY(it, struct sl_bind, node);
-        if (other->listener == b->listener)
-            active += other->active;
-    }
-    return active >= share;
 }
 
 /* Handshakes are what costs most before anything is known of who asks. */
@@ -59,22 +45,20 @@ static void _sl_accept(struct sl_bind *b, int most)
         if (fd == -ECONNABORTED || fd == -EINTR)
             continue;
         if (fd == -EMFILE || fd == -ENFILE)
-            sl_warn("listener %s: no descriptor left for a connection: raise the process's file limit",
-                    b->listener->name);
+            sl_overload_no_descriptor(b);
         if (fd < 0)
             return;
-        if (_sl_is_full(b)) {
-            b->counters->refused++;
-            (void)close(fd);
+        uint32_t row;
+        if (!sl_overload_admit(b, fd, &peer, &row))
             continue;
-        }
         if (_sl_is_busy(b)) {
             b->counters->handshake_failures++;
             b->counters->tls_failures[SL_TLS_FAILED_LIMIT]++;
+            sl_overload_left(b->w, row);
             (void)close(fd);
             continue;
         }
-        sl_conn_accept(b, fd, &peer);
+        sl_conn_accept(b, fd, &peer, row);
     }
 }
 
@@ -169,7 +153,7 @@ static int _sl_apply_one(struct sl_worker *w, struct sl_gw_config *c, size_t lis
         return -ENOMEM;
     }
     _sl_configure(b, c, listener);
-    if (!w->held)
+    if (!w->held && !w->accepts_paused)
         ev_io_start(w->loop.ev, &b->watcher);
     return 0;
 }

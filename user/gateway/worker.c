@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "gateway/exchange_priv.h"
+#include "gateway/overload_priv.h"
 #include "net/ipc.h"
 
 #include <errno.h>
@@ -197,6 +198,7 @@ static void _sl_housekeep(struct sl_timer *t)
         w->counters->log_dropped = sl_access_log_dropped(w->log);
     }
     (void)sl_worker_tickets_refresh(w);
+    sl_overload_tick(w);
     sl_worker_keys_tick(w);
     if (w->draining && w->loop.now >= w->drain_deadline)
         sl_loop_stop(&w->loop);
@@ -249,6 +251,7 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     w->uuids.used = sizeof(w->uuids.bytes);
     sl_list_init(&w->binds);
     sl_list_init(&w->conns);
+    sl_list_init(&w->idle);
     sl_list_init(&w->keys);
     sl_list_init(&w->h2_dirty);
     int r = sl_loop_init(&w->loop);

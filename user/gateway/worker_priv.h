@@ -105,8 +105,12 @@ struct sl_worker {
     struct sl_access_log *log; /* NULL: none yet */
     bool log_stdout;           /* it goes to standard output */
     struct sl_gw_config *config;
-    struct sl_list binds, conns;
-    struct sl_list keys; /* struct sl_worker_keys */
+    struct sl_list binds, conns, idle; /* idle: connections in IDLE, the longest idle first */
+    size_t n_conns;
+    bool accepts_paused;       /* for a tick: no descriptor was left */
+    uint64_t descriptors_said; /* the second in which that was said last */
+    uint64_t slow_at;          /* when slow clients are looked for again */
+    struct sl_list keys;       /* struct sl_worker_keys */
     size_t n_keys;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;

@@ -30,15 +30,19 @@ const char *sl_child_name(const struct sl_child *c, char out[16])
 
 /* ---- in the child */
 
-static void _sl_limits(void)
+/* Descriptors that we may have; 0: not known. */
+static unsigned _sl_limits(void)
 {
     struct rlimit none = {0, 0}, files, want = {SL_FILES, SL_FILES};
     (void)setrlimit(RLIMIT_CORE, &none); /* a core holds keys */
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
-        (files.rlim_max < SL_FILES && setrlimit(RLIMIT_NOFILE, &want) == 0))
-        return;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return 0;
+    if (files.rlim_max < SL_FILES && setrlimit(RLIMIT_NOFILE, &want) == 0)
+        return SL_FILES;
+    const unsigned before = (unsigned)SL_MIN(files.rlim_cur, (rlim_t)UINT32_MAX);
     files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
+    return setrlimit(RLIMIT_NOFILE, &files) < 0 ? before
+                                                : (unsigned)SL_MIN(files.rlim_max, (rlim_t)UINT32_MAX);
 }
 
 /*
@@ -102,7 +106,8 @@ static void _sl_default_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, const char *name)
+static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, const char *name,
+                      unsigned *files)
 {
     const struct sl_supervisor *s = c->s;
     const int keep[] = {
@@ -111,7 +116,7 @@ static int _sl_become(const struct sl_child *c, const struct sl_kernel_fds *k, c
     (void)prctl(PR_SET_NAME, name);
     sl_log_setup(name, s->options->log_level);
     _sl_default_signals();
-    _sl_limits();
+    *files = _sl_limits();
     if (c->index >= 0)
         _sl_pin(c->index);
     int r = _sl_keep_only(keep, SL_ARRAY_LEN(keep));
@@ -148,7 +153,7 @@ static int _sl_child_main(const struct sl_child *c, pid_t parent)
                                .counters = s->counters,
                                .kernel = k,
                                .buckets = buckets};
-    int r = _sl_become(c, &k, sl_child_name(c, name));
+    int r = _sl_become(c, &k, sl_child_name(c, name), &w.files);
     if (r < 0)
         return sl_error_r(r, "dropping privileges"), 1;
     if (getppid() != parent) /* it died before PDEATHSIG was set */

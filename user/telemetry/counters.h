@@ -60,6 +60,7 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(UPSTREAM_DRAINED, "upstream_drained", 503)           \
     X(UPSTREAM_UNHEALTHY, "upstream_unhealthy", 503)       \
     X(OVERLOADED, "overloaded", 503)                       \
+    X(CLIENT_TOO_SLOW, "client_too_slow", 408)             \
     X(CLIENT_GONE, "client_gone", 499)                     \
     X(HEADERS_TOO_LARGE, "headers_too_large", 431)         \
     X(TARGET_TOO_LONG, "target_too_long", 414)             \
@@ -110,10 +111,28 @@ enum sl_h2_why {
 const char *sl_h2_why_name(enum sl_h2_why why);
 uint32_t sl_h2_why_code(enum sl_h2_why why);
 
+/* Why a connection was refused as soon as it was accepted: X(enumerator, name). */
+#define SL_REFUSALS(X)                  \
+    X(LIMIT, "connections")             \
+    X(SOURCE, "connections_per_source") \
+    X(DESCRIPTORS, "descriptors")       \
+    X(MEMORY, "memory")
+enum sl_refused {
+#define SL_X(e, name) SL_REFUSED_##e,
+    SL_REFUSALS(SL_X)
+#undef SL_X
+        SL_REFUSED_COUNT
+};
+
 struct sl_listener_counters {
     uint64_t connections; /* accepted */
     uint64_t active;      /* gauge */
-    uint64_t refused;     /* over limits.connections */
+    uint64_t refused;     /* as soon as they were accepted; */
+    uint64_t refused_by[SL_REFUSED_COUNT];
+    uint64_t evicted;           /* idle, closed for others */
+    uint64_t source_table_full; /* admitted, and not counted by source */
+    uint64_t accept_failures;   /* no descriptor */
+    uint64_t too_slow;          /* under limits.min_rate */
     uint64_t handshakes, handshake_failures, resumed;
     uint64_t tls_failures[SL_COUNTER_TLS]; /* of handshake_failures */
     uint64_t requests;

@@ -50,6 +50,7 @@ static void _sl_upconn_close(struct sl_upconn *c)
         c->pool->counters->idle--;
     }
     sl_upconn_set_state(c, SL_UPCONN_CLOSED);
+    u->open -= c->stream.fd >= 0;
     sl_stream_close(&c->stream, true);
     if (!c->h2)
         sl_timer_stop(u->loop, &c->timer);
@@ -204,6 +205,7 @@ static void _sl_upconn_open(struct sl_upconn *c, int fd, SSL *ssl, uint64_t time
     c->stream.on_writable = _sl_on_writable;
     sl_timer_init(&c->timer, _sl_on_timer);
     sl_stream_open(&c->stream, loop, fd, ssl);
+    c->pool->all->open++;
     sl_stream_watch_write(&c->stream,
                           true); /* connected already? The answer comes from the loop all the same */
     sl_timer_set(loop, &c->timer, loop->now + timeout_ns);

@@ -26,6 +26,7 @@ struct sl_upstreams {
     struct sl_worker_counters *counters;
     struct sl_shared_health *health;
     struct sl_list pools;
+    size_t open;  /* connections */
     uint64_t rng; /* for least_request */
 };
 void sl_upstreams_init(struct sl_upstreams *u, struct sl_loop *loop, struct sl_bufpool *bufs,

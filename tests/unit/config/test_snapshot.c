@@ -30,6 +30,8 @@ static void test_defaults(void **state)
     assert_int_equal(l->timeouts.body, 30 * S);
     assert_int_equal(l->timeouts.idle, 60 * S);
     assert_int_equal(l->limits.connections, 20000);
+    assert_int_equal(l->limits.connections_per_source, 0);
+    assert_int_equal(l->limits.min_rate.count, 240);
     assert_int_equal(l->limits.headers, 32 << 10);
     assert_int_equal(l->limits.header_count, 100);
     assert_int_equal(l->limits.body, 8 << 20);
@@ -64,19 +66,21 @@ static void test_listeners(void **state)
 {
     char text[SL_SOCK_STRLEN];
     (void)state;
-    struct sl_result x = accepted(
-        "version: 1\n"
-        "workers: 3\ndrain_timeout: 45s\nuser: gate\ntrusted_proxies: [10.9.0.0/16, \"2001:db8::1\"]\n"
-        "listeners:\n  w:\n    bind: [\"0.0.0.0:8080\", \"[::1]:8081\"]\n    protocols: [http/1.1]\n"
-        "    timeouts: {handshake: 500ms, idle: 2m}\n    limits: {headers: 1KiB, body: 0B, "
-        "header_count: 8, streams: 7}\n"
-        "  x: {bind: [\"0.0.0.0:81\"]}\n  y: {bind: [\"0.0.0.0:82\"], protocols: [http/1.1, h2]}\n"
-        "  z: {bind: [\"0.0.0.0:83\"], protocols: [h2]}\n"
-        "admin: {bind: [\"unix:/run/x.sock\", \"127.0.0.1:9901\"]}\n"
-        "routes: {r: {auth: [public], respond: {}}}\n");
+    struct sl_result x =
+        accepted("version: 1\n"
+                 "workers: 3\ndrain_timeout: 45s\nworker_memory: 1GiB\nuser: gate\ntrusted_proxies: "
+                 "[10.9.0.0/16, \"2001:db8::1\"]\n"
+                 "listeners:\n  w:\n    bind: [\"0.0.0.0:8080\", \"[::1]:8081\"]\n    protocols: [http/1.1]\n"
+                 "    timeouts: {handshake: 500ms, idle: 2m}\n    limits: {headers: 1KiB, body: 0B, "
+                 "header_count: 8, streams: 7}\n"
+                 "  x: {bind: [\"0.0.0.0:81\"]}\n  y: {bind: [\"0.0.0.0:82\"], protocols: [http/1.1, h2]}\n"
+                 "  z: {bind: [\"0.0.0.0:83\"], protocols: [h2]}\n"
+                 "admin: {bind: [\"unix:/run/x.sock\", \"127.0.0.1:9901\"]}\n"
+                 "routes: {r: {auth: [public], respond: {}}}\n");
     const struct sl_snapshot *s = x.s;
     assert_int_equal(s->workers, 3);
     assert_int_equal(s->drain_timeout, 45 * SL_NS_PER_SEC);
+    assert_int_equal(s->worker_memory, 1 << 30);
     assert_string_equal(s->user, "gate");
     assert_int_equal(s->trusted_proxies.n, 2);
     assert_int_equal(s->trusted_proxies.v[0].len, 16);

@@ -219,3 +219,75 @@ class H2:
 def connect(gw, port, host=None, address=None, timeout=20, **kw):
     frm = host or gw.host
     return H2(frm.connect((address or gw.host.address, port), timeout), timeout=timeout, **kw)
+
+
+# ---- conformance: what is sent, and what must come of it
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, ACK, END_HEADERS, PADDED, PRIO = 1, 1, 4, 8, 32
+
+
+def frame(kind, flags=0, stream=0, payload=b"", length=None):
+    """The bytes of a frame, sense or not."""
+    n = len(payload) if length is None else length
+    return n.to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+class Case:
+    """section and text of a rule; act(c) breaks it (or just does not), and returns the stream it did so on."""
+
+    def __init__(self, section, text, act, want):
+        self.section, self.text, self.act, self.want = section, text, act, want
+
+    def __repr__(self):
+        return f"{self.section} {self.text}"
+
+
+class Table(list):
+    """Cases are functions: @table("6.1", "rule", want)."""
+
+    def __call__(self, section, text, want):
+        def keep(act):
+            self.append(Case(section, text, act, want))
+            return act
+        return keep
+
+
+def connection_error(*codes):
+    """GOAWAY with one of the codes, then the end of the connection (RFC 9113 section 5.4.1)."""
+    def check(c, stream):
+        code = c.end()
+        assert code in codes, f"GOAWAY {code}, want {codes}; {c.frames[-8:]}"
+    return check
+
+
+def stream_error(*codes):
+    """RST_STREAM with one of the codes, and the connection goes on (section 5.4.2)."""
+    def check(c, stream):
+        a = c.wait(stream)
+        assert a.reset in codes, f"{a}, want a reset with {codes}"
+        assert a.status is None, a
+        goes_on(c)
+    return check
+
+
+def answered(status):
+    def check(c, stream):
+        a = c.wait(stream)
+        assert a.status == status and a.reset in (None, NO_ERROR), a
+        goes_on(c)
+    return check
+
+
+def goes_on(c, stream=None):
+    """Nothing came of it."""
+    c.next_id = max(c.next_id, 101)
+    a = c.ask()
+    assert a.status == 200, a
+    assert c.goaway is None, c.goaway
+
+
+def judge(gw, port, case):
+    with connect(gw, port, address="127.0.0.1") as c:
+        c.until(lambda: c.acked, "SETTINGS and its answer")
+        case.want(c, case.act(c))

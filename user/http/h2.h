@@ -51,6 +51,7 @@ struct sl_h2_stream {
     bool answered, over; /* the answer's head is queued; so is its end */
     bool finished;       /* and pulled */
     bool closed;         /* for nghttp2: nothing goes out any more */
+    bool overrun;        /* the client raised its window past all bounds */
     bool waiting;        /* nghttp2 waits to be told of more of the answer */
     bool has_length;     /* of the request's body: left more bytes are due */
     enum sl_h1_error error;

@@ -70,6 +70,18 @@ enum sl_h2_past_state {
 };
 enum sl_h2_past_state sl_h2_past_of(const struct sl_h2_past *p, int32_t id);
 
+/* ---- h2_scan.c: frames before nghttp2 sees them */
+struct sl_h2_scan {
+    uint32_t left;     /* of the frame's payload */
+    uint8_t preface;   /* bytes of it still to come */
+    uint8_t n;         /* of bytes */
+    bool depends;      /* a PRIORITY whose payload is gathered too */
+    uint8_t bytes[13]; /* the frame's head, and what it depends on */
+};
+/* Looks at bytes up to the next frame, or through the frame that p is within: how many nghttp2 is to get in
+ * one piece, unless *why says that the session has to end. */
+size_t sl_h2_scan(struct sl_h2 *h, const uint8_t *p, size_t n, enum sl_h2_why *why);
+
 /* ---- the session */
 #define SL_H2_FRAME_HEAD 9 /* RFC 9113 section 4.1 */
 struct sl_h2 {
@@ -91,6 +103,7 @@ struct sl_h2 {
     struct sl_h2_head head;
     struct sl_h2_budgets budgets;
     struct sl_h2_past past;
+    struct sl_h2_scan scan;
     struct sl_buf *out; /* while pulled */
     bool full;          /* out takes no more of a body */
 };

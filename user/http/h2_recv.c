@@ -6,58 +6,6 @@
  */
 #include "http/h2_priv.h"
 
-/* ---- frames, before their payload */
-
-/* On a stream that nghttp2 knows no more (RFC 9113 sections 5.1 and 5.1.1). */
-static enum sl_h2_why _sl_on_closed(struct sl_h2 *h, const nghttp2_frame_hd *hd)
-{
-    const enum sl_h2_past_state past = sl_h2_past_of(&h->past, hd->stream_id);
-    const bool opens = hd->type == NGHTTP2_HEADERS;
-    if (opens && past == SL_H2_PAST_SKIPPED)
-        return SL_H2_WHY_PROTOCOL_ERROR;
-    if ((opens || hd->type == NGHTTP2_DATA) && (past == SL_H2_PAST_ENDED || past == SL_H2_PAST_SKIPPED))
-        return SL_H2_WHY_STREAM_CLOSED;
-    return sl_h2_spend(&h->budgets, SL_H2_COST_CLOSED, h->now);
-}
-
-static bool _sl_is_closed(struct sl_h2 *h, int32_t id)
-{
-    return id % 2 && ((uint32_t)id + 1) / 2 <= h->past.last &&
-           !nghttp2_session_get_stream_user_data(h->session, id);
-}
-
-static enum sl_h2_why _sl_charge(struct sl_h2 *h, const nghttp2_frame_hd *hd)
-{
-    switch (hd->type) {
-    case NGHTTP2_SETTINGS:
-        return sl_h2_spend(&h->budgets, SL_H2_COST_SETTINGS, h->now);
-    case NGHTTP2_PING:
-        return sl_h2_spend(&h->budgets, SL_H2_COST_PING, h->now);
-    case NGHTTP2_WINDOW_UPDATE:
-        return sl_h2_spend(&h->budgets, SL_H2_COST_WINDOW, h->now);
-    case NGHTTP2_CONTINUATION:
-        return hd->length ? SL_H2_WHY_NONE : sl_h2_spend(&h->budgets, SL_H2_COST_EMPTY, h->now);
-    case NGHTTP2_DATA:
-    case NGHTTP2_HEADERS:
-    case NGHTTP2_RST_STREAM:
-    case NGHTTP2_GOAWAY:
-        return SL_H2_WHY_NONE;
-    default:
-        return sl_h2_spend(&h->budgets, SL_H2_COST_PRIORITY, h->now);
-    }
-}
-
-static int _sl_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
-{
-    struct sl_h2 *h = user;
-    (void)session;
-    enum sl_h2_why why = _sl_charge(h, hd);
-    if (why == SL_H2_WHY_NONE && hd->type != NGHTTP2_PRIORITY && hd->type != NGHTTP2_CONTINUATION &&
-        _sl_is_closed(h, hd->stream_id))
-        why = _sl_on_closed(h, hd);
-    return why == SL_H2_WHY_NONE ? 0 : sl_h2_give_up(h, why);
-}
-
 /* ---- header blocks */
 
 static struct sl_h2_stream *_sl_open(struct sl_h2 *h, int32_t id)
@@ -242,6 +190,16 @@ static int _sl_on_frame(nghttp2_session *session, const nghttp2_frame *f, void *
     return why == SL_H2_WHY_NONE ? 0 : sl_h2_give_up(h, why);
 }
 
+/* A window that the client itself has raised too far is its stream's error: see _sl_reset_sent. */
+static int _sl_on_invalid(nghttp2_session *session, const nghttp2_frame *f, int error, void *user)
+{
+    (void)user, (void)error;
+    struct sl_h2_stream *st = nghttp2_session_get_stream_user_data(session, f->hd.stream_id);
+    if (st && f->hd.type == NGHTTP2_WINDOW_UPDATE)
+        st->overrun = true;
+    return 0;
+}
+
 static int _sl_on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
 {
     struct sl_h2 *h = user;
@@ -262,10 +220,10 @@ static int _sl_on_stream_close(nghttp2_session *session, int32_t id, uint32_t co
 
 void sl_h2_set_receivers(nghttp2_session_callbacks *cbs)
 {
-    nghttp2_session_callbacks_set_on_begin_frame_callback(cbs, _sl_on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cbs, _sl_on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cbs, _sl_on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cbs, _sl_on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cbs, _sl_on_frame);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cbs, _sl_on_invalid);
     nghttp2_session_callbacks_set_on_stream_close_callback(cbs, _sl_on_stream_close);
 }

@@ -150,6 +150,16 @@ static bool _sl_is_provoked(uint32_t code)
     }
 }
 
+/* nghttp2 resets a stream alone where SETTINGS have raised its window too far, which section 6.9.2 makes an
+ * error of the connection. */
+static void _sl_reset_sent(struct sl_h2 *h, const struct sl_h2_stream *st, uint32_t code)
+{
+    if (st && code == NGHTTP2_FLOW_CONTROL_ERROR && !st->overrun)
+        sl_h2_terminate(h, SL_H2_WHY_FLOW_CONTROL);
+    if (_sl_is_provoked(code))
+        sl_h2_terminate(h, sl_h2_spend(&h->budgets, SL_H2_COST_RESET, h->now));
+}
+
 static int _sl_on_sent(nghttp2_session *session, const nghttp2_frame *f, void *user)
 {
     struct sl_h2 *h = user;
@@ -163,8 +173,8 @@ static int _sl_on_sent(nghttp2_session *session, const nghttp2_frame *f, void *u
         }
         break;
     case NGHTTP2_RST_STREAM:
-        if (_sl_is_provoked(f->rst_stream.error_code))
-            sl_h2_terminate(h, sl_h2_spend(&h->budgets, SL_H2_COST_RESET, h->now));
+        st = nghttp2_session_get_stream_user_data(session, f->hd.stream_id);
+        _sl_reset_sent(h, st, f->rst_stream.error_code);
         break;
     case NGHTTP2_GOAWAY:
         sl_h2_goaway_sent(h, f->goaway.error_code);

@@ -68,6 +68,7 @@ struct sl_h2 *sl_h2_new(const struct sl_h2_ops *ops, void *owner, struct sl_bufp
         return NULL;
     *h = (struct sl_h2){.ops = ops, .owner = owner, .pool = pool, .limits = *limits, .now = now};
     h->owes_since = now;
+    h->scan.preface = SL_H2_PREFACE_LEN;
     h->budgets.streams = limits->streams;
     sl_list_init(&h->streams);
     sl_list_init(&h->queue);
@@ -171,17 +172,27 @@ static enum sl_h2_why _sl_why_of(ssize_t error)
     }
 }
 
+static enum sl_h2_why _sl_recv(struct sl_h2 *h, const char *p, size_t n)
+{
+    const ssize_t r = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
+    if (r >= 0)
+        return SL_H2_WHY_NONE;
+    const enum sl_h2_why why = h->why != SL_H2_WHY_NONE ? h->why : _sl_why_of(r);
+    h->why = SL_H2_WHY_NONE; /* for sl_h2_terminate to set */
+    return why;
+}
+
 void sl_h2_feed(struct sl_h2 *h, struct sl_slice data, uint64_t now)
 {
     h->now = now;
-    if (h->dead)
-        return;
-    const ssize_t n = nghttp2_session_mem_recv(h->session, (const uint8_t *)data.p, data.n);
-    if (n >= 0)
-        return;
-    const enum sl_h2_why why = h->why != SL_H2_WHY_NONE ? h->why : _sl_why_of(n);
-    h->why = SL_H2_WHY_NONE;
-    sl_h2_terminate(h, why);
+    while (data.n && !h->dead) {
+        enum sl_h2_why why = SL_H2_WHY_NONE;
+        const size_t n = sl_h2_scan(h, (const uint8_t *)data.p, data.n, &why);
+        if (why == SL_H2_WHY_NONE)
+            why = _sl_recv(h, data.p, n);
+        sl_h2_terminate(h, why);
+        data = sl_slice(data.p + n, data.n - n);
+    }
 }
 
 /* ---- out */

@@ -73,6 +73,19 @@ struct sl_bucket *sl_bucket_get(struct sl_bucket_table *t, uint64_t key, uint64_
     return _sl_take(t, sl_bucket_key(key), now);
 }
 
+struct sl_bucket *sl_bucket_find(const struct sl_bucket_table *t, uint64_t key)
+{
+    for (size_t i = 0; i < _sl_probes(t); i++) {
+        struct sl_bucket *b = _sl_slot(t, key, i);
+        const uint64_t k = _sl_load((uint64_t *)&b->key);
+        if (k == key)
+            return b;
+        if (k == 0)
+            return NULL;
+    }
+    return NULL;
+}
+
 struct sl_bucket *sl_bucket_pin(struct sl_bucket_table *t, uint64_t key, uint64_t now)
 {
     return _sl_take(t, key | SL_BUCKET_PINNED, now);

@@ -43,7 +43,9 @@ struct sl_bucket_table {
  * still sl_bucket_key(key), and gives back where it is not.
  */
 struct sl_bucket *sl_bucket_get(struct sl_bucket_table *t, uint64_t key, uint64_t now);
-/* The same, and the slot stays the key's until sl_bucket_unpin. */
+/* The slot of a key that has one, or NULL; takes none. */
+struct sl_bucket *sl_bucket_find(const struct sl_bucket_table *t, uint64_t key);
+/* The same as sl_bucket_get, and the slot stays the key's until sl_bucket_unpin. */
 struct sl_bucket *sl_bucket_pin(struct sl_bucket_table *t, uint64_t key, uint64_t now);
 /* Lets a pinned slot be reused once it is idle; a slot that is not pinned is left alone. */
 void sl_bucket_unpin(struct sl_bucket *b);

@@ -5,6 +5,7 @@
  * authorisation). Over TCP there are only metrics and health.
  */
 #include "control/control_priv.h"
+#include "http/uri.h"
 
 #include <errno.h>
 
@@ -117,6 +118,26 @@ static void _sl_get_upstreams(struct sl_admin_client *a)
         sl_admin_json(a, 200, sl_upstreams_json(a->control));
     else
         sl_admin_error(a, 503, "no policy is in force yet");
+}
+
+/* ?name=CONSUMER, escaped; without it, all of them */
+static void _sl_get_consumers(struct sl_admin_client *a)
+{
+    static const struct sl_slice key = {"name=", 5};
+    const struct sl_slice q = a->req.query;
+    struct sl_slice name = SL_SLICE_NUL;
+    const char *who = NULL;
+    if (!a->control->snapshot || !a->control->args->buckets.slots) {
+        sl_admin_error(a, 503, "no policy is in force yet");
+        return;
+    }
+    if (q.n && (!sl_slice_starts(q, key) ||
+                sl_uri_decode(&a->arena, sl_slice(q.p + key.n, q.n - key.n), false, &name) < 0 ||
+                !(who = sl_arena_strdup(&a->arena, name)))) {
+        sl_admin_error(a, 400, "wanted: /v1/consumers?name=CONSUMER");
+        return;
+    }
+    sl_admin_json(a, 200, sl_consumers_json(a->control, who));
 }
 
 /* ---- changing: asked of the supervisor */
@@ -292,6 +313,25 @@ static void _sl_post_drain(struct sl_admin_client *a)
     json_decref(j);
 }
 
+/* ---- changing: the bucket table */
+
+static void _sl_post_consumers_reset(struct sl_admin_client *a)
+{
+    json_t *j = _sl_body(a);
+    const char *who = NULL;
+    const int wrong = json_unpack_ex(j, NULL, JSON_STRICT, "{s?s}", "name", &who);
+    const int n = wrong < 0 || !a->control->snapshot ? -EINVAL : sl_consumers_reset(a->control, who);
+    if (wrong < 0)
+        sl_admin_error(a, 400, "wanted: {\"name\": CONSUMER}, or no name for all of them");
+    else if (n < 0)
+        sl_admin_error(a, n == -E2BIG ? 400 : 503,
+                       n == -E2BIG ? "there are too many consumers to do all at once: give a name"
+                                   : "no policy is in force yet");
+    else
+        sl_admin_json(a, 200, json_pack("{s:b, s:i}", "ok", 1, "buckets", n));
+    json_decref(j);
+}
+
 /* ---- the paths */
 
 static const struct sl_api_path {
@@ -310,6 +350,8 @@ static const struct sl_api_path {
     {"/v1/upstreams", SL_METHOD_GET, false, _sl_get_upstreams},
     {"/v1/top/sources", SL_METHOD_GET, false, _sl_get_top_sources},
     {"/v1/samples", SL_METHOD_GET, false, _sl_get_samples},
+    {"/v1/consumers", SL_METHOD_GET, false, _sl_get_consumers},
+    {"/v1/consumers/reset", SL_METHOD_POST, false, _sl_post_consumers_reset},
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
     {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},
     {"/v1/rollback", SL_METHOD_POST, false, _sl_post_rollback},

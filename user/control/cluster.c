@@ -47,7 +47,7 @@ bool sl_cluster_answered(struct sl_cluster_link *l, const redisReply *reply)
     return false;
 }
 
-static void _sl_on_answer(redisAsyncContext *a, void *reply, void *arg)
+void sl_cluster_on_answer(redisAsyncContext *a, void *reply, void *arg)
 {
     (void)arg;
     (void)sl_cluster_answered(a->data, reply);
@@ -79,9 +79,10 @@ static void _sl_greet(struct sl_cluster_link *l)
 {
     const struct sl_slice password = l->config->password.data;
     if (password.n &&
-        redisAsyncCommand(l->redis, _sl_on_answer, NULL, "AUTH %b", password.p, password.n) == 0)
+        redisAsyncCommand(l->redis, sl_cluster_on_answer, NULL, "AUTH %b", password.p, password.n) == 0)
         l->outstanding++;
-    if (l->config->db && redisAsyncCommand(l->redis, _sl_on_answer, NULL, "SELECT %u", l->config->db) == 0)
+    if (l->config->db &&
+        redisAsyncCommand(l->redis, sl_cluster_on_answer, NULL, "SELECT %u", l->config->db) == 0)
         l->outstanding++;
 }
 
@@ -136,7 +137,7 @@ static void _sl_on_sync(struct ev_loop *loop, ev_timer *t, int events)
     l->syncs++;
     sl_cluster_tell(l);
     /* also where there is nothing to tell: that Redis has gone is to be known before it matters */
-    if (!l->outstanding && l->redis && redisAsyncCommand(l->redis, _sl_on_answer, NULL, "PING") == 0)
+    if (!l->outstanding && l->redis && redisAsyncCommand(l->redis, sl_cluster_on_answer, NULL, "PING") == 0)
         l->outstanding++;
 }
 

@@ -16,6 +16,7 @@
 
 #define SL_BATCH     256   /* buckets of one command: Redis serves nobody else meanwhile */
 #define SL_TELL_MOST 65536 /* buckets of one sync; what is beyond it is told by the next */
+#define SL_WORD      96    /* the longest: a name of 64, and 16 digits */
 #define SL_ARGS      3     /* of a bucket: cost, floor, ceiling; microseconds */
 
 /* ARGV: cost, floor (this host's own debt before that: Redis may have been emptied), ceiling. Answers what is
@@ -121,8 +122,7 @@ static uint64_t _sl_floor(const struct sl_batch *b, const struct sl_told_bucket 
 
 static int _sl_send(struct sl_batch *b)
 {
-    static const size_t word = 96; /* the longest: a name of 64, and 16 digits */
-    struct sl_command c = {.room = (2 + b->n * (1 + SL_ARGS)) * word};
+    struct sl_command c = {.room = (2 + b->n * (1 + SL_ARGS)) * SL_WORD};
     SL_FREE char *text = malloc(c.room);
     c.text = text;
     if (!text)
@@ -187,4 +187,14 @@ void sl_cluster_tell(struct sl_cluster_link *l)
     }
     if (slot >= shares->n)
         l->all = false;
+}
+
+void sl_cluster_forget_bucket(struct sl_control *c, uint64_t key)
+{
+    struct sl_cluster_link *l = c->cluster;
+    char text[SL_WORD];
+    const int n = l ? snprintf(text, sizeof(text), "%s:b:%016" PRIx64, l->config->name, key) : 0;
+    if (l && l->redis && l->connected &&
+        redisAsyncCommand(l->redis, sl_cluster_on_answer, NULL, "DEL %b", text, (size_t)n) == REDIS_OK)
+        l->outstanding++;
 }

@@ -24,6 +24,8 @@ struct sl_cluster_link {
 /* ---- cluster.c */
 /* A command's answer, or the link's end (reply NULL): counts it, and says whether it is of use. */
 bool sl_cluster_answered(struct sl_cluster_link *l, const redisReply *reply);
+/* The callback of a command whose answer says nothing but that it was done. */
+void sl_cluster_on_answer(redisAsyncContext *a, void *reply, void *arg);
 /* The host cannot be spoken of as one with the others: why is told once. */
 void sl_cluster_down(struct sl_cluster_link *l, const char *why);
 

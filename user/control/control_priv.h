@@ -138,6 +138,15 @@ void sl_metrics_limits(const struct sl_control *c, struct sl_metrics *m); /* met
 /* NULL: the policy has no cluster. */
 json_t *sl_cluster_json(const struct sl_control *c);
 
+/* cluster_buckets.c: the bucket of that key is full again, in Redis too. */
+void sl_cluster_forget_bucket(struct sl_control *c, uint64_t key);
+
+/* consumers.c: what is left of their limits, of one (also of a name that the policy has not) or of all; NULL:
+ * memory is out. */
+json_t *sl_consumers_json(struct sl_control *c, const char *who);
+/* How many buckets are full again; -E2BIG: too many consumers to do them all, -ENOMEM. */
+int sl_consumers_reset(struct sl_control *c, const char *who);
+
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);
 void sl_control_samples_stop(struct sl_control *c);

@@ -66,6 +66,18 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      sl_ctl_drain},
     {"forget", "CIDR", "take back a deny, an allow and all penalties in the range", "", sl_ctl_forget},
     {"penalties", "", "who is being dropped, why, and for how much longer", "", sl_ctl_penalties},
+    {"explain", "SOURCE|CONSUMER|REQUEST", "what would happen, and why, with the policy's file and line",
+     "[--policy PATH] WHAT: an address, the name of a consumer, or a request as \"GET https://host/path\"\n"
+     "[-H \"Name: value\"]... [--from ADDRESS]. Reads the policy of the daemon, or PATH, for which none is\n"
+     "needed; where a daemon answers, its penalties and what is left of limits are told as well. Nothing\n"
+     "is debited, and no upstream hears of it. A header on the command line is seen by every user of the\n"
+     "host: try with a credential that may be seen.\n",
+     sl_ctl_explain},
+    {"consumers", "usage|reset [NAME]", "what consumers have left of their limits; giving it back",
+     "`usage`: of each consumer (with NAME of one, with the limits of routes) what is left in each window,\n"
+     "until when it is full again, and what was admitted and refused. `reset` makes them full at once; of\n"
+     "limits that are shared in a cluster, here and in Redis: other hosts keep what they know.\n",
+     sl_ctl_consumers},
     {"metrics", "", "the Prometheus text of /metrics", "", sl_ctl_metrics},
     {"jwt", "verify --jwks FILE --token -", "check a token's signature; needs no daemon",
      "[--algorithms RS256,ES256,…]: by the code that the gateway verifies with. --token - reads the token\n"

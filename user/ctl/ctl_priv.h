@@ -124,6 +124,10 @@ void sl_ctl_table_free(struct sl_ctl_table *t);
 /* The end of every request that changes something: JSON as it came, or the line; exit by "ok". Frees j. */
 int sl_ctl_finish(const struct sl_ctl *ctl, json_t *j, const char *refused, const char *done);
 
+/* ---- consumers.c */
+/* The path of one consumer's usage (NULL: all), NUL-terminated. 0 or -ENOMEM. */
+int sl_ctl_consumers_path(const char *name, struct sl_buf *out);
+
 /* ---- upstreams.c */
 int sl_ctl_upstreams_text(const json_t *list, struct sl_buf *out);
 
@@ -149,6 +153,8 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * "histogram_bounds_seconds": [S, …], "tiers": {NAME:
  * {"admitted", "limited", "penalties"}}, "upstreams": …,
  * "consumers": {NAME: {"in": {"packets", "bytes"}, "out": …}}}
+ * /v1/consumers[?name=N]  {"consumers": [{"consumer", "tier", "in_policy", "limits": [{"limit", "window",
+ * "quota", "remaining", "reset_ms", "admitted", "refused", "shared"}]}], "left_out"}
  * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",
  * "pending", "retries", "ejections", "panics", "targets": [{"target", "weight", "state":
  *                 "healthy|unhealthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}
@@ -167,6 +173,8 @@ int sl_ctl_confirm(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_rollback(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_upgrade(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_explain(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_consumers(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_drain(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_top(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_deny(const struct sl_ctl *ctl, int argc, char **argv);

@@ -120,6 +120,14 @@ void sl_limit_subject_key(enum sl_limit_by by, const char *by_header, const stru
     k->subject = _sl_subject(by, by_header, s, k);
 }
 
+uint64_t sl_limit_bucket_key(const struct sl_bucket_table *t, const struct sl_limit_set *l,
+                             const struct sl_limit_subject *subject, size_t window)
+{
+    struct sl_limit_key key = {.name = l->name, .seconds = l->config->windows[window].seconds};
+    sl_limit_subject_key(l->config->by, l->config->by_header, subject, &key);
+    return sl_bucket_key(sl_hash(&key, sizeof(key), l->config->cluster ? l->seed : t->seed));
+}
+
 /* ---- taking */
 
 struct sl_taking {

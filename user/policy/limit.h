@@ -53,6 +53,20 @@ struct sl_limit_verdict {
  * mode have no part in it: what the others admit is put to each of them by itself, and only counted. */
 void sl_limits_take(struct sl_bucket_table *t, struct sl_limit_set *const *sets, size_t n_sets,
                     const struct sl_limit_subject *subject, uint64_t now, struct sl_limit_verdict *out);
+/* What is left for one who is not asking. */
+struct sl_limit_usage {
+    const struct sl_window *window;
+    uint64_t remaining;        /* requests */
+    uint64_t reset_ns;         /* until all of it is there again */
+    uint64_t admitted, denied; /* since its bucket was taken */
+    bool seen;                 /* it has a bucket */
+};
+/* Per window of the set; how many. Debits nothing and takes no bucket. */
+size_t sl_limit_usage(const struct sl_bucket_table *t, const struct sl_limit_set *l,
+                      const struct sl_limit_subject *subject, uint64_t now, struct sl_limit_usage out[4]);
+/* Fills its buckets again: how many were not full, their keys in keys. */
+unsigned sl_limit_reset(const struct sl_bucket_table *t, const struct sl_limit_set *l,
+                        const struct sl_limit_subject *subject, uint64_t now, uint64_t keys[4]);
 /* Adds RateLimit, RateLimit-Policy and/or X-RateLimit-* and, when refused, Retry-After (whole seconds,
  * rounded up) as the sets' policies want. 0 or -ENOMEM. */
 int sl_limits_headers(struct sl_limit_set *const *sets, size_t n_sets, const struct sl_limit_verdict *v,

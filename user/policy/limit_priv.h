@@ -28,4 +28,8 @@ struct sl_limit_set {
     struct sl_arena arena;
 };
 
+/* The key of a window's bucket. */
+uint64_t sl_limit_bucket_key(const struct sl_bucket_table *t, const struct sl_limit_set *l,
+                             const struct sl_limit_subject *subject, size_t window);
+
 #endif

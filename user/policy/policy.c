@@ -2,6 +2,8 @@
 /* A snapshot compiled whole: every part is tried, so that one run tells all that is wrong. */
 #include "policy/policy.h"
 
+#include "http/uri.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -141,4 +143,9 @@ void sl_policy_free(struct sl_policy *p)
     sl_router_free(p->router);
     sl_snapshot_unref(p->snapshot);
     free(p);
+}
+
+int sl_policy_normalize(struct sl_arena *a, struct sl_request *req)
+{
+    return sl_uri_normalize(a, req->target, &req->path, &req->query);
 }

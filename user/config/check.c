@@ -80,13 +80,18 @@ static void _sl_check_proxied(struct sl_reader *r, const struct sl_node *root)
 
 /* ---- certificates */
 
+static void _sl_check_tls(struct sl_reader *r, const struct sl_tls_config *t)
+{
+    for (size_t k = 0; k < t->n_certificates; k++)
+        sl_check_certificate(r, &t->certificates[k]);
+    sl_check_ca(r, &t->client_ca);
+}
+
 static void _sl_check_certificates(struct sl_reader *r)
 {
-    for (size_t i = 0; i < r->s->n_listeners; i++) {
-        for (size_t k = 0; k < r->s->listeners[i].tls.n_certificates; k++)
-            sl_check_certificate(r, &r->s->listeners[i].tls.certificates[k]);
-        sl_check_ca(r, &r->s->listeners[i].tls.client_ca);
-    }
+    for (size_t i = 0; i < r->s->n_listeners; i++)
+        _sl_check_tls(r, &r->s->listeners[i].tls);
+    _sl_check_tls(r, &r->s->admin.tls);
     for (size_t i = 0; i < r->s->n_upstreams; i++) {
         const struct sl_upstream *u = &r->s->upstreams[i];
         sl_check_ca(r, &u->tls.ca);

@@ -48,11 +48,13 @@ static const struct sl_type _sl_admin_binds = {.kind = SL_T_LIST,
                                                .some = true};
 static const struct sl_field _sl_admin_fields[] = {
     {"bind", &_sl_admin_binds, offsetof(struct sl_admin, bind), NULL, 0,
-     "Where the admin API listens; TCP serves only metrics and health. Not written: "
+     "Where the admin API listens; TCP serves only metrics and health, but for clients with a certificate "
+     "(tls). Not written: "
      "unix:/run/sluice/admin.sock, "
      "or in the state directory when not root."},
-    {"tls", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
-    {"client_auth", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"tls", &sl_type_listener_tls, offsetof(struct sl_admin, tls), NULL, 0,
+     "Speak TLS on TCP, as listeners do. A client whose certificate client_ca vouches for has the whole "
+     "API."},
     SL_FIELDS_END,
 };
 const struct sl_type sl_type_admin = {.kind = SL_T_OBJECT,

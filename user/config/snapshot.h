@@ -447,6 +447,7 @@ struct sl_kernel {
 struct sl_admin {
     struct sl_sockaddr *bind;
     size_t n_bind;
+    struct sl_tls_config tls; /* of TCP */
 };
 
 struct sl_snapshot {

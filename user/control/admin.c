@@ -21,6 +21,9 @@ static void _sl_drop(struct sl_admin_client *a)
     sl_buf_free(&a->rx);
     sl_buf_free(&a->tx);
     sl_arena_free(&a->arena);
+    if (a->shaken)
+        (void)SSL_shutdown(a->ssl); /* one way: the peer need not answer */
+    SSL_free(a->ssl);
     (void)close(a->fd);
     free(a);
 }
@@ -132,7 +135,12 @@ static void _sl_on_in(struct ev_loop *loop, ev_io *io, int events)
         ev_io_stop(loop, io);
         return;
     }
-    ssize_t n = read(a->fd, chunk, sizeof(chunk));
+    const int shaken = sl_admin_tls_shake(a);
+    if (shaken < 0)
+        _sl_drop(a);
+    if (shaken <= 0)
+        return;
+    ssize_t n = sl_admin_read(a, chunk, sizeof(chunk));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     /* heads are moved by an append, but one that is parsed is complete: only its body is still to come */
@@ -149,6 +157,8 @@ static void _sl_on_in(struct ev_loop *loop, ev_io *io, int events)
         a->has_head = false;
         a->scanned = 0;
     }
+    if (sl_admin_has_more(a))
+        ev_feed_event(loop, io, EV_READ);
     _sl_process(a);
 }
 
@@ -156,7 +166,12 @@ static void _sl_on_out(struct ev_loop *loop, ev_io *io, int events)
 {
     (void)events;
     struct sl_admin_client *a = io->data;
-    ssize_t n = send(a->fd, sl_buf_data(&a->tx), sl_buf_len(&a->tx), MSG_NOSIGNAL);
+    const int shaken = sl_admin_tls_shake(a);
+    if (shaken < 0)
+        _sl_drop(a);
+    if (shaken <= 0 || !sl_buf_len(&a->tx))
+        return;
+    ssize_t n = sl_admin_write(a, sl_buf_data(&a->tx), sl_buf_len(&a->tx));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n < 0) {
@@ -172,6 +187,8 @@ static void _sl_on_out(struct ev_loop *loop, ev_io *io, int events)
     }
     ev_io_stop(loop, &a->out);
     ev_io_start(loop, &a->in);
+    if (sl_admin_has_more(a))
+        ev_feed_event(loop, &a->in, EV_READ);
     _sl_process(a);
 }
 
@@ -221,6 +238,8 @@ static void _sl_client_new(struct sl_admin_bind *b, int fd)
     a->in.data = a->out.data = a->deadline.data = a;
     ev_io_start(c->loop, &a->in);
     _sl_deadline(a, SL_ADMIN_TIMEOUT);
+    if (!sl_admin_tls_begin(a))
+        _sl_drop(a);
 }
 
 static void _sl_on_accept(struct ev_loop *loop, ev_io *io, int events)
@@ -262,6 +281,18 @@ int sl_admin_listen(struct sl_control *c, const int *fds, size_t n)
     c->binds = v;
     c->n_binds = n;
     return 0;
+}
+
+void sl_admin_retire(struct sl_control *c)
+{
+    sl_list_for_each_safe (it, &c->clients) {
+        struct sl_admin_client *a = SL_LIST_ENTRY(it, struct sl_admin_client, node);
+        if (!a->ssl)
+            continue;
+        a->close = true;
+        if (!a->asked && !sl_buf_len(&a->tx))
+            _sl_drop(a);
+    }
 }
 
 void sl_admin_go(struct sl_control *c)

@@ -373,10 +373,18 @@ void sl_api_serve(struct sl_admin_client *a)
             sl_admin_error(a, 405,
                            p->method == SL_METHOD_GET ? "this is read by GET" : "this is done by POST");
         else if (p->method == SL_METHOD_POST && !a->may_change)
-            sl_admin_error(a, 403, "only root, or the user that started sluiced, may change anything");
+            sl_admin_error(
+                a, 403,
+                "only root, the user that started sluiced, or a client with a certificate may change "
+                "anything");
         else
             p->fn(a);
         return;
     }
-    sl_admin_error(a, 404, a->local ? "no such path" : "over TCP there are /metrics, /healthz and /readyz");
+    sl_admin_error(
+        a, 404,
+        a->local
+            ? "no such path"
+            : "over TCP there are /metrics, /healthz and /readyz; the rest is for clients with a certificate "
+              "(admin.tls)");
 }

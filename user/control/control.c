@@ -23,9 +23,15 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
     if (r == 0)
         r = sl_snapshot_new(bundle, &diag, &snapshot);
     c->held = m->hold;
+    SSL_CTX *tls = NULL;
+    if (r == 0)
+        r = sl_admin_tls_new(snapshot, &tls);
     if (r == 0)
         r = sl_admin_listen(c, fds + 1, n - 1);
     if (r == 0) {
+        SSL_CTX_free(c->tls);
+        c->tls = SL_TAKE_PTR(tls);
+        sl_admin_retire(c);
         sl_bundle_free(c->bundle);
         sl_snapshot_unref(c->snapshot);
         c->bundle = SL_TAKE_PTR(bundle);
@@ -43,6 +49,7 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
         for (size_t i = 1; i < n; i++)
             (void)close(fds[i]);
     }
+    SSL_CTX_free(tls);
     sl_bundle_free(bundle);
     sl_snapshot_unref(snapshot);
     sl_diag_free(&diag);
@@ -173,6 +180,7 @@ int sl_control_run(const struct sl_control_args *args)
     ev_run(c.loop, 0);
     sl_control_samples_stop(&c);
     sl_admin_close(&c);
+    SSL_CTX_free(c.tls);
     sl_checks_stop(&c);
     sl_jwks_stop(&c);
     sl_cluster_stop(&c);

@@ -12,6 +12,7 @@
 #include "http/h1.h"
 #include "net/ipc.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include <ev.h>
 #include <jansson.h>
 
@@ -31,7 +32,8 @@ struct sl_jwks_all;
 struct sl_admin_bind {
     struct sl_control *control;
     ev_io io;
-    bool local; /* a unix socket: all of the API; else only metrics and health */
+    bool local; /* a unix socket: all of the API; else only metrics and health, but for who has a certificate
+                 */
 };
 
 /* One client of the admin API: a request at a time. */
@@ -39,7 +41,9 @@ struct sl_admin_client {
     struct sl_list node;
     struct sl_control *control;
     int fd;
-    bool local, may_change; /* the peer is root, or who started us */
+    SSL *ssl; /* NULL: plain */
+    bool shaken;
+    bool local, may_change; /* the peer is root, or who started us, or client_ca vouches for it */
     ev_io in, out;
     ev_timer deadline;
     struct sl_buf rx, tx;
@@ -62,6 +66,8 @@ struct sl_control {
     size_t n_clients;
     struct sl_admin_bind *binds;
     size_t n_binds;
+    SSL_CTX *tls;             /* of admin sockets over TCP; NULL: plain */
+    uint64_t tls_said_ns;     /* when a handshake that failed was last said */
     bool held;                /* nobody is accepted: the controller before us still does */
     struct sl_bundle *bundle; /* of the policy in force: the slots' names */
     struct sl_snapshot *snapshot;
@@ -80,9 +86,24 @@ struct sl_control {
 int sl_admin_listen(struct sl_control *c, const int *fds, size_t n);
 /* Begins to accept, where it was held back. */
 void sl_admin_go(struct sl_control *c);
+/* Ends the connections that speak TLS, once what they asked is answered: who vouches for them may have
+ * changed. */
+void sl_admin_retire(struct sl_control *c);
 /* Takes no more clients. */
 void sl_admin_stop(struct sl_control *c);
 void sl_admin_close(struct sl_control *c);
+/* admin_tls.c: the context of a snapshot's admin.tls (NULL without it). 0 or -errno, the reason in the log.
+ */
+int sl_admin_tls_new(const struct sl_snapshot *s, SSL_CTX **out);
+/* Makes a connection of TCP speak TLS, where it is to. False: no memory. */
+bool sl_admin_tls_begin(struct sl_admin_client *a);
+/* 1: through; 0: not yet (watchers are set); -1: it is to be dropped. */
+int sl_admin_tls_shake(struct sl_admin_client *a);
+/* As read and send on a socket: -1 with errno, EAGAIN among them. */
+ssize_t sl_admin_read(struct sl_admin_client *a, void *p, size_t n);
+ssize_t sl_admin_write(struct sl_admin_client *a, const void *p, size_t n);
+/* Whether bytes are there that no event tells of. */
+bool sl_admin_has_more(const struct sl_admin_client *a);
 /* Answers, and reads the next request once all is sent. body is copied. */
 void sl_admin_reply(struct sl_admin_client *a, unsigned status, const char *type, struct sl_slice body);
 /* Takes j. */

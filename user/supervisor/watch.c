@@ -38,18 +38,22 @@ static void _sl_add(struct sl_watch_list *l, const struct sl_blob *b)
     l->n++;
 }
 
+static void _sl_list_tls(const struct sl_tls_config *t, struct sl_watch_list *l)
+{
+    _sl_add(l, &t->client_ca);
+    for (size_t k = 0; k < t->n_certificates; k++) {
+        _sl_add(l, &t->certificates[k].cert);
+        _sl_add(l, &t->certificates[k].key);
+        _sl_add(l, &t->certificates[k].ocsp);
+    }
+}
+
 /* Counts where l->v is NULL. */
 static void _sl_list(const struct sl_snapshot *snap, struct sl_watch_list *l)
 {
-    for (size_t i = 0; i < snap->n_listeners; i++) {
-        const struct sl_tls_config *t = &snap->listeners[i].tls;
-        _sl_add(l, &t->client_ca);
-        for (size_t k = 0; k < t->n_certificates; k++) {
-            _sl_add(l, &t->certificates[k].cert);
-            _sl_add(l, &t->certificates[k].key);
-            _sl_add(l, &t->certificates[k].ocsp);
-        }
-    }
+    for (size_t i = 0; i < snap->n_listeners; i++)
+        _sl_list_tls(&snap->listeners[i].tls, l);
+    _sl_list_tls(&snap->admin.tls, l);
     for (size_t i = 0; i < snap->n_upstreams; i++) {
         _sl_add(l, &snap->upstreams[i].tls.ca);
         _sl_add(l, &snap->upstreams[i].tls.cert);

@@ -32,7 +32,7 @@ def shipped(ca, tmp_path_factory):
 
 
 def check(path, *args):
-    env = {**os.environ, "ACME_KEY_SHA256": "5e" * 32}
+    env = {**os.environ, "ACME_KEY_SHA256": "5e" * 32, "REDIS_PASSWORD": "x"}
     r = subprocess.run([SLUICECTL, "check", str(path), *args], env=env, capture_output=True, text=True, timeout=60)
     return r.returncode, r.stdout, r.stderr
 

@@ -82,6 +82,12 @@ exact: all
 	@SLUICE_EXACT_SECONDS=$(EXACT_SECONDS) /usr/bin/python3 -m pytest -q tests/e2e/test_exactness.py
 http-test: all
 	@/usr/bin/python3 -m pytest -q tests/http
+# everything at once: `make soak SOAK_SECONDS=600`, and again with SAN=1
+SOAK_SECONDS ?= 600
+.PHONY: soak
+soak: all
+	@SOAK_SECONDS=$(SOAK_SECONDS) SLUICED=$(CURDIR)/$(BUILD)/sluiced $(if $(SAN),SLUICE_SAN=1) \
+	    /usr/bin/python3 -m pytest -q tests/e2e/test_soak.py
 e2e: all
 	@/usr/bin/python3 -m pytest -q tests/e2e
 FUZZ_SECONDS ?= 600
@@ -94,4 +100,5 @@ test:
 ## make test               every kind of test, counted in the closing line (root)
 ## make exact              30 s of 64 connections over 4 windows: each limit to 1 % (root)
 ## make cover              which branches of the packet parser are tested (root)
+## make soak               everything at once for SOAK_SECONDS=600 (root)
 ## make unit | unit-LAYER | bpf-test | http-test | e2e | fuzz     one kind

@@ -9,40 +9,7 @@
 #include "net/socket.h"
 #include "net/tls.h"
 
-#include <assert.h>
 #include <errno.h>
-
-const char *sl_conn_state_name(enum sl_conn_state s)
-{
-    static const char *const names[] = {"proxied",  "handshake", "idle",   "head",
-                                        "exchange", "streams",   "linger", "closed"};
-    return s < SL_CONN_STATES ? names[s] : "?";
-}
-
-bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to)
-{
-    static const unsigned legal[SL_CONN_STATES] = {
-        [SL_CONN_PROXIED] = 1u << SL_CONN_HANDSHAKE | 1u << SL_CONN_IDLE | 1u << SL_CONN_CLOSED,
-        [SL_CONN_HANDSHAKE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_STREAMS | 1u << SL_CONN_CLOSED,
-        [SL_CONN_IDLE] =
-            1u << SL_CONN_HEAD | 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_STREAMS | 1u << SL_CONN_CLOSED,
-        [SL_CONN_HEAD] = 1u << SL_CONN_EXCHANGE | 1u << SL_CONN_STREAMS | 1u << SL_CONN_CLOSED,
-        [SL_CONN_STREAMS] = 1u << SL_CONN_LINGER | 1u << SL_CONN_CLOSED,
-        [SL_CONN_EXCHANGE] = 1u << SL_CONN_IDLE | 1u << SL_CONN_LINGER | 1u << SL_CONN_CLOSED,
-        [SL_CONN_LINGER] = 1u << SL_CONN_CLOSED,
-    };
-    return legal[from] >> to & 1;
-}
-
-static void _sl_set_state(struct sl_conn *c, enum sl_conn_state to)
-{
-    assert(sl_conn_edge(c->state, to));
-    if (c->state == SL_CONN_IDLE)
-        sl_list_remove(&c->idle);
-    c->state = to;
-    if (to == SL_CONN_IDLE)
-        sl_list_push_back(&c->w->idle, &c->idle);
-}
 
 static void _sl_process(struct sl_conn *c);
 
@@ -65,7 +32,7 @@ void sl_conn_close(struct sl_conn *c)
     struct sl_exchange *ex = c->ex;
     bool notify = c->state != SL_CONN_HANDSHAKE && !ex && !c->reset;
     c->bind->handshaking -= c->state == SL_CONN_HANDSHAKE;
-    _sl_set_state(c, SL_CONN_CLOSED);
+    sl_conn_set_state(c, SL_CONN_CLOSED);
     if (c->reset) {
         c->stream.last = false;
         sl_socket_reset_on_close(c->stream.fd);
@@ -90,7 +57,7 @@ void sl_conn_close(struct sl_conn *c)
 
 void sl_conn_linger(struct sl_conn *c)
 {
-    _sl_set_state(c, SL_CONN_LINGER);
+    sl_conn_set_state(c, SL_CONN_LINGER);
     if (c->h2)
         sl_codec_h2_gone(c);
     sl_stream_finish(&c->stream);
@@ -189,7 +156,7 @@ static void _sl_read_streams(struct sl_conn *c)
 
 static void _sl_begin_streams(struct sl_conn *c)
 {
-    _sl_set_state(c, SL_CONN_STREAMS);
+    sl_conn_set_state(c, SL_CONN_STREAMS);
     if (sl_codec_h2_begin(c) < 0)
         sl_conn_close(c);
     else if (sl_buf_len(&c->in))
@@ -230,7 +197,7 @@ static void _sl_handshake(struct sl_conn *c)
     if (h2) {
         _sl_begin_streams(c);
     } else {
-        _sl_set_state(c, SL_CONN_IDLE);
+        sl_conn_set_state(c, SL_CONN_IDLE);
         sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
     }
     if (c->state != SL_CONN_CLOSED && SSL_has_pending(c->stream.ssl))
@@ -243,7 +210,7 @@ static void _sl_on_readable(struct sl_stream *s)
     switch (c->state) {
     case SL_CONN_PROXIED:
         if (sl_conn_proxied_read(c) > 0)
-            _sl_set_state(c, s->ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE);
+            sl_conn_set_state(c, s->ssl ? SL_CONN_HANDSHAKE : SL_CONN_IDLE);
         break;
     case SL_CONN_HANDSHAKE:
         _sl_handshake(c);
@@ -322,7 +289,7 @@ static void _sl_head_incomplete(struct sl_conn *c)
 {
     if (c->state == SL_CONN_HEAD)
         return;
-    _sl_set_state(c, SL_CONN_HEAD); /* from its first byte on, however slowly the rest comes */
+    sl_conn_set_state(c, SL_CONN_HEAD); /* from its first byte on, however slowly the rest comes */
     sl_conn_ack_now(c);
     sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
 }
@@ -354,7 +321,7 @@ static bool _sl_next_head(struct sl_conn *c)
     }
     c->scanned = 0;
     sl_timer_set(&c->w->loop, &c->timer, 0);
-    _sl_set_state(c, SL_CONN_EXCHANGE);
+    sl_conn_set_state(c, SL_CONN_EXCHANGE);
     c->counters->requests++;
     if (n < 0)
         sl_codec_h1_refuse(c, (enum sl_h1_error) - n);
@@ -417,7 +384,7 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
     } else if (last) {
         sl_conn_close(c);
     } else {
-        _sl_set_state(c, SL_CONN_IDLE);
+        sl_conn_set_state(c, SL_CONN_IDLE);
         c->scanned = 0;
         sl_timer_set(&c->w->loop, &c->timer, _sl_idle_until(c));
         if (!sl_shape_hold_next(c))
@@ -456,7 +423,7 @@ static void _sl_on_timer(struct sl_timer *t)
         sl_conn_close(c);
         return;
     }
-    _sl_set_state(c, SL_CONN_EXCHANGE);
+    sl_conn_set_state(c, SL_CONN_EXCHANGE);
     c->counters->requests++;
     sl_codec_h1_timeout(c);
 }

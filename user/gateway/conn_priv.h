@@ -38,6 +38,8 @@ enum sl_conn_state {
 };
 const char *sl_conn_state_name(enum sl_conn_state s);
 bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to);
+struct sl_conn;
+void sl_conn_set_state(struct sl_conn *c, enum sl_conn_state to);
 
 /* A consumer's bandwidth as one of its connections knows it (shape.c). */
 enum sl_direction { SL_IN, SL_OUT };

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Everything at once for SOAK_SECONDS (a few in CI, `make soak` for long): kept and new connections, HTTP/2, WebSocket,
+uploads, slow clients, resets, malformed requests, with reloads and an upgrade in between. Nobody who behaves sees an
+error; memory and descriptors are flat; under a sanitizer there is no report (Gateway.stop asserts it).
+"""
+import base64
+import contextlib
+import hashlib
+import os
+import random
+import re
+import statistics
+import threading
+import time
+
+from harness import load
+from harness.gateway import SAN, Gateway
+from harness.nginx import Nginx
+from harness.ns import Thread
+from harness.origin import Origin
+from harness.policy import serving, upstream
+
+P, H2 = 8080, 8081
+SECONDS = int(os.environ.get("SOAK_SECONDS", "6"))
+RATE = 50 if SAN else 200
+BODY = b"u" * 300000
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = base64.b64encode(hashlib.sha1((KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+MALFORMED = [b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\nHost: a\n\n", b"\x16\x03\x01\x00\x05hello", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+             b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", b"A" * 40000]
+
+
+def tunnelled(r):
+    r.conn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n")
+    while data := r.conn.sock.recv(65536):
+        r.conn.send(data)
+
+
+def status_line(s):
+    out = b""
+    while b"\r\n\r\n" not in out:
+        data = s.recv(65536)
+        assert data, f"closed after {out!r}"
+        out += data
+    return out
+
+
+class Actors:
+    """Threads that each do one thing again and again until the end."""
+
+    def __init__(self, lo):
+        self.lo, self.over, self.done, self._threads = lo, threading.Event(), {}, []
+
+    def start(self, fn, pause=0.01):
+        def run():
+            n, r = 0, random.Random(fn.__name__)
+            while not self.over.wait(pause):
+                with self.lo.connect(("127.0.0.1", P), 30) as s:
+                    fn(s, r)
+                n += 1
+            self.done[fn.__name__] = n
+        self._threads.append(Thread(run))
+
+    def stop(self):
+        self.over.set()
+        for t in self._threads:
+            t.join(90)
+
+
+def upload(s, _):
+    s.sendall(b"POST /up HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
+    assert status_line(s).startswith(b"HTTP/1.1 200 ")
+
+
+def malformed(s, r):
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # the answer may be overtaken by what we still send
+        s.sendall(r.choice(MALFORMED))
+        out = s.recv(4096)
+        assert re.match(rb"HTTP/1\.1 (4\d\d|505) ", out), out
+
+
+def reset(s, r):
+    s.sendall((b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nx")[:r.randrange(1, 90)])
+    s.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER: closes with RST
+
+
+def slow(s, r):
+    for piece in (b"GET / HT", b"TP/1.1\r\nHo", b"st: a\r\nConnection: clo", b"se\r\n\r\n"):
+        s.sendall(piece)
+        time.sleep(r.random() / 10)
+    assert status_line(s).startswith(b"HTTP/1.1 200 ")
+
+
+def tunnel(s, r):
+    s.sendall(b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY.encode() + b"\r\n\r\n")
+    assert status_line(s).startswith(b"HTTP/1.1 101 ")
+    for _ in range(20):
+        sent = r.randbytes(r.randrange(1, 20000))
+        s.sendall(sent)
+        got = b""
+        while len(got) < len(sent):
+            data = s.recv(65536)
+            assert data
+            got += data
+        assert got == sent
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * 4096
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_everything_at_once(lo):
+    with Nginx(lo, 9000) as web, Origin(lo, answer=tunnelled) as ws:
+        p = serving(web.target, P, workers=2, drain_timeout="3s",
+                    listeners={"main": {"bind": [f"127.0.0.1:{P}"]}, "h2": {"bind": [f"127.0.0.1:{H2}"], "protocols": ["h2", "http/1.1"]}},
+                    upstreams={"origin": upstream(web.target, keepalive={"idle": 32}), "ws": upstream(ws)},
+                    routes={"ws": {"paths": ["/ws"], "upstream": "ws", "auth": ["public"], "upgrade": ["websocket"]}})
+        with Gateway(p, lo) as g:
+            pids, sizes = g.pids()["workers"], []
+            before = [descriptors(pid) for pid in pids]
+            actors = Actors(lo)
+            loads = [load.Load(lo, "127.0.0.1", P, connections=16, rate=RATE, seconds=SECONDS),
+                     load.Load(lo, "127.0.0.1", P, connections=8, rate=RATE // 2, seconds=SECONDS, headers=["Connection: close"])]
+            h2 = lo.popen(["h2load", "-D", str(SECONDS), "-c", "4", "-m", "8", f"http://127.0.0.1:{H2}/"], stdout=-1, stderr=-2, text=True)
+            for fn in (upload, malformed, reset, slow, tunnel):
+                actors.start(fn)
+            end, n = time.monotonic() + SECONDS, 0
+            while time.monotonic() < end:
+                actors.over.wait(0.25)
+                n += 1
+                sizes.append(sum(resident(pid) for pid in pids))
+                if n % 8 == 4:
+                    assert g.ctl("apply")[0] == 0
+            actors.stop()
+            out, _ = h2.communicate(timeout=60)
+            results = [l.result() for l in loads]
+            assert g.pids()["workers"] == pids, "nobody died"
+            assert set(actors.done) == {"upload", "malformed", "reset", "slow", "tunnel"} and all(actors.done.values()), actors.done
+            for r in results:
+                assert r.bad == 0 and r["done"] > 0, r
+            m = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", out)
+            assert m and int(m.group(1)) > 0 and re.search(r" 0 failed, 0 errored", out), out
+            assert g.metric("sluice_requests_lost_total") == 0
+            if SECONDS >= 60 and not SAN:
+                quarter = len(sizes) // 4
+                early, late = statistics.median(sizes[quarter:2 * quarter]), statistics.median(sizes[3 * quarter:])
+                assert late < early * 1.05 + (2 << 20), f"workers grew from {early} to {late} bytes: {sizes[::max(1, quarter // 4)]}"
+            spare = 2 * 32 + 8  # kept connections to upstreams
+            for pid, had in zip(pids, before):
+                assert descriptors(pid) <= had + spare, (descriptors(pid), had)

@@ -8,6 +8,7 @@ LIB_TABLE := \
          jansson:        libjansson-dev    jansson-devel       \
          yaml-0.1:       libyaml-dev       libyaml-devel       \
          libseccomp:     libseccomp-dev    libseccomp-devel    \
+         libxcrypt:      libcrypt-dev      libxcrypt-devel     \
          libxxhash:      libxxhash-dev     xxhash-devel        \
          libpcre2-8:     libpcre2-dev      pcre2-devel         \
          libcares:       libc-ares-dev     c-ares-devel        \

@@ -59,8 +59,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static enum sl_auth_result judge(struct sl_request *req, struct sl_arena *a)
 {
-    struct sl_auth_outcome o =
-        sl_authenticate(policy->auth, &policy->snapshot->routes[0], req, a, NOW, false);
+    struct sl_auth_outcome o = sl_authenticate(policy->auth, &policy->snapshot->routes[0], req, a, NOW,
+                                               &(struct sl_auth_again){.sought = true});
     must((o.identity == NULL) == (o.result != SL_AUTH_OK && o.result < SL_AUTH_FORBIDDEN_ROLE));
     for (size_t i = 0; o.identity && i < o.identity->headers.n; i++)
         must(sl_is_field_value(o.identity->headers.v[i].value));

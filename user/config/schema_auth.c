@@ -112,10 +112,12 @@ static const struct sl_type _sl_from = {.kind = SL_T_OBJECT,
                                         .finish = _sl_finish_from};
 
 static const struct sl_choice _sl_type_choices[] = {
-    {"jwt", SL_AUTH_JWT, false},   {"key", SL_AUTH_KEY, false}, {"basic", 0, true},
+    {"jwt", SL_AUTH_JWT, false},   {"key", SL_AUTH_KEY, false}, {"basic", SL_AUTH_BASIC, false},
     {"mtls", SL_AUTH_MTLS, false}, {"introspection", 0, true},  {NULL, 0, false}};
-static const struct sl_type _sl_auth_type = {
-    .kind = SL_T_CHOICE, .size = sizeof(unsigned), .what = "jwt, key or mtls", .choices = _sl_type_choices};
+static const struct sl_type _sl_auth_type = {.kind = SL_T_CHOICE,
+                                             .size = sizeof(unsigned),
+                                             .what = "jwt, key, basic or mtls",
+                                             .choices = _sl_type_choices};
 
 #define AT(m) offsetof(struct sl_auth_raw, m)
 static const struct sl_field _sl_jwt_fields[] = {
@@ -242,9 +244,30 @@ static const struct sl_field _sl_mtls_fields[] = {
 };
 #undef AT
 
-static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields}, {"key", _sl_key_fields},
-                                                      {"basic", NULL},         {"mtls", _sl_mtls_fields},
-                                                      {"introspection", NULL}, {NULL, NULL}};
+#define AT(m) offsetof(struct sl_auth_raw, m)
+static const char *_sl_valid_realm(struct sl_slice s)
+{
+    if (sl_slice_chr(s, '"') >= 0 || sl_slice_chr(s, '\\') >= 0)
+        return "holds a quote or a backslash";
+    return sl_valid_header_value(s);
+}
+static const struct sl_type _sl_realm = {
+    .kind = SL_T_TEXT, .size = sizeof(const char *), .what = "a text", .valid = _sl_valid_realm};
+static const struct sl_field _sl_basic_fields[] = {
+    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+     "basic: users and passwords of the consumers (RFC 7617)."},
+    {"realm", &_sl_realm, AT(a.basic.realm), "\"sluice\"", 0,
+     "What a client is told that the password is for."},
+    {"hide", &sl_type_bool, AT(a.basic.hide), "true", 0, "Take it out of what the upstream sees."},
+    {"cache", &sl_type_duration_or_none, AT(a.basic.cache), "\"1m\"", 0,
+     "How long a password that was right is believed without hashing it again; 0s: never."},
+    SL_FIELDS_END,
+};
+#undef AT
+
+static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields},     {"key", _sl_key_fields},
+                                                      {"basic", _sl_basic_fields}, {"mtls", _sl_mtls_fields},
+                                                      {"introspection", NULL},     {NULL, NULL}};
 
 static bool _sl_listed(const struct sl_strings *list, const char *word)
 {
@@ -378,6 +401,8 @@ static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *
         out->key.in_query = _sl_listed(&raw->in, "query");
         return;
     }
+    if (out->type == SL_AUTH_BASIC)
+        return;
     if (out->type == SL_AUTH_MTLS) {
         _sl_finish_mtls(r, n, &raw->claims, out);
         return;
@@ -398,7 +423,7 @@ static const struct sl_type _sl_auth_name = {
     .kind = SL_T_TEXT, .what = "name", .valid = _sl_valid_auth_name, .pattern = "^[A-Za-z0-9._-]{1,64}$"};
 static const struct sl_type _sl_auth = {.kind = SL_T_VARIANT,
                                         .size = sizeof(struct sl_auth),
-                                        .what = "jwt, key or mtls",
+                                        .what = "jwt, key, basic or mtls",
                                         .variant = "type",
                                         .variants = _sl_auth_variants,
                                         .raw = sizeof(struct sl_auth_raw),

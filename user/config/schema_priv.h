@@ -102,6 +102,7 @@ extern const struct sl_type sl_type_listeners, sl_type_admin, sl_type_kernel, sl
 extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */
 extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_type_rate_limit,
     sl_type_in_flight, sl_type_limits, sl_type_cluster; /* schema_auth.c */
+extern const struct sl_type sl_type_users;              /* schema_basic.c */
 extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
     sl_type_fetch_timeout, sl_type_fetch_tls;                   /* schema_remote.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */

@@ -24,6 +24,14 @@ struct sl_strings {
     struct sl_slice *v;
     size_t n;
 };
+struct sl_name_value {
+    struct sl_slice name, value;
+    struct sl_pos pos;
+};
+struct sl_name_values {
+    struct sl_name_value *v;
+    size_t n;
+};
 struct sl_cidrs {
     struct sl_cidr *v;
     size_t n;
@@ -135,7 +143,7 @@ struct sl_cluster { /* the hosts that hold limits together */
 };
 
 /* ---- who */
-enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS };
+enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS, SL_AUTH_BASIC };
 /* X(enumerator, name): what can be told of a client's certificate. */
 #define SL_CERT_FIELDS(X)                                                    \
     X(SAN_DNS, "san_dns")                                                    \
@@ -204,6 +212,11 @@ struct sl_auth {
         bool hide;
     } key;
     struct {
+        const char *realm;
+        bool hide;
+        uint64_t cache; /* how long a password that was right is believed; 0: not at all */
+    } basic;
+    struct {
         enum sl_cert_field consumer_from; /* up to SL_CERT_FINGERPRINT */
         struct sl_cert_header *headers;
         size_t n_headers;
@@ -235,6 +248,7 @@ struct sl_consumer {
     const struct sl_tier *tier; /* never NULL: "anonymous" or an unlimited built-in one */
     struct sl_cidrs sources;
     struct sl_strings groups;
+    struct sl_name_values users;     /* name, hash of crypt(5) */
     struct sl_strings key_hashes;    /* 32 raw bytes each: SHA-256 of the API key */
     struct sl_rate_limit rate_limit; /* its own; n_windows 0: the tier's */
     struct sl_in_flight in_flight;   /* its own; max 0: the tier's */
@@ -315,14 +329,6 @@ struct sl_path_match {
     enum sl_path_kind kind;
     struct sl_slice text; /* without the "=" or "~" */
     struct sl_pos pos;
-};
-struct sl_name_value {
-    struct sl_slice name, value;
-    struct sl_pos pos;
-};
-struct sl_name_values {
-    struct sl_name_value *v;
-    size_t n;
 };
 struct sl_header_ops { /* applied in this order: remove, rename, set, add */
     struct sl_strings remove;

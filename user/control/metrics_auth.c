@@ -39,9 +39,13 @@ static void _sl_jwks(const struct sl_control *c, struct sl_metrics *m)
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m)
 {
     const struct sl_counters *all = &c->args->counters;
-    uint64_t waited = 0;
-    for (uint32_t w = 0; w < all->workers; w++)
+    uint64_t waited = 0, hashed = 0;
+    for (uint32_t w = 0; w < all->workers; w++) {
         waited += all->blocks[w].jwt_waited;
+        hashed += all->blocks[w].passwords_hashed;
+    }
+    sl_metrics_one(m, "passwords_hashed_total", "counter", "passwords that were hashed to check them",
+                   (double)hashed);
     sl_metrics_one(m, "jwt_waited_total", "counter", "requests that waited for a key to be fetched",
                    (double)waited);
     if (c->jwks)

@@ -379,6 +379,28 @@ void sl_exchange_client_gone(struct sl_exchange *ex)
     _sl_end(ex, SL_CLIENT_ABORT);
 }
 
+/* ---- waiting for what tells who is asking */
+
+void sl_exchange_park_at(struct sl_exchange *ex, struct sl_parking *p, uint64_t ns)
+{
+    sl_list_push_back(&p->waiting, &ex->parked);
+    p->n++;
+    ex->parked_by = p;
+    ex->parked_until = ex->w->loop.now + ns;
+    ex->stage--; /* the stage that waits runs again */
+    sl_exchange_rearm(ex);
+}
+
+void sl_exchange_unpark(struct sl_exchange *ex)
+{
+    if (!ex->parked_by)
+        return;
+    sl_list_remove(&ex->parked);
+    ex->parked_by->n--;
+    ex->parked_by = NULL;
+    sl_exchange_rearm(ex);
+}
+
 /* ---- deadlines */
 
 void sl_exchange_rearm(struct sl_exchange *ex)
@@ -387,8 +409,7 @@ void sl_exchange_rearm(struct sl_exchange *ex)
     uint64_t wait = 0;
     ex->waiting = SL_WAIT_NONE;
     if (ex->parked_by) {
-        ex->waiting = SL_WAIT_KEYS;
-        wait = SL_PARKED_NS;
+        ex->waiting = SL_WAIT_VERDICT;
     } else if (ex->tunnel && r && ex->state == SL_EX_STREAMING) {
         ex->waiting = SL_WAIT_TUNNEL;
         wait = r->timeouts.idle;
@@ -403,6 +424,8 @@ void sl_exchange_rearm(struct sl_exchange *ex)
         wait = ex->state == SL_EX_AWAITING ? r->timeouts.first_byte : r->timeouts.idle;
     }
     uint64_t at = wait ? sl_shape_from(ex->conn) + wait : 0;
+    if (ex->parked_by)
+        at = ex->parked_until;
     if (ex->total_at && (!at || ex->total_at < at))
         at = ex->total_at;
     if (ex->gone_at && ex->state < SL_EX_STREAMING && (!at || ex->gone_at < at)) {
@@ -421,7 +444,7 @@ static void _sl_on_timer(struct sl_timer *t)
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the client closed its connection");
         return;
     }
-    if (ex->waiting == SL_WAIT_KEYS && !(ex->total_at && ex->w->loop.now >= ex->total_at)) {
+    if (ex->waiting == SL_WAIT_VERDICT && !(ex->total_at && ex->w->loop.now >= ex->total_at)) {
         sl_exchange_unpark(ex);
         sl_exchange_continue(ex);
         return;

@@ -31,7 +31,7 @@ enum sl_wait {
     SL_WAIT_CLIENT_GONE,
     SL_WAIT_CLIENT_BODY,
     SL_WAIT_CLIENT_READ,
-    SL_WAIT_KEYS,
+    SL_WAIT_VERDICT,
     SL_WAIT_UPSTREAM,
     SL_WAIT_TUNNEL, /* either side */
 };
@@ -83,9 +83,10 @@ struct sl_exchange {
     struct sl_slice correlation_id, request_id; /* request_id: p NULL until asked for */
     struct sl_slice log_path;                   /* as it was routed, before any rewrite */
     struct sl_identity *identity;               /* one reference, or NULL */
-    struct sl_worker_keys *parked_by;           /* it waits for these; NULL: it does not */
+    struct sl_parking *parked_by;               /* it waits for who is asking; NULL: it does not */
     struct sl_list parked;                      /* among those */
-    bool key_sought;                            /* it has waited once */
+    uint64_t parked_until;
+    struct sl_auth_again again; /* what came of waiting */
     const struct sl_tier *tier;
     struct sl_limit_set *limits[4];
     size_t n_limits;
@@ -244,12 +245,15 @@ void sl_escalate_rejected(struct sl_exchange *ex);
 /* A request succeeded: remembered for the NAT guard. */
 void sl_escalate_succeeded(struct sl_exchange *ex);
 
-/* ---- keys.c: waiting for a key that a token names */
-#define SL_PARKED_NS (6 * SL_NS_PER_SEC) /* longer than most fetches */
-/* False: there is nothing to wait for. */
-bool sl_exchange_park(struct sl_exchange *ex, uint64_t source);
+/* ---- waiting for what tells who is asking; at the longest so long */
+#define SL_PARKING_MAX 1024                 /* for the same thing; more are answered at once */
+#define SL_KEYS_NS     (6 * SL_NS_PER_SEC)  /* longer than most fetches */
+#define SL_PASSWORD_NS (20 * SL_NS_PER_SEC) /* a full queue of slow hashes */
+void sl_exchange_park_at(struct sl_exchange *ex, struct sl_parking *p, uint64_t ns);
 /* Harmless where it does not wait. */
 void sl_exchange_unpark(struct sl_exchange *ex);
+/* keys.c: until keys of that source were looked for. False: there is nothing to wait for. */
+bool sl_worker_keys_wait(struct sl_exchange *ex, uint64_t source);
 
 /* ---- account.c */
 void sl_account(struct sl_exchange *ex);

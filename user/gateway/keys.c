@@ -15,8 +15,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#define SL_ASK_NS      (30 * SL_NS_PER_SEC) /* between two questions about one provider */
-#define SL_WAITING_MAX 1024                 /* requests of one provider; more are answered at once */
+#define SL_ASK_NS (30 * SL_NS_PER_SEC) /* between two questions about one provider */
 
 static struct sl_worker_keys *_sl_find(struct sl_worker *w, uint64_t source)
 {
@@ -37,7 +36,7 @@ static struct sl_worker_keys *_sl_get(struct sl_worker *w, uint64_t source)
     if (!k)
         return NULL;
     k->source = source;
-    sl_list_init(&k->waiting);
+    sl_list_init(&k->parking.waiting);
     sl_list_push_back(&w->keys, &k->node);
     w->n_keys++;
     return k;
@@ -45,8 +44,8 @@ static struct sl_worker_keys *_sl_get(struct sl_worker *w, uint64_t source)
 
 static void _sl_wake(struct sl_worker_keys *k)
 {
-    while (!sl_list_empty(&k->waiting)) {
-        struct sl_exchange *ex = SL_LIST_ENTRY(k->waiting.next, struct sl_exchange, parked);
+    while (!sl_list_empty(&k->parking.waiting)) {
+        struct sl_exchange *ex = SL_LIST_ENTRY(k->parking.waiting.next, struct sl_exchange, parked);
         sl_exchange_unpark(ex);
         sl_exchange_continue(ex);
     }
@@ -151,7 +150,7 @@ static bool _sl_ask(struct sl_worker *w, struct sl_worker_keys *k)
     union sl_ipc m = {
         .wanted = {.h = {.type = SL_IPC_KEYS_UNKNOWN}, .source = k->source, .none = k->text == NULL}};
     if (k->asked)
-        return w->loop.now < k->asked_at + SL_PARKED_NS; /* else the answer was lost */
+        return w->loop.now < k->asked_at + SL_KEYS_NS; /* else the answer was lost */
     if (k->asked_at && k->asked_for_one == (k->text != NULL) &&
         w->loop.now < k->asked_at + (k->asked_for_one ? SL_ASK_NS : SL_NS_PER_SEC))
         return false;
@@ -163,26 +162,13 @@ static bool _sl_ask(struct sl_worker *w, struct sl_worker_keys *k)
     return true;
 }
 
-bool sl_exchange_park(struct sl_exchange *ex, uint64_t source)
+bool sl_worker_keys_wait(struct sl_exchange *ex, uint64_t source)
 {
     struct sl_worker *w = ex->w;
     struct sl_worker_keys *k = _sl_get(w, source);
-    if (!k || k->n_waiting == SL_WAITING_MAX || w->config != ex->config || !_sl_ask(w, k))
+    if (!k || k->parking.n == SL_PARKING_MAX || w->config != ex->config || !_sl_ask(w, k))
         return false;
-    sl_list_push_back(&k->waiting, &ex->parked);
-    k->n_waiting++;
-    ex->parked_by = k;
     w->counters->jwt_waited++;
-    sl_exchange_rearm(ex);
+    sl_exchange_park_at(ex, &k->parking, SL_KEYS_NS);
     return true;
-}
-
-void sl_exchange_unpark(struct sl_exchange *ex)
-{
-    if (!ex->parked_by)
-        return;
-    sl_list_remove(&ex->parked);
-    ex->parked_by->n_waiting--;
-    ex->parked_by = NULL;
-    sl_exchange_rearm(ex);
 }

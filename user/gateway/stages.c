@@ -5,6 +5,7 @@
  * over then and must not be touched any more.
  */
 #include "gateway/exchange_priv.h"
+#include "gateway/hasher_priv.h"
 #include "kernel/maps.h"
 
 #include <errno.h>
@@ -51,6 +52,7 @@ static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct
         [SL_AUTH_INVALID_TOKEN] = {SL_WHY_INVALID_TOKEN, 401, "the token was refused"},
         [SL_AUTH_INVALID_KEY] = {SL_WHY_INVALID_KEY, 401, "the key is not known"},
         [SL_AUTH_INVALID_CERTIFICATE] = {SL_WHY_INVALID_CERTIFICATE, 401, "the certificate names nobody"},
+        [SL_AUTH_INVALID_PASSWORD] = {SL_WHY_INVALID_PASSWORD, 401, "the user or the password is wrong"},
         [SL_AUTH_NO_KEYS] = {SL_WHY_KEYS_UNAVAILABLE, 503, "the token cannot be verified now"},
         [SL_AUTH_FORBIDDEN_ROLE] = {SL_WHY_FORBIDDEN_ROLE, 403, "a role is missing"},
         [SL_AUTH_FORBIDDEN_SCOPE] = {SL_WHY_FORBIDDEN_SCOPE, 403, "a scope is missing"},
@@ -76,19 +78,27 @@ static void _sl_tag_socket(struct sl_exchange *ex)
         ex->conn->tag = tag;
 }
 
+static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex);
+
+static enum sl_stage_result _sl_wait_for(struct sl_exchange *ex, const struct sl_auth_outcome *o)
+{
+    if (o->job) {
+        ex->again.known = true; /* where no verdict comes in time, it is none */
+        if (sl_hasher_submit(ex, o->job))
+            return SL_STAGE_WAIT;
+        return sl_respond_problem(ex, SL_WHY_AUTH_OVERLOADED, 503, "too many passwords wait to be checked");
+    }
+    ex->again.sought = true;
+    return sl_worker_keys_wait(ex, o->source) ? SL_STAGE_WAIT : _sl_stage_authenticate(ex);
+}
+
 static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
 {
     uint64_t now_s = sl_loop_wall(&ex->w->loop) / SL_NS_PER_SEC;
     struct sl_auth_outcome o = sl_authenticate(ex->config->policy->auth, ex->route->policy->route, &ex->req,
-                                               &ex->arena, now_s, !ex->key_sought);
-    if (o.result == SL_AUTH_WAIT) {
-        ex->key_sought = true;
-        if (sl_exchange_park(ex, o.source)) {
-            ex->stage--; /* this one again */
-            return SL_STAGE_WAIT;
-        }
-        return _sl_stage_authenticate(ex);
-    }
+                                               &ex->arena, now_s, &ex->again);
+    if (o.result == SL_AUTH_WAIT)
+        return _sl_wait_for(ex, &o);
     _sl_count_auth(ex, &o);
     ex->identity = o.identity;
     if (ex->identity)

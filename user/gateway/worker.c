@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "gateway/exchange_priv.h"
+#include "gateway/hasher_priv.h"
 #include "gateway/overload_priv.h"
 #include "net/ipc.h"
 
@@ -286,6 +287,7 @@ static void _sl_worker_close(struct sl_worker *w)
         sl_list_for_each_safe (it, &w->conns)
             sl_conn_close(SL_LIST_ENTRY(it, struct sl_conn, node));
         sl_worker_keys_close(w);
+        sl_hasher_close(w);
         sl_gw_config_unref(w->config);
         ev_io_stop(w->loop.ev, &w->ipc);
         sl_timer_stop(&w->loop, &w->housekeeping);

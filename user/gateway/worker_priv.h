@@ -75,18 +75,23 @@ struct sl_bind {
     uint8_t early; /* of those that were, a bit each, set where something was there; the latest lowest */
 };
 
+/* Exchanges that wait for the same thing. */
+struct sl_parking {
+    struct sl_list waiting;
+    unsigned n;
+};
+
 /* Fetched keys of one provider, as they came last. */
 struct sl_worker_keys {
     struct sl_list node;
     uint64_t source;
     char *text; /* JWKS; NULL: none */
     size_t n;
-    uint64_t deadline;      /* when they are dropped */
-    bool asked;             /* the controller owes an answer */
-    uint64_t asked_at;      /* 0: never */
-    bool asked_for_one;     /* there were others */
-    struct sl_list waiting; /* exchanges */
-    unsigned n_waiting;
+    uint64_t deadline;  /* when they are dropped */
+    bool asked;         /* the controller owes an answer */
+    uint64_t asked_at;  /* 0: never */
+    bool asked_for_one; /* there were others */
+    struct sl_parking parking;
 };
 
 struct sl_uuid_source {
@@ -110,6 +115,7 @@ struct sl_worker {
     bool accepts_paused;       /* for a tick: no descriptor was left */
     uint64_t descriptors_said; /* the second in which that was said last */
     uint64_t slow_at;          /* when slow clients are looked for again */
+    struct sl_hasher *hasher;  /* NULL: no password came yet */
     struct sl_list keys;       /* struct sl_worker_keys */
     size_t n_keys;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */

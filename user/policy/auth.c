@@ -14,6 +14,8 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     p->index = (uint16_t)i;
     if (cfg->type == SL_AUTH_MTLS)
         return 0;
+    if (cfg->type == SL_AUTH_BASIC)
+        return sl_users_build(a->snapshot, cfg, diag, &p->users);
     if (cfg->type == SL_AUTH_KEY)
         return sl_keys_build(a->snapshot, cfg, diag, &p->keys);
     p->allowed = sl_jose_mask(&cfg->jwt.algorithms);
@@ -133,6 +135,7 @@ void sl_authenticator_free(struct sl_authenticator *a)
     for (size_t i = 0; a->providers && i < a->snapshot->n_auths; i++) {
         sl_jwks_free(&a->providers[i].jwks);
         sl_keys_free(&a->providers[i].keys);
+        sl_users_free(&a->providers[i].users);
     }
     free(a->providers);
     free(a->identity_headers);

@@ -10,6 +10,8 @@
 #include "config/snapshot.h"
 #include "http/message.h"
 
+#define SL_PASSWORD_MAX 511 /* bytes: what crypt(3) takes */
+
 /* Immutable and counted: a cached token's identity outlives its cache entry while an exchange uses it. */
 struct sl_identity {
     unsigned refs; /* one process, no threads */
@@ -40,8 +42,28 @@ enum sl_auth_result {
     SL_AUTH_FORBIDDEN_ROLE,      /* 403 */
     SL_AUTH_FORBIDDEN_SCOPE,
     SL_AUTH_FORBIDDEN_GROUP,
-    SL_AUTH_NO_KEYS, /* 503: of a provider whose keys are fetched there are none */
-    SL_AUTH_WAIT,    /* no verdict yet: keys may be there that we do not know; the request is untouched */
+    SL_AUTH_INVALID_PASSWORD, /* 401 */
+    SL_AUTH_NO_KEYS,          /* 503: of a provider whose keys are fetched there are none */
+    SL_AUTH_WAIT, /* no verdict yet: a password is to be hashed, or keys may be there that we do not know;
+                     the request is untouched */
+};
+
+/* A password whose hash is wanted: whether crypt(password, setting) is setting. */
+struct sl_password_job {
+    const char *setting;
+    struct sl_slice password;
+    const void *user; /* for sl_auth_again */
+    unsigned char hash[32];
+    uint32_t provider;
+};
+/* What became of a job, for the request that is judged again. Zeroed: it is judged for the first time. */
+struct sl_auth_again {
+    bool sought; /* keys were asked for: it does not wait for them once more */
+    bool known;  /* what follows is set */
+    bool ok;
+    uint32_t provider;
+    const void *user; /* of the policy that the job is of */
+    unsigned char hash[32];
 };
 
 struct sl_auth_outcome {
@@ -50,9 +72,10 @@ struct sl_auth_outcome {
     const char *detail;           /* which check failed, static text: for the log, metrics and problem+json */
     const char *challenge;        /* WWW-Authenticate value for a 401, static or in the arena; NULL: none */
     uint8_t token_reason;         /* of SL_AUTH_INVALID_TOKEN: for sl_auth_token_reason() */
-    uint64_t source;              /* of SL_AUTH_WAIT: sl_remote_keys.source */
-    bool cached;                  /* token was in the verified-token cache */
-    bool verified;                /* a signature was checked */
+    uint64_t source;              /* of SL_AUTH_WAIT: sl_remote_keys.source; 0: none */
+    const struct sl_password_job *job; /* of SL_AUTH_WAIT, in the arena; NULL: none */
+    bool cached;                       /* token was in the verified-token cache */
+    bool verified;                     /* a signature was checked */
 };
 
 /* The metric name of why a token was refused; NULL past the last. */
@@ -73,14 +96,17 @@ int sl_authenticator_set_keys(struct sl_authenticator *a, uint64_t source,
  * What a fetched text is worth to that provider: how many keys it can use, or 0 with what is wrong in why.
  */
 size_t sl_auth_usable_keys(const struct sl_auth *provider, struct sl_slice text, char *why, size_t size);
+/* Remembers what became of a job, for requests to come. */
+void sl_authenticator_settle(struct sl_authenticator *a, const struct sl_auth_again *verdict,
+                             uint64_t now_wall_s);
 /*
- * Authenticates and authorises. may_wait: SL_AUTH_WAIT is understood. On return the credentials that the
+ * Authenticates and authorises. On return the credentials that the
  * policy hides are removed from req (headers, cookie, query), as are all identity headers of every provider
  * of the policy; the identity's headers are added. now_wall_s: Unix seconds.
  */
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
-                                       bool may_wait);
+                                       const struct sl_auth_again *again);
 /* Removes the identity headers of every provider: of a request's trailers, which come after all that. */
 void sl_auth_clean(const struct sl_authenticator *a, struct sl_headers *h);
 

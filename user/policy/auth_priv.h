@@ -5,6 +5,7 @@
 
 #include "policy/cache_priv.h"
 #include "policy/keys_priv.h"
+#include "policy/password_priv.h"
 #include "policy/token_priv.h"
 
 #define SL_PROVIDERS_OF_AUTH 65535
@@ -16,6 +17,7 @@ struct sl_provider {
     uint16_t generation; /* of jwks: what was verified by former keys is not believed any more */
     struct sl_jwks jwks; /* n 0: fetched keys are not there */
     struct sl_keys keys;
+    struct sl_users users;
 };
 
 /* Under which the caches know what this provider, with the keys that it has now, has judged. */

@@ -10,16 +10,20 @@
 
 #include <openssl/crypto.h>
 
+#include <openssl/crypto.h>
+
 #define SL_CERT_CACHE_S 3600 /* and never beyond the certificate's own end */
 
 struct sl_attempt {
     struct sl_authenticator *a;
+    const struct sl_auth_again *again;
     struct sl_arena *arena;
     uint64_t now;
     struct sl_slice hashed; /* the credential that hash is of */
     unsigned char hash[32]; /* SHA-256 */
     unsigned tokens;        /* providers of the route that found a token */
-    bool any;               /* some credential is there */
+    bool password_refused;
+    bool any; /* some credential is there */
     const struct sl_client_cert *cert;
     const char *cert_error;
     enum sl_token_error error; /* of the provider that got furthest */
@@ -147,6 +151,79 @@ static void _sl_judge_key(struct sl_attempt *at, const struct sl_provider *p, co
         at->out.identity = sl_identity_ref(id);
 }
 
+/* ---- passwords */
+
+/* Under which a credential is remembered: salted, since what memory shows must not be tried out elsewhere. */
+static bool _sl_password_hash(struct sl_attempt *at, struct sl_slice text, unsigned char out[32])
+{
+    const uint64_t salt = at->a->cache.seed;
+    char *both = sl_arena_alloc(at->arena, sizeof(salt) + text.n);
+    if (!both)
+        return false;
+    memcpy(both, &salt, sizeof(salt));
+    memcpy(both + sizeof(salt), text.p, text.n);
+    return sl_jose_sha256(&at->a->jose, sl_slice(both, sizeof(salt) + text.n), out) == 0;
+}
+
+static struct sl_slice _sl_as_key(const unsigned char hash[32])
+{
+    return sl_slice((const char *)hash, 32);
+}
+
+/* Who is unknown costs what a known one with a wrong password does, so that none can be told from the other.
+ */
+static void _sl_want_hash(struct sl_attempt *at, const struct sl_provider *p, const struct sl_user *user,
+                          struct sl_slice password, const unsigned char hash[32])
+{
+    struct sl_password_job *job = sl_arena_zalloc(at->arena, sizeof(*job));
+    if (!job || p->users.n == 0)
+        return;
+    *job = (struct sl_password_job){.setting = user ? user->hash : p->users.v[0].hash,
+                                    .password = password,
+                                    .user = user,
+                                    .provider = sl_provider_id(p)};
+    memcpy(job->hash, hash, sizeof(job->hash));
+    at->out.job = at->out.job ? at->out.job : job;
+}
+
+static void _sl_judge_password(struct sl_attempt *at, const struct sl_provider *p,
+                               const struct sl_credential *c)
+{
+    struct sl_slice name, password;
+    unsigned char hash[32];
+    at->password_refused = true;
+    if (c->bad || sl_basic_decode(at->arena, c->value, &name, &password) < 0 ||
+        !_sl_password_hash(at, c->value, hash))
+        return;
+    const struct sl_user *user = sl_users_find(&p->users, name);
+    struct sl_identity *known =
+        sl_cache_verified(&at->a->cache, _sl_as_key(hash), sl_provider_id(p), at->now);
+    if (known) {
+        at->out.identity = sl_identity_ref(known);
+        at->out.cached = true;
+        return;
+    }
+    const struct sl_auth_again *v = at->again;
+    if (v->known && v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0) {
+        if (v->ok && user)
+            at->out.identity = sl_identity_ref(user->identity);
+        return;
+    }
+    if (!sl_cache_refused(&at->a->cache, hash, sl_provider_id(p), at->now))
+        _sl_want_hash(at, p, user, password, hash);
+}
+
+void sl_authenticator_settle(struct sl_authenticator *a, const struct sl_auth_again *v, uint64_t now)
+{
+    const struct sl_provider *p = &a->providers[v->provider & 0xffff];
+    const struct sl_user *user = v->user;
+    const uint64_t cap = p->cfg->basic.cache / SL_NS_PER_SEC;
+    if (v->ok && user && cap)
+        sl_cache_keep(&a->cache, _sl_as_key(v->hash), v->provider, now, now + cap, user->identity);
+    if (!v->ok || !user)
+        sl_cache_refuse(&a->cache, v->hash, v->provider, now, 1);
+}
+
 /* ---- certificates */
 
 /* Its listener has verified it; what it says is kept beside the tokens, by its SHA-256. */
@@ -177,6 +254,10 @@ static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const s
     at->any = true;
     if (auth->type == SL_AUTH_KEY) {
         _sl_judge_key(at, p, c);
+        return;
+    }
+    if (auth->type == SL_AUTH_BASIC) {
+        _sl_judge_password(at, p, c);
         return;
     }
     const enum sl_token_error e = _sl_judge_token(at, p, c);
@@ -211,6 +292,7 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
     if (at->any)
         return at->error == SL_TOKEN_NO_KEYS ? SL_AUTH_NO_KEYS
                : at->error != SL_TOKEN_OK    ? SL_AUTH_INVALID_TOKEN
+               : at->password_refused        ? SL_AUTH_INVALID_PASSWORD
                : at->cert_error              ? SL_AUTH_INVALID_CERTIFICATE
                                              : SL_AUTH_INVALID_KEY;
     return route->is_public && !needs ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
@@ -225,12 +307,15 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
     }
     if (o->result == SL_AUTH_INVALID_KEY)
         o->detail = "the key is not known";
+    if (o->result == SL_AUTH_INVALID_PASSWORD)
+        o->detail = "the user or the password is wrong";
     if (o->result == SL_AUTH_NO_KEYS)
         o->detail = sl_token_error_text(SL_TOKEN_NO_KEYS);
     if (o->result == SL_AUTH_INVALID_CERTIFICATE)
         o->detail = at->cert_error;
-    if (o->result == SL_AUTH_INVALID_CERTIFICATE || o->result == SL_AUTH_NO_CREDENTIALS ||
-        o->result == SL_AUTH_INVALID_TOKEN || o->result == SL_AUTH_INVALID_KEY)
+    if (o->result == SL_AUTH_INVALID_PASSWORD || o->result == SL_AUTH_INVALID_CERTIFICATE ||
+        o->result == SL_AUTH_NO_CREDENTIALS || o->result == SL_AUTH_INVALID_TOKEN ||
+        o->result == SL_AUTH_INVALID_KEY)
         o->challenge = sl_auth_challenge(route, o->result, o->detail, at->arena);
 }
 
@@ -265,11 +350,16 @@ static bool _sl_introduce(const struct sl_identity *id, struct sl_request *req, 
 
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
-                                       bool may_wait)
+                                       const struct sl_auth_again *again)
 {
-    struct sl_attempt at = {.a = a, .arena = arena, .now = now_wall_s, .cert = req->client_cert};
+    struct sl_attempt at = {
+        .a = a, .arena = arena, .now = now_wall_s, .again = again, .cert = req->client_cert};
     bool ok = _sl_try_providers(&at, route, req);
-    if (ok && may_wait && !at.out.identity && at.out.source) {
+    if (again->sought)
+        at.out.source = 0;
+    if (again->known)
+        at.out.job = NULL; /* hashed once, whatever it was */
+    if (ok && !at.out.identity && (at.out.source || at.out.job)) {
         at.out.result = SL_AUTH_WAIT;
         return at.out;
     }

@@ -26,22 +26,51 @@ enum sl_auth_result sl_authorize(const struct sl_route *route, const struct sl_i
 #define SL_CHALLENGE_KEY   "Key realm=\"sluice\""
 #define SL_CHALLENGE_CERT  "Certificate realm=\"sluice\"" /* no scheme has that name, but a 401 names one */
 
+static const char *_sl_scheme(const struct sl_auth *p, struct sl_arena *a)
+{
+    switch (p->type) {
+    case SL_AUTH_KEY:
+        return SL_CHALLENGE_KEY;
+    case SL_AUTH_BASIC:
+        return sl_arena_printf(a, "Basic realm=\"%s\", charset=\"UTF-8\"", p->basic.realm);
+    case SL_AUTH_MTLS:
+        return NULL;
+    default:
+        return SL_CHALLENGE_TOKEN;
+    }
+}
+
+static bool _sl_named(const struct sl_route *route, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (route->auth[k]->type == route->auth[i]->type)
+            return true;
+    return false;
+}
+
+/* Each kind that the route takes, once. */
+static const char *_sl_schemes(const struct sl_route *route, struct sl_arena *a)
+{
+    const char *all = NULL;
+    for (size_t i = 0; i < route->n_auth; i++) {
+        const char *one = _sl_named(route, i) ? NULL : _sl_scheme(route->auth[i], a);
+        if (one)
+            all = all ? sl_arena_printf(a, "%s, %s", all, one) : one;
+    }
+    return all;
+}
+
 const char *sl_auth_challenge(const struct sl_route *route, enum sl_auth_result result, const char *detail,
                               struct sl_arena *a)
 {
-    bool token = false, key = false, cert = false;
-    for (size_t i = 0; i < route->n_auth; i++) {
-        token |= route->auth[i]->type == SL_AUTH_JWT;
-        key |= route->auth[i]->type == SL_AUTH_KEY;
+    bool cert = false;
+    for (size_t i = 0; i < route->n_auth; i++)
         cert |= route->auth[i]->type == SL_AUTH_MTLS;
-    }
     if (result == SL_AUTH_INVALID_TOKEN) {
         const char *text = sl_arena_printf(
             a, SL_CHALLENGE_TOKEN ", error=\"invalid_token\", error_description=\"%s\"", detail);
         return text ? text : SL_CHALLENGE_TOKEN ", error=\"invalid_token\"";
     }
-    return token && key     ? SL_CHALLENGE_TOKEN ", " SL_CHALLENGE_KEY
-           : key            ? SL_CHALLENGE_KEY
-           : !token && cert ? SL_CHALLENGE_CERT
-                            : SL_CHALLENGE_TOKEN;
+    const char *all = _sl_schemes(route, a);
+    return all ? all : cert ? SL_CHALLENGE_CERT : SL_CHALLENGE_TOKEN;
 }

@@ -28,6 +28,28 @@ static bool _sl_is_bearer(struct sl_slice value, struct sl_slice *token)
     return true;
 }
 
+static bool _sl_is_basic(struct sl_slice value, struct sl_slice *text)
+{
+    if (value.n < 6 || !sl_slice_ieq(sl_slice(value.p, 6), SL_S("basic ")))
+        return false;
+    *text = sl_slice_trim(sl_slice(value.p + 6, value.n - 6));
+    return true;
+}
+
+static struct sl_credential _sl_find_basic(const struct sl_headers *h)
+{
+    struct sl_credential c = {0};
+    bool seen = false;
+    for (uint32_t i = 0; i < h->n; i++) {
+        struct sl_slice value = SL_SLICE_NUL;
+        if (h->v[i].removed || h->v[i].id != SL_HDR_AUTHORIZATION)
+            continue;
+        (void)_sl_is_basic(h->v[i].value, &value); /* of another scheme, but an Authorization all the same */
+        _sl_found(&c, value, &seen);
+    }
+    return _sl_done(c);
+}
+
 static struct sl_credential _sl_in_headers(const struct sl_headers *h, struct sl_slice name, bool token)
 {
     struct sl_credential c = {0};
@@ -118,6 +140,8 @@ struct sl_credential sl_credential_find(const struct sl_auth *provider, const st
 {
     if (provider->type == SL_AUTH_MTLS) /* stands in no header */
         return (struct sl_credential){0};
+    if (provider->type == SL_AUTH_BASIC)
+        return _sl_find_basic(&req->headers);
     return provider->type == SL_AUTH_JWT ? _sl_find_token(provider, req, a) : _sl_find_key(provider, req, a);
 }
 
@@ -185,8 +209,21 @@ static int _sl_hide_token(const struct sl_auth *p, struct sl_request *req, struc
     return p->jwt.from_cookie ? _sl_hide_cookie(&req->headers, sl_slice_str(p->jwt.from_cookie), a) : 0;
 }
 
+static void _sl_hide_basic(struct sl_headers *h)
+{
+    struct sl_slice text;
+    for (uint32_t i = 0; i < h->n; i++)
+        if (h->v[i].id == SL_HDR_AUTHORIZATION && _sl_is_basic(h->v[i].value, &text))
+            h->v[i].removed = true;
+}
+
 int sl_credential_hide(const struct sl_auth *provider, struct sl_request *req, struct sl_arena *a)
 {
+    if (provider->type == SL_AUTH_BASIC) {
+        if (provider->basic.hide)
+            _sl_hide_basic(&req->headers);
+        return 0;
+    }
     if (provider->type == SL_AUTH_JWT)
         return provider->jwt.forward ? 0 : _sl_hide_token(provider, req, a);
     for (size_t i = 0; provider->key.hide && i < provider->key.names.n; i++) {

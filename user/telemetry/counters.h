@@ -40,6 +40,8 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(INVALID_TOKEN, "invalid_token", 401)                 \
     X(INVALID_KEY, "invalid_key", 401)                     \
     X(INVALID_CERTIFICATE, "invalid_certificate", 401)     \
+    X(INVALID_PASSWORD, "invalid_password", 401)           \
+    X(AUTH_OVERLOADED, "auth_overloaded", 503)             \
     X(KEYS_UNAVAILABLE, "keys_unavailable", 503)           \
     X(FORBIDDEN_ROLE, "forbidden_role", 403)               \
     X(FORBIDDEN_SCOPE, "forbidden_scope", 403)             \
@@ -178,6 +180,7 @@ struct sl_worker_counters {
     uint64_t pid;
     uint64_t loop_turns;
     uint64_t jwt_cache_hits, jwt_cache_misses, jwt_verified, jwt_refused;
+    uint64_t passwords_hashed;
     uint64_t jwt_waited;                               /* requests that waited for keys to be fetched */
     uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */
     uint64_t bucket_cas_exhausted, bucket_table_full;

@@ -124,8 +124,9 @@ static SL_UNUSED struct sl_auth_outcome outcome;
 
 static SL_UNUSED const char *name_of(enum sl_auth_result r)
 {
-    static const char *const names[] = {"ok",       "none",    "bad token", "bad key",
-                                        "bad cert", "no role", "no scope",  "no group"};
+    static const char *const names[] = {"ok",           "none",    "bad token", "bad key",
+                                        "bad cert",     "no role", "no scope",  "no group",
+                                        "bad password", "no keys", "wait"};
     return names[r];
 }
 
@@ -135,7 +136,8 @@ static SL_UNUSED const char *judge_at(uint64_t now)
     uint32_t index = 0, methods;
     sl_identity_unref(outcome.identity);
     assert_int_equal(sl_router_match(policy->router, &req, &index, &methods), SL_ROUTE_FOUND);
-    outcome = sl_authenticate(policy->auth, &policy->snapshot->routes[index], &req, &arena, now, false);
+    outcome = sl_authenticate(policy->auth, &policy->snapshot->routes[index], &req, &arena, now,
+                              &(struct sl_auth_again){.sought = true});
     return name_of(outcome.result);
 }
 

@@ -325,7 +325,8 @@ static const char *with_keys(struct sl_policy *p, const char *text, struct sl_sl
         assert_int_equal(sl_authenticator_set_keys(p->auth, auth->jwt.remote.source, quoted(text)), 0);
     req = request("GET", "h", "/x");
     bearer(t);
-    outcome = sl_authenticate(p->auth, &p->snapshot->routes[0], &req, &arena, NOW, may_wait);
+    outcome = sl_authenticate(p->auth, &p->snapshot->routes[0], &req, &arena, NOW,
+                              &(struct sl_auth_again){.sought = !may_wait});
     return outcome.result == SL_AUTH_WAIT      ? "wait"
            : outcome.result == SL_AUTH_NO_KEYS ? "no keys"
            : outcome.cached                    ? "cached"

@@ -6,7 +6,7 @@
  * the client's side back to the codec.
  *
  * Invariant: conn is set while state is neither FREE nor DONE. An exchange that is DONE is not touched again
- * until the end of the turn, when it goes back to the store.
+ * until the callback is over, when it goes back to the store.
  */
 #include "gateway/exchange_priv.h"
 
@@ -280,7 +280,7 @@ static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
     sl_account(ex);
     struct sl_conn *c = SL_TAKE_PTR(ex->conn);
     ex->req.client_cert = NULL;
-    sl_loop_defer(&ex->w->loop, &ex->deferred, _sl_put);
+    sl_loop_release(&ex->w->loop, &ex->deferred, _sl_put);
     ex->codec->done(ex, c, next);
 }
 

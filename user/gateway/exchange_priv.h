@@ -19,7 +19,7 @@ enum sl_exchange_state {
     SL_EX_AWAITING,   /* the request is out; nothing has come back */
     SL_EX_STREAMING,  /* the upstream's head is passed on; the bodies flow */
     SL_EX_FLUSHING,   /* the whole answer is in the client's buffer */
-    SL_EX_DONE,       /* counted and logged; goes back to the store at the end of the turn */
+    SL_EX_DONE,       /* counted and logged; goes back to the store when the callback is over */
     SL_EX_STATES
 };
 const char *sl_exchange_state_name(enum sl_exchange_state s);

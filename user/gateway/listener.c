@@ -59,6 +59,7 @@ static void _sl_accept(struct sl_bind *b, int most)
             continue;
         }
         sl_conn_accept(b, fd, &peer, row);
+        sl_loop_settle(&b->w->loop);
     }
 }
 

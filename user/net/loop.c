@@ -17,10 +17,12 @@ static void _sl_on_check(struct ev_loop *ev, ev_check *w, int revents)
 
 static void _sl_run_deferred(struct sl_loop *l)
 {
+    sl_loop_settle(l);
     while (l->deferred) {
         struct sl_deferred *d = l->deferred;
         l->deferred = d->next;
         d->run(d);
+        sl_loop_settle(l);
     }
 }
 

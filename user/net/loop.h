@@ -36,7 +36,7 @@ struct sl_loop {
     uint64_t now;         /* CLOCK_MONOTONIC at the start of the turn */
     uint64_t wall_offset; /* CLOCK_REALTIME - CLOCK_MONOTONIC, read every tick */
     uint64_t turns;
-    struct sl_deferred *deferred;
+    struct sl_deferred *deferred, *released;
     ev_check check;
     ev_prepare prepare;
     ev_timer ticker; /* runs only while a timer stands in the wheel */
@@ -63,6 +63,25 @@ static inline void sl_loop_defer(struct sl_loop *l, struct sl_deferred *d, void 
     d->run = run;
     d->next = l->deferred;
     l->deferred = d;
+}
+
+/* The same as soon as this callback is over: nobody who holds it is on the stack any more, and memory that
+ * the next callback takes is still in the cache. Whatever else could find d must have let go of it. */
+static inline void sl_loop_release(struct sl_loop *l, struct sl_deferred *d,
+                                   void (*run)(struct sl_deferred *))
+{
+    d->run = run;
+    d->next = l->released;
+    l->released = d;
+}
+/* Said by a callback as the last thing it does; the end of the turn says it too. */
+static inline void sl_loop_settle(struct sl_loop *l)
+{
+    while (l->released) {
+        struct sl_deferred *d = l->released;
+        l->released = d->next;
+        d->run(d);
+    }
 }
 
 void sl_timer_init(struct sl_timer *t, void (*fn)(struct sl_timer *));

@@ -18,6 +18,13 @@ static void _sl_feed(struct sl_stream *s)
         ev_feed_event(s->loop->ev, &s->rd, EV_READ);
 }
 
+void sl_stream_poke(struct sl_stream *s)
+{
+    s->filled = false;
+    s->on_readable(s);
+    _sl_feed(s);
+}
+
 static void _sl_on_rd(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)revents;
@@ -26,14 +33,8 @@ static void _sl_on_rd(struct ev_loop *ev, ev_io *w, int revents)
         ev_io_stop(ev, w);
         return;
     }
-    s->filled = false;
-    s->on_readable(s);
-    _sl_feed(s);
-}
-
-void sl_stream_poke(struct sl_stream *s)
-{
-    _sl_on_rd(s->loop->ev, &s->rd, EV_READ);
+    sl_stream_poke(s);
+    sl_loop_settle(s->loop);
 }
 
 static void _sl_on_wr(struct ev_loop *ev, ev_io *w, int revents)
@@ -46,6 +47,7 @@ static void _sl_on_wr(struct ev_loop *ev, ev_io *w, int revents)
     }
     s->on_writable(s);
     _sl_feed(s);
+    sl_loop_settle(s->loop);
 }
 
 void sl_stream_open(struct sl_stream *s, struct sl_loop *l, int fd, SSL *ssl)

@@ -151,6 +151,32 @@ static void test_deferred_runs_once_at_the_end_of_the_turn(void **state)
     sl_loop_close(&l);
 }
 
+static void on_deferred_release(struct sl_deferred *d)
+{
+    struct thing *t = SL_CONTAINER_OF(d, struct thing, d);
+    (*t->count)++;
+    sl_loop_release(t->loop, &t->d, on_deferred);
+}
+
+static void test_released_runs_at_the_end_of_the_callback(void **state)
+{
+    (void)state;
+    static struct sl_loop l;
+    assert_int_equal(sl_loop_init(&l), 0);
+    unsigned count = 0;
+    struct thing a = {.loop = &l, .count = &count}, b = a, c = a;
+    sl_loop_release(&l, &a.d, on_deferred);
+    sl_loop_defer(&l, &b.d, on_deferred_release); /* that of a turn lets go of one as well */
+    assert_int_equal(count, 0);
+    sl_loop_settle(&l);
+    assert_int_equal(count, 1);
+    sl_loop_release(&l, &c.d, on_deferred); /* by a callback that does not settle */
+    l.prepare.cb(l.ev, &l.prepare, EV_PREPARE);
+    assert_int_equal(count, 4);
+    assert_true(!l.deferred && !l.released);
+    sl_loop_close(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_moving_earlier_and_unsetting),
         cmocka_unit_test(test_long_stop_fires_all_that_is_due),
         cmocka_unit_test(test_deferred_runs_once_at_the_end_of_the_turn),
+        cmocka_unit_test(test_released_runs_at_the_end_of_the_callback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,12 @@ def keepalive(p, row):
     compare(p, row, "TLS 1.3 keep-alive", "tls", 0.85)
 
 
+def h2(p, row):
+    at = {c: p.ready(c, "tls") for c in (*PEERS, "sluice")}
+    m = _rounds("HTTP/2", at, lambda c: measure.h2_cost(p.host, c, *at[c]))
+    row("HTTP/2 over TLS, 10 connections of 32 streams", m["sluice"], min(m[c] for c in PEERS), 0.85)
+
+
 def connect(p, row):
     compare(p, row, "new plain connection per request", "plain", 0.9, headers=CLOSE)
 
@@ -99,7 +105,7 @@ def latency(p, row):
     row("p99 at half of saturation", m["sluice"], min(m[c] for c in PEERS), 1.0)
 
 
-GROUPS = {f.__name__: f for f in (keepalive, connect, handshake, bulk, idle, limited, routes, latency)}
+GROUPS = {f.__name__: f for f in (keepalive, h2, connect, handshake, bulk, idle, limited, routes, latency)}
 
 
 def auth(p, row):

@@ -121,6 +121,28 @@ def resident_kib(pid):
     return total
 
 
+def h2load(host, url, seconds):
+    """10 connections of 32 streams; requests that succeeded, and the others."""
+    cmd = [*pinned(LOAD_CPU), "h2load", "-t1", "-c10", "-m32", f"-D{seconds}", url]
+    text = host.run(cmd, check=True, timeout=seconds + 60).stdout
+    total, good = (int(re.search(rf"(\d+) {word}", text).group(1)) for word in ("done", "2xx"))
+    return good, total - good
+
+
+def h2_cost(host, name, pid, url):
+    """One measured run over HTTP/2: CPU microseconds per request."""
+    gate()
+    if WARM:
+        h2load(host, url, WARM)
+    before = cpu_us(pid)
+    good, bad = h2load(host, url, SECONDS)
+    cost = (cpu_us(pid) - before) / max(good, 1)
+    say(f"  {name:8} {cost:7.2f} us  {good / SECONDS:7.0f} rps  others {bad}")
+    if not good or bad:
+        raise SystemExit(f"bench: {name} {url}: {good} good answers and {bad} others")
+    return cost
+
+
 def saturation(host, url):
     """Requests a second that it answers at the most."""
     gate()

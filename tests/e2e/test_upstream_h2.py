@@ -322,6 +322,26 @@ def test_a_reload_lets_requests_end_and_closes_the_rest(start, origin, lo):
             assert conn.closed.wait(20)
 
 
+def test_a_connection_that_has_gone_silent_gets_no_more_requests(start, origin):
+    """A peer that vanished without a word: one request waits for nothing, the next one has a new connection."""
+    g = start(routes={"all": {"timeouts": {"first_byte": "300ms"}}})
+    with g.client(P) as c, g.client(P) as other:
+        assert c.request().status == 200
+        origin.answer = lambda r: None if r.conn is origin.connections[0] else b"new"
+        problem(c.request(), 504, "upstream_timeout")
+        assert other.request().body == b"new"
+        assert origin.connections[0].closed.wait(20)
+
+
+def test_an_upstream_that_takes_no_stream_costs_no_descriptors(lo):
+    with OriginH2(lo, settings={SettingCodes.MAX_CONCURRENT_STREAMS: 0}, answer=lambda r: None) as o, \
+            Gateway(policy(o, routes={"all": {"timeouts": {"first_byte": "200ms"}}}), lo) as g:
+        for _ in range(5):
+            with g.client(P) as c:
+                assert c.request().status == 504
+        until(lambda: sum(not k.closed.is_set() for k in o.connections) <= 1, "the connections to be closed")
+
+
 def test_idle_connections_are_closed(start, origin):
     g = start(upstream_keys={"keepalive": {"idle_timeout": "300ms"}})
     with g.client(P) as c:

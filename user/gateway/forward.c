@@ -241,6 +241,7 @@ bool sl_forward_timed_out(struct sl_exchange *ex)
     sl_group_counters(ex->group)->timeouts++;
     if (!ex->up || ex->head_sent || ex->state < SL_EX_SENDING)
         return false;
+    sl_upconn_timed_out(ex->up);
     sl_group_report(ex->group, &ex->attempts, ex->up->pool, 0);
     if ((ex->total_at && ex->w->loop.now >= ex->total_at) || !_sl_gives_try(ex, SL_RETRY_TIMEOUT))
         return false;

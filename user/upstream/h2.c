@@ -95,11 +95,11 @@ void sl_uph2_pool_ended(struct sl_pool *p)
 
 static void _sl_maybe_over(struct sl_uph2 *s)
 {
-    if (!sl_list_empty(&s->streams))
+    if (_sl_is_held(s)) /* what else stands there is only to be told that it was reset */
         return;
     if (s->retired || s->deaf || !s->pool->groups)
         _sl_close(s, 0);
-    else
+    else if (sl_list_empty(&s->streams))
         sl_timer_set(s->pool->all->loop, &s->idle, s->pool->all->loop->now + s->pool->idle_timeout);
 }
 
@@ -196,6 +196,16 @@ static bool _sl_agreed(const struct sl_upconn *c)
     return n == 2 && memcmp(p, "h2", 2) == 0;
 }
 
+static struct sl_upconn *_sl_waiting(const struct sl_uph2 *s)
+{
+    sl_list_for_each (it, &s->streams) {
+        struct sl_upconn *u = SL_LIST_ENTRY(it, struct sl_uph2_stream, node)->u;
+        if (u && u->state == SL_UPCONN_CONNECTING)
+            return u;
+    }
+    return NULL;
+}
+
 static void _sl_on_connected(struct sl_upconn *c, int error)
 {
     struct sl_uph2 *s = c->owner;
@@ -209,10 +219,7 @@ static void _sl_on_connected(struct sl_upconn *c, int error)
         _sl_close(s, error);
         return;
     }
-    sl_list_for_each_safe (it, &s->streams) { /* who waits begins; nobody is told twice */
-        struct sl_upconn *u = SL_LIST_ENTRY(it, struct sl_uph2_stream, node)->u;
-        if (!u)
-            continue;
+    for (struct sl_upconn *u; (u = _sl_waiting(s));) { /* one that begins may take others along */
         sl_upconn_set_state(u, SL_UPCONN_BUSY);
         u->ops->connected(u, 0);
     }
@@ -242,22 +249,23 @@ static int _sl_carrier_new(struct sl_pool *p, uint64_t timeout_ns, struct sl_uph
     return 0;
 }
 
-static bool _sl_has_room(struct sl_uph2 *s)
+static uint32_t _sl_most(const struct sl_uph2 *s)
 {
-    uint32_t most = SL_UPH2_STREAMS;
+    uint32_t theirs = SL_UPH2_STREAMS;
     if (s->session)
-        most = SL_MIN(
-            most, nghttp2_session_get_remote_settings(s->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
-    return !s->deaf && s->n_streams < most;
+        theirs = nghttp2_session_get_remote_settings(s->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return SL_MIN(theirs, (uint32_t)SL_UPH2_STREAMS);
 }
 
+/* One that takes no stream at all is of no use: what waits on it would wait for ever. */
 static struct sl_uph2 *_sl_find(struct sl_pool *p)
 {
     sl_list_for_each_safe (it, &p->carriers) {
         struct sl_uph2 *s = SL_LIST_ENTRY(it, struct sl_uph2, node);
-        if (s->requests >= p->max_requests)
+        const uint32_t most = _sl_most(s);
+        if (s->requests >= p->max_requests || most == 0)
             sl_uph2_retire(s);
-        else if (_sl_has_room(s))
+        else if (!s->deaf && s->n_streams < most)
             return s;
     }
     return NULL;

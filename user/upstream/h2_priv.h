@@ -31,6 +31,7 @@ struct sl_uph2 {
     struct sl_list ready;      /* of them, those whose holder has to hear something */
     size_t n_streams;
     uint64_t requests;
+    uint64_t heard; /* when anything came last */
     struct sl_buf out;
     ev_timer kick;
     bool retired;   /* takes no new streams */
@@ -60,6 +61,7 @@ struct sl_uph2_stream {
     bool pulled, got;    /* what its holder has to hear */
     bool waits;          /* nghttp2 waits to be told of more of the request */
     size_t unconsumed;   /* of its window */
+    uint64_t began;
     struct sl_uph2_head head;
     struct sl_deferred deferred;
 };

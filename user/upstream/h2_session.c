@@ -169,8 +169,15 @@ int sl_upconn_ask(struct sl_upconn *u, bool body)
         return -ENOMEM;
     }
     st->id = id;
+    st->began = st->h2->pool->all->loop->now;
     sl_upconn_more(u);
     return 0;
+}
+
+void sl_upconn_timed_out(struct sl_upconn *u)
+{
+    if (u->h2 && u->h2->h2->heard < u->h2->began)
+        sl_uph2_retire(u->h2->h2);
 }
 
 void sl_upconn_more(struct sl_upconn *u)
@@ -232,6 +239,7 @@ bool sl_uph2_receive(struct sl_uph2 *s)
     const ssize_t fed = n > 0 ? nghttp2_session_mem_recv(s->session, (const uint8_t *)in.base, (size_t)n) : 0;
     sl_bufpool_return(bufs, &in);
     s->malformed |= fed < 0;
+    s->heard = n > 0 ? s->pool->all->loop->now : s->heard;
     return n >= 0 && fed >= 0 &&
            (nghttp2_session_want_read(s->session) || nghttp2_session_want_write(s->session));
 }

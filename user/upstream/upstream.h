@@ -144,6 +144,9 @@ void sl_upconn_resume(struct sl_upconn *c);
 /* A stream, once connected: sends the request's head; with body, what pull() gives behind it. 0 or -ENOMEM.
  */
 int sl_upconn_ask(struct sl_upconn *c, bool body) SL_MUST_CHECK;
+/* The request ran into a deadline. A connection on which nothing at all has come since is given no more: its
+ * peer may be gone without a word. (One of HTTP/1.1 ends with its request.) */
+void sl_upconn_timed_out(struct sl_upconn *c);
 /* pull() has more to give, or the last has been given. */
 void sl_upconn_more(struct sl_upconn *c);
 /* Whether the peer's kernel has acknowledged nothing of the current request: no application can have read it.

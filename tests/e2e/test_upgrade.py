@@ -12,7 +12,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import load
+from harness import h2, load
 from harness.client import Client
 from harness.gateway import SAN, SLUICED, Gateway, alive, become_subreaper, children
 from harness.nginx import Nginx
@@ -125,6 +125,28 @@ def test_what_is_under_way_ends_and_is_told_that_it_is_the_last(lo):
         r = slow.read_response()
         assert r.body == b"whole" and r.get("Connection") == "close"
         gone(old)
+
+
+def test_http2_is_told_by_goaway_and_what_is_open_finishes(lo):
+    go = threading.Event()
+
+    def answer(r):
+        if r.target == "/slow":
+            go.wait(30)
+        return response(body=b"whole")
+    with Origin(lo, answer=answer) as o:
+        with Gateway(policy(o, drain_timeout="30s", listeners={"main": {"protocols": ["h2", "http/1.1"]}}), lo) as g:
+            with h2.connect(g, P, address="127.0.0.1") as c:
+                slow = c.request(path="/slow")
+                o.wait_requests(1)
+                old = g.upgrade()
+                c.until(lambda: c.goaway and c.goaway[1] == slow, "GOAWAY that names the last stream")
+                go.set()
+                assert c.wait(slow).status == 200
+                assert c.end() == h2.NO_ERROR
+            gone(old)
+            with h2.connect(g, P, address="127.0.0.1") as c:
+                assert c.ask(path="/").status == 200
 
 
 def test_the_drain_ends_at_its_deadline(lo):

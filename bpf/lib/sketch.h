@@ -33,7 +33,7 @@
 #define SL_UNROLL
 #endif
 
-#define SL_SKETCH_LOCK_TRIES 64
+#define SL_SKETCH_LOCK_TRIES 512 /* about a microsecond */
 
 /* Which line of all tables' lines. */
 #define SL_SKETCH_LINE(table, hash) ((__u32)((table)*SL_SKETCH_LINES + ((hash) & (SL_SKETCH_LINES - 1))))

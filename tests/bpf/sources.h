@@ -16,7 +16,7 @@
 
 static struct th_guard guard;
 
-static int setup(void **state)
+static SL_UNUSED int setup(void **state)
 {
     (void)state;
     th_load(&guard);
@@ -27,7 +27,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static SL_UNUSED int teardown(void **state)
 {
     (void)state;
     th_unload(&guard);

@@ -168,6 +168,23 @@ static void test_another_owner_is_never_displaced(void **state)
     exact__destroy(other);
 }
 
+/* Another mount over the bpffs hides our own pins: what is on the interface is not doubled, and is found
+ * again. */
+static void test_a_hidden_bpffs_leads_to_no_second_program(void **state)
+{
+    (void)state;
+    th_start();
+    const uint32_t program = th_xdp_on("sl0");
+    sl_kernel_close(guard);
+    guard = NULL;
+    assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
+    assert_true(sl_kernel_start(&policy.s, &guard) < 0);
+    assert_int_equal(th_xdp_on("sl0"), program);
+    assert_int_equal(umount2("/sys/fs/bpf", MNT_DETACH), 0);
+    th_start();
+    th_expect_on("sl0", "198.51.100.9", "192.0.2.1", 443, XDP_PASS);
+}
+
 static void test_missing_interface(void **state)
 {
     (void)state;
@@ -408,6 +425,7 @@ int main(void)
         TEST(test_buckets_move_into_a_table_of_another_size),
         TEST(test_state_of_another_boot_is_discarded),
         TEST(test_another_owner_is_never_displaced),
+        TEST(test_a_hidden_bpffs_leads_to_no_second_program),
         TEST(test_missing_interface),
         TEST(test_a_failed_apply_changes_nothing),
         TEST(test_interfaces_come_and_go_with_the_policy),

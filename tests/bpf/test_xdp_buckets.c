@@ -32,12 +32,14 @@ static void test_connections_of_a_source(void **state)
     const struct th_packet syn = th_tcp4(CLIENT, 1, OURS, PORT, TH_SYN),
                            ack = th_tcp4(CLIENT, 1, OURS, PORT, TH_ACK),
                            answer = th_tcp4(CLIENT, 1, OURS, PORT, TH_SYN | TH_ACK),
+                           port = th_tcp4(CLIENT, 2, OURS, PORT, TH_SYN),
                            other = th_tcp4("198.51.100.8", 1, OURS, PORT, TH_SYN);
     guard.config.source_connections = per_second(10, 20);
     th_write_config(&guard);
     assert_int_equal(th_admitted(&guard, &syn, 30), 20);
     th_expect(&guard, &syn, SL_DROP_CONN_RATE);
-    th_expect(&guard, &ack, SL_PASS); /* what is open stays open */
+    th_expect(&guard, &port, SL_DROP_CONN_RATE); /* from whatever port */
+    th_expect(&guard, &ack, SL_PASS);            /* what is open stays open */
     th_expect(&guard, &answer, SL_PASS);
     assert_int_equal(th_admitted(&guard, &other, 30), 20); /* each source has its own */
     th_clock(&guard, TH_START + SL_NS_PER_SEC / 10 - 1);

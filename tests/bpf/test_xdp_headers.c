@@ -95,6 +95,27 @@ static void test_authentication_header_in_ipv4(void **state)
     th_expect(&guard, &p, SL_PASS_NOT_OURS);
 }
 
+/* The bytes of a frame in several buffers are those of all of them, not of the first: th_judge compares what
+ * was counted, and a byte limit takes as much. */
+static void test_frames_in_several_buffers(void **state)
+{
+    (void)state;
+    static unsigned char big[9000];
+    int action;
+    bool would;
+    const struct th_packet head = th_tcp4(CLIENT, 40000, OURS, PORT, TH_ACK);
+    memcpy(big, head.b, head.n);
+    th_put16(big + head.ip + 2, sizeof(big) - 14);
+    guard.config.source_bytes =
+        (struct sl_limit){.interval_ns = 1000, .tolerance_ns = 2 * sizeof(big) * 1000, .mult = 1000};
+    th_write_config(&guard);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(th_judge(&guard, big, sizeof(big), &action, &would),
+                         i < 2 ? SL_PASS : SL_DROP_BYTE_RATE);
+    th_put16(big + head.l4 + 2, 22);
+    assert_int_equal(th_judge(&guard, big, sizeof(big), &action, &would), SL_PASS_NOT_OURS);
+}
+
 /* ---- malformed, fragments, cut */
 
 static void test_tcp_flags(void **state)
@@ -263,6 +284,7 @@ int main(void)
         TEST(test_bad_ip_headers_are_left_to_the_stack),
         TEST(test_ipv6_extension_headers),
         TEST(test_authentication_header_in_ipv4),
+        TEST(test_frames_in_several_buffers),
         TEST(test_tcp_flags),
         TEST(test_tcp_offsets),
         TEST(test_cut_headers),

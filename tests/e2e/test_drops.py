@@ -52,7 +52,14 @@ def tcpdump(path):
     return r.stdout.splitlines(), r.stderr
 
 
-def test_capture_writes_what_tcpdump_reads(net, origin, tmp):
+def tshark(path, *fields):
+    """Each packet's fields, as tshark dissects it."""
+    r = subprocess.run(["tshark", "-n", "-r", path, "-T", "fields", *(a for f in fields for a in ("-e", f))], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0, r.stderr
+    return [line.split("\t") for line in r.stdout.splitlines()]
+
+
+def test_capture_writes_what_tcpdump_and_tshark_read(net, origin, tmp):
     with Gateway(policy(origin, deny=[f"{net.client.address}/32"]), net.gw) as g:
         ports = []
         start = time.time_ns()
@@ -65,6 +72,9 @@ def test_capture_writes_what_tcpdump_reads(net, origin, tmp):
             assert m, line
             assert m[3] == net.client.address and int(m[4]) in ports
             assert start - 10**9 < int(m[1]) * 10**9 + int(m[2]) < time.time_ns() + 10**9
+        for source, port, syn, interface, comment in tshark(f"{tmp}/drops.pcapng", "ip.src", "tcp.dstport", "tcp.flags.syn", "frame.interface_name", "frame.comment"):
+            assert (source, port, interface) == (net.client.address, "8080", "eth0") and syn in ("1", "True")
+            assert comment.startswith("deny_list listener=main")
         with open(f"{tmp}/drops.pcapng", "rb") as f:
             raw = f.read()
         assert raw.count(b"deny_list listener=main") == 3 and raw.count(b"\x02\x00\x04\x00eth0") == 1

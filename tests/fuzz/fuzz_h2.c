@@ -22,6 +22,7 @@ struct exchange {
 struct world {
     struct sl_h2 *h2;
     struct sl_bufpool pool;
+    struct sl_h2_mem mem;
     struct sl_buf out;
     unsigned choices;
     size_t open;
@@ -141,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1)
         return 0;
     w.choices = data[0];
-    w.h2 = sl_h2_new(&ops, &w, &w.pool, &limits, w.now);
+    w.h2 = sl_h2_new(&ops, &w, &w.pool, &w.mem, &limits, w.now);
     assert(w.h2);
     turn(&w);
     if (w.choices & 1)
@@ -160,6 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         done(&w, st);
     sl_h2_free(w.h2);
     sl_bufpool_close(&w.pool);
+    sl_h2_mem_close(&w.mem);
     assert(w.open == 0);
     return 0;
 }

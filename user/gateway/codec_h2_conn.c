@@ -23,7 +23,7 @@ int sl_codec_h2_begin(struct sl_conn *c)
         return -ENOMEM;
     *hc = (struct sl_h2_conn){.conn = c, .idle_since = c->w->loop.now};
     sl_list_init(&hc->dirty);
-    hc->h2 = sl_h2_new(&sl_codec_h2_ops, hc, &c->w->bufs, &limits, c->w->loop.now);
+    hc->h2 = sl_h2_new(&sl_codec_h2_ops, hc, &c->w->bufs, &c->w->h2_mem, &limits, c->w->loop.now);
     if (!hc->h2) {
         free(hc);
         return -ENOMEM;

@@ -295,6 +295,7 @@ static void _sl_worker_close(struct sl_worker *w)
     }
     sl_exchanges_free_spare(w);
     sl_bufpool_close(&w->bufs);
+    sl_h2_mem_close(&w->h2_mem);
     sl_access_log_free(w->log, 2000);
     sl_tls_close();
     explicit_bzero(&w->tickets, sizeof(w->tickets));

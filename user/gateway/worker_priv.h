@@ -4,6 +4,7 @@
 #define SL_GATEWAY_WORKER_PRIV_H
 
 #include "gateway/gateway.h"
+#include "http/h2.h"
 #include "net/bufpool.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -121,6 +122,7 @@ struct sl_worker {
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
     size_t arena_bytes;      /* held by exchanges */
+    struct sl_h2_mem h2_mem;
     struct sl_list h2_dirty; /* connections that may have something to send at the end of this turn */
     struct sl_deferred h2_send;
     bool h2_sending; /* h2_send is deferred */

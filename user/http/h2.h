@@ -68,9 +68,19 @@ struct sl_h2_ops {
     bool (*open)(void *owner, struct sl_h2_stream *st);
 };
 
-/* now: monotonic ns, here and below. NULL when memory is out. ops, pool and owner outlive it. */
+/* What sessions and streams give back, kept for the next ones. Zeroed: empty. */
+#define SL_H2_MEM_CLASSES 16
+#define SL_H2_MEM_KEPT    (1024 * 1024)
+union sl_block;
+struct sl_h2_mem {
+    union sl_block *kept[SL_H2_MEM_CLASSES];
+    size_t bytes;
+};
+void sl_h2_mem_close(struct sl_h2_mem *m);
+
+/* now: monotonic ns, here and below. NULL when memory is out. ops, owner, pool and mem outlive it. */
 struct sl_h2 *sl_h2_new(const struct sl_h2_ops *ops, void *owner, struct sl_bufpool *pool,
-                        const struct sl_h2_limits *limits, uint64_t now);
+                        struct sl_h2_mem *mem, const struct sl_h2_limits *limits, uint64_t now);
 /* Streams go without an event. */
 void sl_h2_free(struct sl_h2 *h);
 

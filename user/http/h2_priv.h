@@ -70,6 +70,11 @@ enum sl_h2_past_state {
 };
 enum sl_h2_past_state sl_h2_past_of(const struct sl_h2_past *p, int32_t id);
 
+/* ---- h2_mem.c */
+void *sl_h2_alloc(struct sl_h2_mem *m, size_t n);
+void sl_h2_dealloc(struct sl_h2_mem *m, void *p);
+nghttp2_mem sl_h2_mem_of(struct sl_h2_mem *m);
+
 /* ---- h2_scan.c: frames before nghttp2 sees them */
 struct sl_h2_scan {
     uint32_t left;     /* of the frame's payload */
@@ -89,6 +94,7 @@ struct sl_h2 {
     const struct sl_h2_ops *ops;
     void *owner;
     struct sl_bufpool *pool;
+    struct sl_h2_mem *mem;
     struct sl_h2_limits limits;
     struct sl_list streams, queue;
     struct sl_h2_stream *delivered; /* gone, and freed by the next call of sl_h2_next */

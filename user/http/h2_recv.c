@@ -10,7 +10,7 @@
 
 static struct sl_h2_stream *_sl_open(struct sl_h2 *h, int32_t id)
 {
-    struct sl_h2_stream *st = calloc(1, sizeof(*st));
+    struct sl_h2_stream *st = sl_h2_alloc(h->mem, sizeof(*st));
     if (!st)
         return NULL;
     *st = (struct sl_h2_stream){.h2 = h, .id = id};

@@ -6,7 +6,6 @@
 #include "http/h2_priv.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #define SL_LEAST_DATA 512 /* a frame is not cut smaller for want of room */
 #define SL_FEW_FIELDS 48
@@ -208,15 +207,21 @@ static int _sl_submit(struct sl_h2_stream *st, const nghttp2_nv *nv, size_t n, b
     return r < 0 ? -ENOMEM : 0;
 }
 
-static void _sl_text_nv(nghttp2_nv *nv, struct sl_slice name, const char *text, int n)
+/* The digits of v at the end of text, at least `least` of them. */
+static struct sl_slice _sl_digits(char *text, size_t size, uint64_t v, size_t least)
 {
-    *nv = _sl_nv(name, sl_slice(text, (size_t)n));
+    size_t at = size;
+    do {
+        text[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v || size - at < least);
+    return sl_slice(text + at, size - at);
 }
 
 int sl_h2_answer(struct sl_h2_stream *st, const struct sl_response *r, bool end)
 {
     nghttp2_nv few[SL_FEW_FIELDS];
-    char status[8], length[24];
+    char status[8], length[20];
     size_t n = 0;
     if (st->closed)
         return 0;
@@ -224,10 +229,9 @@ int sl_h2_answer(struct sl_h2_stream *st, const struct sl_response *r, bool end)
     nghttp2_nv *nv = _sl_list(&r->headers, few, 1 + tells, &n);
     if (!nv)
         return -ENOMEM;
-    _sl_text_nv(&nv[0], SL_S(":status"), status, snprintf(status, sizeof(status), "%03u", r->status));
+    nv[0] = _sl_nv(SL_S(":status"), _sl_digits(status, sizeof(status), r->status, 3));
     if (tells)
-        _sl_text_nv(&nv[1], SL_S("content-length"), length,
-                    snprintf(length, sizeof(length), "%llu", (unsigned long long)r->content_length));
+        nv[1] = _sl_nv(SL_S("content-length"), _sl_digits(length, sizeof(length), r->content_length, 1));
     st->over = end;
     const int e = _sl_submit(st, nv, n, end);
     if (nv != few)
@@ -245,7 +249,7 @@ int sl_h2_interim(struct sl_h2_stream *st, unsigned status, const struct sl_head
     nghttp2_nv *nv = _sl_list(fields, few, 1, &n);
     if (!nv)
         return -ENOMEM;
-    _sl_text_nv(&nv[0], SL_S(":status"), text, snprintf(text, sizeof(text), "%03u", status));
+    nv[0] = _sl_nv(SL_S(":status"), _sl_digits(text, sizeof(text), status, 3));
     const int r = nghttp2_submit_headers(st->h2->session, NGHTTP2_FLAG_NONE, st->id, NULL, nv, n, NULL);
     if (nv != few)
         free(nv);

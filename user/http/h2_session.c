@@ -37,7 +37,8 @@ static int _sl_session(struct sl_h2 *h)
     if (r == 0) {
         sl_h2_set_receivers(cbs);
         sl_h2_set_senders(cbs);
-        r = nghttp2_session_server_new2(&h->session, cbs, h, options) != 0 ? -ENOMEM : 0;
+        nghttp2_mem mem = sl_h2_mem_of(h->mem);
+        r = nghttp2_session_server_new3(&h->session, cbs, h, options, &mem) != 0 ? -ENOMEM : 0;
     }
     nghttp2_option_del(options);
     nghttp2_session_callbacks_del(cbs);
@@ -61,12 +62,12 @@ static int _sl_settings(struct sl_h2 *h)
 }
 
 struct sl_h2 *sl_h2_new(const struct sl_h2_ops *ops, void *owner, struct sl_bufpool *pool,
-                        const struct sl_h2_limits *limits, uint64_t now)
+                        struct sl_h2_mem *mem, const struct sl_h2_limits *limits, uint64_t now)
 {
     struct sl_h2 *h = calloc(1, sizeof(*h));
     if (!h)
         return NULL;
-    *h = (struct sl_h2){.ops = ops, .owner = owner, .pool = pool, .limits = *limits, .now = now};
+    *h = (struct sl_h2){.ops = ops, .owner = owner, .pool = pool, .mem = mem, .limits = *limits, .now = now};
     h->owes_since = now;
     h->scan.preface = SL_H2_PREFACE_LEN;
     h->budgets.streams = limits->streams;
@@ -89,7 +90,7 @@ static void _sl_stream_free(struct sl_h2_stream *st)
     sl_bufpool_return(h->pool, &st->in);
     sl_bufpool_return(h->pool, &st->out);
     h->n_streams--;
-    free(st);
+    sl_h2_dealloc(h->mem, st);
 }
 
 void sl_h2_free(struct sl_h2 *h)

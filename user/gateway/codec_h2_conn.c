@@ -45,14 +45,18 @@ static void _sl_count_end(struct sl_conn *c)
     c->counters->timeouts += why == SL_H2_WHY_HEADERS_TIMEOUT || why == SL_H2_WHY_SLOW_READER;
 }
 
+void sl_codec_h2_each(struct sl_conn *c, void (*fn)(struct sl_exchange *))
+{
+    for (struct sl_h2_stream *st = sl_h2_first(c->h2->h2); st; st = sl_h2_after(st))
+        if (st->user)
+            fn(st->user);
+}
+
 void sl_codec_h2_gone(struct sl_conn *c)
 {
-    struct sl_h2_conn *hc = c->h2;
     _sl_count_end(c);
-    sl_list_remove(&hc->dirty);
-    for (struct sl_h2_stream *st = sl_h2_first(hc->h2); st; st = sl_h2_after(st))
-        if (st->user)
-            sl_exchange_client_gone(st->user);
+    sl_list_remove(&c->h2->dirty);
+    sl_codec_h2_each(c, sl_exchange_client_gone);
 }
 
 void sl_codec_h2_free(struct sl_conn *c)
@@ -159,16 +163,9 @@ void sl_codec_h2_data(struct sl_conn *c)
 /* FIN: what is under way may still be answered, for as long as an exchange waits for one who left. */
 void sl_codec_h2_eof(struct sl_conn *c)
 {
-    struct sl_h2_conn *hc = c->h2;
-    struct sl_h2_stream *next;
-    for (struct sl_h2_stream *st = sl_h2_first(hc->h2); st && c->state == SL_CONN_STREAMS; st = next) {
-        next = sl_h2_after(st);
-        if (st->user)
-            sl_exchange_client_eof(st->user);
-    }
-    if (c->state == SL_CONN_STREAMS)
-        _sl_run(c);
-    if (c->state == SL_CONN_STREAMS && !sl_h2_streams(hc->h2))
+    sl_codec_h2_each(c, sl_exchange_client_eof);
+    _sl_run(c);
+    if (c->state == SL_CONN_STREAMS && !sl_h2_streams(c->h2->h2))
         sl_conn_close(c);
 }
 

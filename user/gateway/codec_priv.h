@@ -89,6 +89,8 @@ void sl_codec_h2_writable(struct sl_conn *c);
 void sl_codec_h2_timer(struct sl_conn *c);
 /* No new streams; the connection ends with the last one. */
 void sl_codec_h2_drain(struct sl_conn *c);
+/* Of each exchange that is under way. */
+void sl_codec_h2_each(struct sl_conn *c, void (*fn)(struct sl_exchange *));
 /* The connection is closed: its exchanges hear of it. */
 void sl_codec_h2_gone(struct sl_conn *c);
 /* With the connection's memory. */

@@ -82,6 +82,8 @@ struct sl_conn {
     bool reset;                   /* end with RST */
     bool acked;                   /* sl_conn_ack_now has been called */
     bool mixed;                   /* more than one identity has succeeded here */
+    bool shared;                  /* HTTP/2: more than one has asked, maybe at once: it is nobody's */
+    uint64_t asked;               /* HTTP/2: who did, last; 0: nobody */
     uint64_t identity;            /* that succeeded last; 0: none */
     uint64_t identity_ns;         /* when that was written down */
     struct sl_shape shape;

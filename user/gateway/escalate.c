@@ -5,7 +5,8 @@
  * connections from his address, then the address.
  *
  * Invariant (NAT guard): an address is penalised only if nobody else succeeded from it within the window, a
- * flow only if nobody else did on it, and a trusted proxy never: what it carries is not one client.
+ * flow only if nobody else did on it (or, over HTTP/2, so much as asked), and a trusted proxy never: what it
+ * carries is not one client.
  *
  * Counts stand in the region that all workers share, since a flood over many connections meets all of them.
  * Fields of a count are read and written without a lock: a lost one delays a rung by one request. A success
@@ -55,6 +56,16 @@ static uint64_t _sl_identity_key(const struct sl_exchange *ex)
 }
 
 /* ---- the NAT guard */
+
+void sl_escalate_asked(struct sl_exchange *ex)
+{
+    struct sl_conn *c = ex->conn;
+    if (!c->h2)
+        return;
+    const uint64_t id = _sl_identity_key(ex);
+    c->shared |= c->asked && c->asked != id;
+    c->asked = id;
+}
 
 void sl_escalate_succeeded(struct sl_exchange *ex)
 {
@@ -167,8 +178,8 @@ void sl_escalate_rejected(struct sl_exchange *ex)
     __atomic_store_n(&s->rung, rung, __ATOMIC_RELAXED);
     _sl_store(&s->until_ns, now + SL_MAX(2 * e->penalty, e->within) + e->max_penalty);
     enum sl_penalty_scope effect = _sl_effect(ex, rung);
-    if (effect == SL_PENALTY_FLOW && ex->conn->mixed)
-        return; /* others succeeded over this very connection */
+    if (effect == SL_PENALTY_FLOW && (ex->conn->mixed || ex->conn->shared))
+        return; /* others succeeded over this very connection, or are about to */
     if (_sl_ask(ex, effect, n) ==
         0) /* -EAGAIN: the supervisor is busy, and the next rung comes soon enough */
         ex->w->counters->tiers[sl_slot(ex->tier->slot, SL_COUNTER_TIERS)].penalties++;

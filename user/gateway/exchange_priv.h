@@ -242,6 +242,8 @@ int sl_respond_decorate(struct sl_exchange *ex, const struct sl_transform *extra
 /* ---- escalate.c */
 /* A request was refused by a limit: counts it, and asks for a penalty where the tier says so. */
 void sl_escalate_rejected(struct sl_exchange *ex);
+/* Who asks is known: on a connection that carries many requests he may not be the only one. */
+void sl_escalate_asked(struct sl_exchange *ex);
 /* A request succeeded: remembered for the NAT guard. */
 void sl_escalate_succeeded(struct sl_exchange *ex);
 

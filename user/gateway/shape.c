@@ -108,7 +108,7 @@ void sl_shape_spend(struct sl_conn *c, enum sl_direction d, size_t n)
     const uint64_t wait = SL_MIN(debt - SL_SHAPE_TOLERANCE, SL_SHAPE_MAX_WAIT);
     s->until[d] = now + wait;
     c->w->counters->tiers[s->tier].bandwidth_waits++;
-    if (d == SL_IN)
+    if (d == SL_IN || c->h2) /* over HTTP/2 the next requests do not wait for these answers by themselves */
         _sl_hold_in(c);
     _sl_arm(c, wait);
 }
@@ -129,6 +129,8 @@ static void _sl_on_timer(struct ev_loop *ev, ev_timer *t, int revents)
             _sl_arm(c, s->until[d] - now);
     if (c->ex && s->until[SL_OUT] <= now)
         sl_shape_release_up(c->ex);
+    else if (c->h2 && s->until[SL_OUT] <= now)
+        sl_codec_h2_each(c, sl_shape_release_up);
     if (s->holds_client && !_sl_holds_next(c, now)) {
         s->holds_client = false;
         sl_stream_release(&c->stream);

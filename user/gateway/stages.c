@@ -66,16 +66,18 @@ static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct
                               o->detail ? o->detail : as[o->result].detail);
 }
 
-/* The kernel counts a consumer's bytes by the socket they flow over. */
+/* The kernel counts a consumer's bytes by the socket they flow over: those of a connection that several share
+ * are nobody's ("other", slot 0). */
 static void _sl_tag_socket(struct sl_exchange *ex)
 {
+    struct sl_conn *c = ex->conn;
     const struct sl_consumer *consumer = ex->identity ? ex->identity->consumer : NULL;
     int storage = ex->w->args->kernel.socket_storage;
-    uint32_t tag = consumer ? consumer->slot + 1 : 0;
-    if (storage < 0 || !tag || tag == ex->conn->tag)
+    uint32_t tag = c->shared && c->tag ? 1 : consumer && !c->shared ? consumer->slot + 1 : 0;
+    if (storage < 0 || !tag || tag == c->tag)
         return;
-    if (sl_maps_tag_socket(storage, ex->conn->stream.fd, consumer->slot) == 0)
-        ex->conn->tag = tag;
+    if (sl_maps_tag_socket(storage, c->stream.fd, tag - 1) == 0)
+        c->tag = tag;
 }
 
 static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex);
@@ -105,6 +107,7 @@ static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
         ex->tier = ex->identity->tier;
     if (o.result != SL_AUTH_OK)
         return _sl_refuse_auth(ex, &o);
+    sl_escalate_asked(ex);
     _sl_tag_socket(ex);
     sl_shape_begin(ex);
     return SL_STAGE_NEXT;

@@ -121,7 +121,7 @@ struct sl_worker {
     size_t n_keys;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
-    size_t arena_bytes;      /* held by exchanges */
+    size_t arena_bytes; /* held by exchanges */
     struct sl_h2_mem h2_mem;
     struct sl_list h2_dirty; /* connections that may have something to send at the end of this turn */
     struct sl_deferred h2_send;

@@ -113,7 +113,6 @@ struct sl_worker {
     struct sl_gw_config *config;
     struct sl_list binds, conns, idle; /* idle: connections in IDLE, the longest idle first */
     size_t n_conns;
-    bool accepts_paused;       /* for a tick: no descriptor was left */
     uint64_t descriptors_said; /* the second in which that was said last */
     uint64_t slow_at;          /* when slow clients are looked for again */
     struct sl_hasher *hasher;  /* NULL: no password came yet */
@@ -125,13 +124,14 @@ struct sl_worker {
     struct sl_h2_mem h2_mem;
     struct sl_list h2_dirty; /* connections that may have something to send at the end of this turn */
     struct sl_deferred h2_send;
-    bool h2_sending; /* h2_send is deferred */
     struct sl_uuid_source uuids;
     ev_io ipc;
     struct sl_timer housekeeping;
+    bool h2_sending; /* h2_send is deferred */
     bool draining;
-    bool patient; /* while draining: another process accepts, and who is idle may ask once more */
-    bool held;    /* nothing is accepted: the process before us still does */
+    bool patient;        /* while draining: another process accepts, and who is idle may ask once more */
+    bool held;           /* nothing is accepted: the process before us still does */
+    bool accepts_paused; /* for a tick: no descriptor was left */
     uint64_t drain_deadline;
     int exit_code;
     uint64_t rng;

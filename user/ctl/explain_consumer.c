@@ -88,9 +88,6 @@ void sl_explain_consumer(struct sl_explain *x, const char *name)
     _sl_escalation(x, t);
     sl_explain_penalties_of(x, name);
     sl_explain_usage(x, name);
-    sl_explain_verdict(x,
-                       c             ? "a consumer of tier %s%s"
-                       : t->pos.line ? "not in the policy: tier %s%s"
-                                     : "not in the policy: tier %s%s",
-                       t->name, l->n_windows ? "" : ", without a limit");
+    sl_explain_verdict(x, c ? "a consumer of tier %s%s" : "not in the policy: tier %s%s", t->name,
+                       l->n_windows ? "" : ", without a limit");
 }

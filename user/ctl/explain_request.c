@@ -22,27 +22,23 @@ static bool _sl_wrong(struct sl_explain *x, const char *why)
 }
 
 /* "host", "host:port", "[v6]:port": the port behind it, or the scheme's. */
-static uint16_t _sl_port(struct sl_slice authority, bool tls)
+static uint16_t _sl_port(const char *authority, bool tls)
 {
-    const ssize_t bracket = sl_slice_chr(authority, ']');
-    const size_t from = bracket > 0 ? (size_t)bracket : 0;
-    const ssize_t colon = sl_slice_chr(sl_slice(authority.p + from, authority.n - from), ':');
+    const char *colon = strrchr(authority, ':'), *bracket = strrchr(authority, ']');
     uint64_t port = tls ? 443 : 80;
-    if (colon >= 0)
-        (void)sl_slice_u64(sl_slice(authority.p + from + colon + 1, authority.n - from - (size_t)colon - 1),
-                           &port);
+    if (colon && (!bracket || colon > bracket))
+        (void)sl_slice_u64(sl_slice_str(colon + 1), &port);
     return (uint16_t)port;
 }
 
 static bool _sl_headers(struct sl_explain *x, struct sl_request *req)
 {
     for (size_t i = 0; i < x->n_headers; i++) {
-        const struct sl_slice h = sl_slice_str(x->headers[i]);
-        const ssize_t colon = sl_slice_chr(h, ':');
-        if (colon <= 0)
+        const char *name = x->headers[i], *colon = strchr(name, ':');
+        if (!colon || colon == name)
             return _sl_wrong(x, "a header is -H \"Name: value\"");
-        if (sl_headers_add(&req->headers, &x->arena, sl_slice(h.p, (size_t)colon),
-                           sl_slice_trim(sl_slice(h.p + colon + 1, h.n - (size_t)colon - 1))) < 0)
+        if (sl_headers_add(&req->headers, &x->arena, sl_slice(name, (size_t)(colon - name)),
+                           sl_slice_trim(sl_slice_str(colon + 1))) < 0)
             return _sl_wrong(x, "no memory for its headers");
     }
     return true;
@@ -69,7 +65,7 @@ static bool _sl_parse(struct sl_explain *x, struct sl_slice method, struct sl_sl
                                      .minor = 1,
                                      .keep_alive = true},
                              .tls = tls,
-                             .port = _sl_port(authority, tls)};
+                             .port = _sl_port(host, tls)};
     if (sl_headers_add(&out->req.headers, &x->arena, SL_S("Host"), out->req.authority) < 0)
         return _sl_wrong(x, "no memory for its headers");
     return _sl_headers(x, &out->req);

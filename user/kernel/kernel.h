@@ -78,6 +78,9 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g);
 /* The bucket table as mapped by the guard, with the seed of its keys (kept over restarts): children that were
  * forked share the mapping. Gone with sl_kernel_close. */
 struct sl_bucket_table sl_kernel_buckets(const struct sl_kernel_guard *g);
+/* The seed that buckets were kept under: before the first child is there. 0; -EBUSY: the table holds buckets
+ * under another one; -errno. */
+int sl_kernel_keep_seed(struct sl_kernel_guard *g, uint64_t seed);
 size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach_state *out, size_t max);
 /* SYN cookies: what the policy says (auto, always, off), and what stands: off, idle (auto, and no listener
  * has a bucket), missing (why says what and what would be right), on. Texts live until the next apply or

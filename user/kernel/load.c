@@ -389,3 +389,21 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g)
     }
     return f;
 }
+
+int sl_kernel_keep_seed(struct sl_kernel_guard *g, uint64_t seed)
+{
+    struct sl_state_header header;
+    const __u32 zero = 0;
+    if (g->table.seed == seed)
+        return 0;
+    for (size_t i = 0; i < g->table.n; i++)
+        if (g->table.slots[i].key && !(g->table.slots[i].key & SL_BUCKET_PINNED))
+            return -EBUSY;
+    g->table.seed = seed;
+    if (g->off)
+        return 0;
+    if (bpf_map_lookup_elem(bpf_map__fd(g->xdp->maps.sl_state), &zero, &header) < 0)
+        return -errno;
+    header.bucket_seed = seed;
+    return bpf_map_update_elem(bpf_map__fd(g->xdp->maps.sl_state), &zero, &header, BPF_ANY) < 0 ? -errno : 0;
+}

@@ -105,6 +105,10 @@ struct sl_supervisor {
     uint64_t version;
     struct sl_kernel_guard *guard;
     struct sl_counters counters;
+    struct {              /* limits.state */
+        uint64_t next_ns; /* it is not written before */
+        bool empty, failed;
+    } kept;
     struct sl_shares shares; /* v NULL: not made yet */
     struct sl_bound *bound;
     size_t n_bound;
@@ -161,6 +165,10 @@ int sl_state_open(struct sl_supervisor *s);
 int sl_state_own(const struct sl_supervisor *s);
 /* Tells the controller what only the supervisor knows. */
 void sl_state_publish(struct sl_supervisor *s);
+
+/* kept.c: what is left of limits and penalties, over a restart and a reboot */
+void sl_kept_load(struct sl_supervisor *s);
+void sl_kept_save(struct sl_supervisor *s);
 
 /* privilege.c: whom children become, and becoming it. */
 int sl_privilege_resolve(struct sl_supervisor *s, const char *user);

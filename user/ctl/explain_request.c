@@ -119,8 +119,9 @@ static void _sl_wants(struct sl_explain *x, const struct sl_route *r)
 static bool _sl_who(struct sl_explain *x, const struct sl_route *r, struct sl_request *req,
                     struct sl_identity **out)
 {
+    const struct sl_auth_again again = {.sought = true}; /* nobody here fetches keys */
     const struct sl_auth_outcome o =
-        sl_authenticate(x->policy->auth, r, req, &x->arena, sl_wall_ns() / SL_NS_PER_SEC, false);
+        sl_authenticate(x->policy->auth, r, req, &x->arena, sl_wall_ns() / SL_NS_PER_SEC, &again);
     *out = o.identity;
     if (o.identity)
         sl_explain_say(
@@ -130,6 +131,10 @@ static bool _sl_who(struct sl_explain *x, const struct sl_route *r, struct sl_re
             o.identity->tier->name);
     if (o.result == SL_AUTH_OK)
         return true;
+    if (o.result == SL_AUTH_WAIT) {
+        sl_explain_verdict(x, "its password cannot be judged here: the daemon hashes it");
+        return false;
+    }
     if (o.result == SL_AUTH_NO_KEYS) { /* the daemon has them, where it could fetch them */
         sl_explain_verdict(x,
                            "its token cannot be judged here: the provider's keys are fetched by the daemon");

@@ -51,6 +51,9 @@ def gw(lo, origin, tmp_path_factory):
               "mixed": {"paths": ["/mixed"], "upstream": "origin", "auth": ["keys", "public"]},
               "role": {"paths": ["/role"], "upstream": "origin", "auth": ["corp"], "require": {"roles": ["orders.read", "admin"]}},
               "scope": {"paths": ["/scope"], "upstream": "origin", "auth": ["corp"], "require": {"scopes": ["read"]}},
+              "method": {"paths": ["/method"], "upstream": "origin", "auth": ["corp", "public"],
+                         "require": {"methods": {"POST": {"scopes": ["write"]}, "DELETE": {"roles": ["admin"], "scopes": ["write"]}}}},
+              "get": {"paths": ["/get"], "upstream": "origin", "auth": ["corp"], "require": {"scopes": ["any"], "methods": {"GET": {"roles": ["reader"]}}}},
               "group": {"paths": ["/group"], "upstream": "origin", "auth": ["keys"], "require": {"groups": ["eu"]}}}
     for a in SECRET:
         (d / a).write_bytes(KEYS[a].key)
@@ -306,6 +309,23 @@ def test_scopes(c, scope, status):
     assert r.status == status
     if status == 403:
         problem(r, 403, "forbidden_scope")
+
+
+@pytest.mark.parametrize("method,claims,reason", [
+    ("GET", None, None), ("GET", {}, None), ("POST", None, "no_credentials"), ("POST", {}, "forbidden_scope"), ("POST", {"scope": "read write"}, None),
+    ("DELETE", {"scope": "write"}, "forbidden_role"), ("DELETE", {"roles": ["admin"]}, "forbidden_scope"), ("DELETE", {"scope": "write", "roles": ["admin"]}, None)])
+def test_what_a_method_needs(c, method, claims, reason):
+    r = c.request(method, "/method", [] if claims is None else bearer(good("ES256", **claims)))
+    if reason:
+        problem(r, 401 if reason == "no_credentials" else 403, reason)
+    else:
+        assert r.status == 200, r
+
+
+def test_a_method_needs_what_its_route_does_as_well_and_head_what_get_does(c):
+    for method, claims, status in (("GET", {"roles": ["reader"]}, 403), ("GET", {"scope": "any"}, 403), ("GET", {"scope": "any", "roles": ["reader"]}, 200),
+                                   ("HEAD", {"scope": "any"}, 403), ("HEAD", {"scope": "any", "roles": ["reader"]}, 200), ("POST", {"scope": "any"}, 200)):
+        assert c.request(method, "/get", bearer(good("ES256", **claims))).status == status, (method, claims)
 
 
 def test_groups(c):

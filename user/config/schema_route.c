@@ -178,16 +178,38 @@ static const struct sl_type _sl_auth_refs = {.kind = SL_T_LIST,
                                              .item = &_sl_auth_ref,
                                              .some = true,
                                              .unique = true};
+#define AT(m) offsetof(struct sl_method_needs, m)
+static const struct sl_field _sl_needs_fields[] = {
+    {"roles", &sl_type_strings, AT(roles), NULL, 0, "One of these roles."},
+    {"scopes", &sl_type_strings, AT(scopes), NULL, 0, "One of these scopes."},
+    {"groups", &sl_type_strings, AT(groups), NULL, 0, "One of these groups."},
+    SL_FIELDS_END,
+};
+#undef AT
+static const struct sl_type _sl_needs = {.kind = SL_T_OBJECT,
+                                         .size = sizeof(struct sl_method_needs),
+                                         .what = "a map of roles, scopes, groups",
+                                         .fields = _sl_needs_fields};
+static const struct sl_type _sl_method_key = {
+    .kind = SL_T_TEXT, .what = "method", .valid = sl_valid_method, .pattern = "^[!#$%&'*+.^_`|~0-9A-Z-]+$"};
+static const struct sl_type _sl_methods_need = {.kind = SL_T_NAMED,
+                                                .size = sizeof(struct sl_strings),
+                                                .what = "a map of methods",
+                                                .key = &_sl_method_key,
+                                                .item = &_sl_needs,
+                                                .some = true};
 #define REL(m) (offsetof(struct sl_route, m) - offsetof(struct sl_route, require_roles))
 static const struct sl_field _sl_require_fields[] = {
     {"roles", &sl_type_strings, REL(require_roles), NULL, 0, "One of these roles."},
     {"scopes", &sl_type_strings, REL(require_scopes), NULL, 0, "One of these scopes."},
     {"groups", &sl_type_strings, REL(require_groups), NULL, 0, "One of these groups."},
+    {"methods", &_sl_methods_need, REL(require_methods), NULL, 0,
+     "What requests of one method need beside that, as {POST: {scopes: [write]}}."},
     SL_FIELDS_END,
 };
 #undef REL
 static const struct sl_type _sl_require = {
-    .kind = SL_T_OBJECT, .what = "a map of roles, scopes, groups", .fields = _sl_require_fields};
+    .kind = SL_T_OBJECT, .what = "a map of roles, scopes, groups, methods", .fields = _sl_require_fields};
 #define REL(m) (offsetof(struct sl_route, m) - offsetof(struct sl_route, sources_allow))
 static const struct sl_field _sl_sources_fields[] = {
     {"allow", &sl_type_cidrs, REL(sources_allow), NULL, 0,

@@ -348,6 +348,11 @@ struct sl_retries {
     uint32_t budget; /* percent of the route's requests, in each worker */
 };
 enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT };
+struct sl_method_needs {
+    const char *name; /* GET */
+    struct sl_pos pos;
+    struct sl_strings roles, scopes, groups;
+};
 struct sl_route {
     const char *name;
     struct sl_pos pos;
@@ -375,7 +380,9 @@ struct sl_route {
     size_t n_auth;
     bool is_public; /* "public" was said: no credentials needed */
     struct sl_strings require_roles, require_scopes,
-        require_groups; /* any one of each list that is written */
+        require_groups;                      /* any one of each list that is written */
+    struct sl_method_needs *require_methods; /* beside these, for one method */
+    size_t n_require_methods;
     struct sl_cidrs sources_allow, sources_deny;
     struct sl_rate_limit rate_limit;
     struct sl_in_flight in_flight;

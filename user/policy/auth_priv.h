@@ -37,7 +37,10 @@ struct sl_authenticator {
 };
 
 /* Coarse authorisation: SL_AUTH_OK or SL_AUTH_FORBIDDEN_*. id must not be NULL. */
-enum sl_auth_result sl_authorize(const struct sl_route *route, const struct sl_identity *id);
+enum sl_auth_result sl_authorize(const struct sl_route *route, struct sl_slice method,
+                                 const struct sl_identity *id);
+/* Whether a request of that method must be somebody's. */
+bool sl_needs_identity(const struct sl_route *route, struct sl_slice method);
 /* The WWW-Authenticate value (RFC 9110 section 11.6.1, RFC 6750 section 3) of a 401. */
 const char *sl_auth_challenge(const struct sl_route *route, enum sl_auth_result result, const char *detail,
                               struct sl_arena *a);

@@ -17,6 +17,7 @@
 struct sl_attempt {
     struct sl_authenticator *a;
     const struct sl_auth_again *again;
+    struct sl_slice method;
     struct sl_arena *arena;
     uint64_t now;
     struct sl_slice hashed; /* the credential that hash is of */
@@ -286,16 +287,15 @@ static bool _sl_try_providers(struct sl_attempt *at, const struct sl_route *rout
  */
 static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct sl_route *route)
 {
-    const bool needs = route->require_roles.n || route->require_scopes.n || route->require_groups.n;
     if (at->out.identity)
-        return sl_authorize(route, at->out.identity);
+        return sl_authorize(route, at->method, at->out.identity);
     if (at->any)
         return at->error == SL_TOKEN_NO_KEYS ? SL_AUTH_NO_KEYS
                : at->error != SL_TOKEN_OK    ? SL_AUTH_INVALID_TOKEN
                : at->password_refused        ? SL_AUTH_INVALID_PASSWORD
                : at->cert_error              ? SL_AUTH_INVALID_CERTIFICATE
                                              : SL_AUTH_INVALID_KEY;
-    return route->is_public && !needs ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
+    return route->is_public && !sl_needs_identity(route, at->method) ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
 }
 
 static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
@@ -352,8 +352,12 @@ struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct 
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
                                        const struct sl_auth_again *again)
 {
-    struct sl_attempt at = {
-        .a = a, .arena = arena, .now = now_wall_s, .again = again, .cert = req->client_cert};
+    struct sl_attempt at = {.a = a,
+                            .arena = arena,
+                            .now = now_wall_s,
+                            .again = again,
+                            .method = req->method_name,
+                            .cert = req->client_cert};
     bool ok = _sl_try_providers(&at, route, req);
     if (again->sought)
         at.out.source = 0;

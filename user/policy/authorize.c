@@ -11,15 +11,40 @@ static bool _sl_one_of(const struct sl_strings *need, const struct sl_strings *h
     return need->n == 0;
 }
 
-enum sl_auth_result sl_authorize(const struct sl_route *route, const struct sl_identity *id)
+static enum sl_auth_result _sl_has(const struct sl_strings *roles, const struct sl_strings *scopes,
+                                   const struct sl_strings *groups, const struct sl_identity *id)
 {
-    if (!_sl_one_of(&route->require_roles, &id->roles))
+    if (!_sl_one_of(roles, &id->roles))
         return SL_AUTH_FORBIDDEN_ROLE;
-    if (!_sl_one_of(&route->require_scopes, &id->scopes))
+    if (!_sl_one_of(scopes, &id->scopes))
         return SL_AUTH_FORBIDDEN_SCOPE;
-    if (!_sl_one_of(&route->require_groups, id->consumer ? &id->consumer->groups : NULL))
+    if (!_sl_one_of(groups, id->consumer ? &id->consumer->groups : NULL))
         return SL_AUTH_FORBIDDEN_GROUP;
     return SL_AUTH_OK;
+}
+
+/* HEAD shows what GET does: it needs what GET needs, unless it is named itself. */
+static const struct sl_method_needs *_sl_needs_of(const struct sl_route *route, struct sl_slice method)
+{
+    for (size_t i = 0; i < route->n_require_methods; i++)
+        if (sl_slice_eq(sl_slice_str(route->require_methods[i].name), method))
+            return &route->require_methods[i];
+    return sl_slice_eq(method, SL_S("HEAD")) ? _sl_needs_of(route, SL_S("GET")) : NULL;
+}
+
+bool sl_needs_identity(const struct sl_route *route, struct sl_slice method)
+{
+    return route->require_roles.n || route->require_scopes.n || route->require_groups.n ||
+           _sl_needs_of(route, method);
+}
+
+enum sl_auth_result sl_authorize(const struct sl_route *route, struct sl_slice method,
+                                 const struct sl_identity *id)
+{
+    const struct sl_method_needs *m = _sl_needs_of(route, method);
+    const enum sl_auth_result r =
+        _sl_has(&route->require_roles, &route->require_scopes, &route->require_groups, id);
+    return r == SL_AUTH_OK && m ? _sl_has(&m->roles, &m->scopes, &m->groups, id) : r;
 }
 
 #define SL_CHALLENGE_TOKEN "Bearer realm=\"sluice\""

@@ -24,18 +24,18 @@
 #define SL_BATCH    65536
 
 struct sl_access_log {
-    _Alignas(SL_CACHE_LINE) atomic_size_t head;
-    _Alignas(SL_CACHE_LINE) atomic_size_t tail;
+    _Alignas(SL_CACHE_LINE) atomic_size_t head; /* the worker's cache line */
     atomic_uint_fast64_t dropped;
-    atomic_int next_fd; /* handed to the writer; -1: none */
-    atomic_bool asleep, stop;
-    sem_t wake;
+    struct sl_buf line;
     pthread_t thread;
-    struct sl_buf line; /* the worker's */
-    int fd;             /* the writer's from here on */
+    _Alignas(SL_CACHE_LINE) atomic_size_t tail; /* the writer's, and how the two wake each other */
+    uint64_t fails_with;                        /* lines lost since writing began to fail; 0: it does not */
+    sem_t wake;
+    atomic_int next_fd; /* handed to the writer; -1: none */
+    int fd;
+    atomic_bool asleep, stop;
     bool pipe;
-    bool torn;           /* the last byte that got out ended no line */
-    uint64_t fails_with; /* lines lost since writing began to fail; 0: it does not */
+    bool torn; /* the last byte that got out ended no line */
     char batch[SL_BATCH];
     char ring[SL_ACCESS_LOG_RING]; /* both's */
 };

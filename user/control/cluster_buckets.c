@@ -102,13 +102,22 @@ static void _sl_on_debts(redisAsyncContext *a, void *reply_, void *arg)
 
 /* ---- the question */
 
-static void _sl_word(struct sl_command *c, const char *fmt, const char *name, uint64_t v)
+/* The n characters that were written at the end of its text are its next word. */
+static void _sl_word(struct sl_command *c, int n)
 {
-    char *p = c->text + c->used;
-    const int n = snprintf(p, c->room - c->used, fmt, name, v);
-    c->argv[c->argc] = p;
+    c->argv[c->argc] = c->text + c->used;
     c->len[c->argc++] = (size_t)n;
     c->used += (size_t)n + 1;
+}
+
+static void _sl_number(struct sl_command *c, uint64_t v)
+{
+    _sl_word(c, snprintf(c->text + c->used, c->room - c->used, "%" PRIu64, v));
+}
+
+static void _sl_key(struct sl_command *c, const char *name, uint64_t key)
+{
+    _sl_word(c, snprintf(c->text + c->used, c->room - c->used, "%s:b:%016" PRIx64, name, key));
 }
 
 /* What this host owes by itself: told to a Redis that may not know it. */
@@ -132,14 +141,14 @@ static int _sl_send(struct sl_batch *b)
     c.argv[1] = _sl_script;
     c.len[1] = sizeof(_sl_script) - 1;
     c.argc = 2;
-    _sl_word(&c, "%s%" PRIu64, "", b->n);
+    _sl_number(&c, b->n);
     for (size_t i = 0; i < b->n; i++)
-        _sl_word(&c, "%s:b:%016" PRIx64, b->link->config->name, b->v[i].what.key);
+        _sl_key(&c, b->link->config->name, b->v[i].what.key);
     for (size_t i = 0; i < b->n; i++) {
         const struct sl_share *w = &b->v[i].what;
-        _sl_word(&c, "%s%" PRIu64, "", _sl_us(w->admitted * w->interval_ns));
-        _sl_word(&c, "%s%" PRIu64, "", _sl_us(_sl_floor(b, &b->v[i])));
-        _sl_word(&c, "%s%" PRIu64, "", _sl_us(w->tolerance_ns + sl_share_slack(w->tolerance_ns) / 2));
+        _sl_number(&c, _sl_us(w->admitted * w->interval_ns));
+        _sl_number(&c, _sl_us(_sl_floor(b, &b->v[i])));
+        _sl_number(&c, _sl_us(w->tolerance_ns + sl_share_slack(w->tolerance_ns) / 2));
     }
     if (redisAsyncCommandArgv(b->link->redis, _sl_on_debts, b, c.argc, c.argv, c.len) != REDIS_OK)
         return -1;

@@ -71,9 +71,9 @@ struct sl_h2_ops {
 /* What sessions and streams give back, kept for the next ones. Zeroed: empty. */
 #define SL_H2_MEM_CLASSES 16
 #define SL_H2_MEM_KEPT    (1024 * 1024)
-union sl_block;
+struct sl_block;
 struct sl_h2_mem {
-    union sl_block *kept[SL_H2_MEM_CLASSES];
+    struct sl_block *kept[SL_H2_MEM_CLASSES];
     size_t bytes;
 };
 void sl_h2_mem_close(struct sl_h2_mem *m);

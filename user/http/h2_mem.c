@@ -16,12 +16,9 @@
 #define SL_KEPT SL_H2_MEM_KEPT
 #endif
 
-union sl_block {
-    struct {
-        size_t class; /* SL_H2_MEM_CLASSES: larger than all of them */
-        union sl_block *next;
-    };
-    max_align_t align;
+struct sl_block {
+    _Alignas(max_align_t) size_t class; /* SL_H2_MEM_CLASSES: larger than all of them */
+    struct sl_block *next;              /* of those kept */
 };
 
 static size_t _sl_size(size_t class)
@@ -33,12 +30,12 @@ void *sl_h2_alloc(struct sl_h2_mem *m, size_t n)
 {
     const size_t class = n ? (n - 1) / SL_STEP : 0;
     if (class >= SL_H2_MEM_CLASSES) {
-        union sl_block *b = n > SIZE_MAX / 2 ? NULL : malloc(sizeof(*b) + n);
+        struct sl_block *b = n > SIZE_MAX / 2 ? NULL : malloc(sizeof(*b) + n);
         if (b)
             b->class = SL_H2_MEM_CLASSES;
         return b ? b + 1 : NULL;
     }
-    union sl_block *b = m->kept[class];
+    struct sl_block *b = m->kept[class];
     if (b) {
         m->kept[class] = b->next;
         m->bytes -= _sl_size(class);
@@ -54,7 +51,7 @@ void sl_h2_dealloc(struct sl_h2_mem *m, void *p)
 {
     if (!p)
         return;
-    union sl_block *b = (union sl_block *)p - 1;
+    struct sl_block *b = (struct sl_block *)p - 1;
     if (b->class >= SL_H2_MEM_CLASSES || m->bytes + _sl_size(b->class) > SL_KEPT) {
         free(b);
         return;
@@ -86,7 +83,7 @@ static void *_sl_realloc(void *p, size_t n, void *m)
 {
     if (!p)
         return sl_h2_alloc(m, n);
-    union sl_block *b = (union sl_block *)p - 1;
+    struct sl_block *b = (struct sl_block *)p - 1;
     if (b->class >= SL_H2_MEM_CLASSES) {
         b = n > SIZE_MAX / 2 ? NULL : realloc(b, sizeof(*b) + n);
         return b ? b + 1 : NULL;
@@ -114,7 +111,7 @@ void sl_h2_mem_close(struct sl_h2_mem *m)
 {
     for (size_t i = 0; i < SL_H2_MEM_CLASSES; i++)
         while (m->kept[i]) {
-            union sl_block *b = m->kept[i];
+            struct sl_block *b = m->kept[i];
             m->kept[i] = b->next;
             free(b);
         }

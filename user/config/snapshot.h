@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/ip.h"
 #include "config/diag.h"
+#include "config/ranges.h"
 #include <stdatomic.h>
 
 /* The bytes of a file that the policy names, or a literal or environment value. Secrets are never printed. */
@@ -399,35 +400,6 @@ struct sl_route {
 /* ---- the kernel guard */
 enum sl_fragments { SL_FRAGMENTS_DROP, SL_FRAGMENTS_PASS };
 #define SL_DIGEST 32 /* SHA-256 */
-
-/*
- * The ranges of allow and deny that stand in files, sorted by address, then length; none stands twice with
- * one verdict, and where both verdicts stand, allow comes last. Packed, since there may be millions.
- */
-struct sl_range6 {
-    uint64_t hi, lo; /* host order */
-    uint64_t tail;   /* length << 8 | 1 if allowed */
-};
-struct sl_ranges {
-    uint64_t *v4; /* address << 32 | length << 8 | 1 if allowed */
-    struct sl_range6 *v6;
-    size_t n4, n6, cap4, cap6;
-    size_t doubled, covered; /* left out; lie in a shorter one of the same verdict */
-};
-struct sl_range { /* one of either family; an IPv4 address stands in the upper half of hi */
-    uint64_t hi, lo;
-    unsigned len;
-    bool allow;
-};
-struct sl_range sl_ranges_at(const struct sl_ranges *r, bool ipv6, size_t i);
-void sl_ranges_free(struct sl_ranges *r);
-struct sl_snapshot;
-/* Once they are in the kernel. */
-void sl_snapshot_drop_ranges(struct sl_snapshot *s);
-struct sl_range_counts {
-    size_t allow, deny;
-};
-struct sl_range_counts sl_ranges_count(const struct sl_ranges *r, bool ipv6);
 enum sl_kernel_mode { SL_KERNEL_AUTO, SL_KERNEL_NATIVE, SL_KERNEL_GENERIC, SL_KERNEL_OFF };
 enum sl_syn_cookies { SL_SYN_COOKIES_AUTO, SL_SYN_COOKIES_ALWAYS, SL_SYN_COOKIES_OFF };
 enum sl_top_counted { SL_TOP_COUNT_DROPPED, SL_TOP_COUNT_ALL, SL_TOP_COUNT_OFF };

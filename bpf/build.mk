@@ -13,12 +13,12 @@ $(BUILD)/gen/vmlinux.h: $(BUILD)/.libs bpf/lib/vmlinux_min.h
 	@if [ -r $(BTF) ]; then $(BPFTOOL) btf dump file $(BTF) format c > $@; \
 	 else echo "  no $(BTF): using bpf/lib/vmlinux_min.h" >&2; cp bpf/lib/vmlinux_min.h $@; fi
 
-$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c $(BUILD)/gen/vmlinux.h $(wildcard bpf/lib/*.h) include/sluice/abi.h
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c $(BUILD)/gen/vmlinux.h $(wildcard bpf/lib/*.h) $(wildcard include/sluice/*.h)
 	@mkdir -p $(@D)
 	@echo "  BPF   $<"
 	@$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(BUILD)/bpf/%.bpf.o: tests/bpf/%.bpf.c $(BUILD)/gen/vmlinux.h $(wildcard bpf/lib/*.h) include/sluice/abi.h
+$(BUILD)/bpf/%.bpf.o: tests/bpf/%.bpf.c $(BUILD)/gen/vmlinux.h $(wildcard bpf/lib/*.h) $(wildcard include/sluice/*.h)
 	@mkdir -p $(@D)
 	@echo "  BPF   $<"
 	@$(CLANG) $(BPF_CFLAGS) -c -o $@ $<

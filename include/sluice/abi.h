@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * What the kernel programs and userspace agree on: keys and values of every shared map, reasons, and the
- * arithmetic of the bucket. The only header that bpf/ and user/ both include.
+ * arithmetic of the bucket (bucket.h, which is a part of this). The only header that bpf/ and user/ both
+ * include.
  *
  * Invariants: fixed-width types only, no implicit padding (each struct's size is asserted), network byte
  * order where a field says _be, host order otherwise. Any change of a shape raises SL_ABI_SCHEMA, which names
@@ -13,6 +14,7 @@
 #ifndef __bpf__
 #include <linux/types.h>
 #endif
+#include "bucket.h"
 
 #define SL_ABI_SCHEMA     2
 #define SL_ABI_SCHEMA_STR "2"
@@ -23,7 +25,6 @@
 #define SL_MAX_LIST_ENTRIES    65536 /* prefixes of each family in the allow and deny lists */
 #define SL_MAX_PENALTIES       65536
 #define SL_MAX_CONSUMER_SLOTS  65536 /* consumers with byte counters */
-#define SL_CAS_TRIES           8     /* then: deny, and count cas_exhausted */
 #define SL_NAME_LEN            32    /* consumer and rule names kept with a penalty, NUL-terminated, cut */
 
 /* Families, as the first byte of a key: the values of AF_INET and AF_INET6, which are ABI. */
@@ -208,31 +209,7 @@ static inline __attribute__((always_inline)) int sl_hint_absent(const __u64 bits
     return bits[slot >> 6 & (SL_HINT_WORDS - 1)] >> (slot & 63) & 1;
 }
 
-/* ---- the bucket --------------------------------------------------------------------------------------- */
-
-/*
- * A GCRA bucket. `tat` is the theoretical arrival time on CLOCK_MONOTONIC in ns: bpf_ktime_get_ns() and
- * clock_gettime(CLOCK_MONOTONIC) are the same clock. `key` is 0 for a free slot, and is written once by
- * compare-and-swap when the slot is taken.
- */
-struct sl_bucket {
-    __u64 key;      /* seeded hash of what is counted and the limit's name; 0: free */
-    __u64 tat;      /* ns */
-    __u64 admitted; /* units admitted since the slot was taken */
-    __u64 denied;   /* units refused since then */
-};
-
-/*
- * A limit: one unit costs interval_ns; a bucket of capacity C has tolerance_ns = C * interval_ns.
- * interval_ns 0 means unlimited. Bytes cost (bytes * mult) >> shift ns instead (no rate * elapsed, no
- * overflow: bytes < 2^32 and mult < 2^32).
- */
-struct sl_limit {
-    __u64 interval_ns;
-    __u64 tolerance_ns;
-    __u32 mult;
-    __u32 shift;
-};
+/* ---- sources ------------------------------------------------------------------------------------------ */
 
 /* Buckets of proven sources in the kernel, in a map keyed by the source. */
 struct sl_source_key {
@@ -281,51 +258,6 @@ struct sl_consumer_source {
     __u32 generation;
     __u32 zero;
 };
-
-/*
- * How far a tat may lie beyond now + tolerance before it is taken for one of a wider limit. Callers read the
- * clock before they come here and may be put off the CPU in between: against such an old `now` an honest tat
- * lies too far ahead, and cutting it back would hand out what was already spent (5 % too much with three
- * saturating callers on two CPUs, tests/bpf/test_bucket_exact.c).
- */
-#define SL_CLOCK_SLACK_NS 1000000000ull
-
-/*
- * Advances the bucket by cost_ns if that keeps it within tolerance_ns of now. Returns 1 admitted, 0 refused
- * (*wait_ns, if not NULL, is then how long until cost_ns would be admitted), -1 after SL_CAS_TRIES lost races
- * (refused; count it; sl_bucket_try: after so many). A refused request only reads, save where the tat lies
- * beyond what this limit can have written (a limit was raised): then the clamp is written back, or the key
- * would be locked out for ever. Loads are volatile: clang 14 has no __atomic_load_n for BPF, and aligned
- * 64-bit loads are single on all targets we have.
- */
-static inline __attribute__((always_inline)) int sl_bucket_try(__u64 *tat_p, __u64 now, __u64 cost_ns,
-                                                               __u64 tolerance_ns, __u64 *wait_ns, int tries)
-{
-    for (int i = 0; i < tries; i++) {
-        __u64 tat = *(volatile __u64 *)tat_p, old = tat;
-        if (tat > now + tolerance_ns + SL_CLOCK_SLACK_NS)
-            tat = now + tolerance_ns;
-        __u64 next = (tat > now ? tat : now) + cost_ns;
-        if (next - now > tolerance_ns) {
-            if (wait_ns)
-                *wait_ns = next - now - tolerance_ns;
-            if (tat != old && __sync_val_compare_and_swap(tat_p, old, tat) != old)
-                continue;
-            return 0;
-        }
-        if (__sync_val_compare_and_swap(tat_p, old, next) == old)
-            return 1;
-    }
-    if (wait_ns)
-        *wait_ns = cost_ns;
-    return -1;
-}
-
-static inline __attribute__((always_inline)) int sl_bucket_take(__u64 *tat_p, __u64 now, __u64 cost_ns,
-                                                                __u64 tolerance_ns, __u64 *wait_ns)
-{
-    return sl_bucket_try(tat_p, now, cost_ns, tolerance_ns, wait_ns, SL_CAS_TRIES);
-}
 
 /* ---- reasons ------------------------------------------------------------------------------------------ */
 

@@ -77,10 +77,11 @@ def test_least_request_goes_around_a_slow_target(lo, three):
     slow, go = three[0], threading.Event()
     slow.answer = lambda r: (go.wait(30), response())[1]
     with Gateway(policy(three, "least_request"), lo) as g:
-        clients = [g.client(P) for _ in range(60)]
+        clients = []
         try:
-            for n, c in enumerate(clients, 1):
-                c.send(b"GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+            for n in range(1, 61):
+                clients.append(g.client(P))
+                clients[-1].send(b"GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n")
                 until(lambda: sum(counts(three)) == n, f"request {n} at an origin", 20)
             assert 1 <= len(slow.requests) <= 15, counts(three)  # in turn: 20; by two draws: 1 of 9, 7 or so
         finally:

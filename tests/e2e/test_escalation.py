@@ -219,8 +219,7 @@ def test_penalties_and_operators_entries_outlive_each_process(net, origin, who):
         assert_served(net.good, "203.0.113.7")
         pids = g.pids()
         if who == "supervisor":
-            g.proc.kill()
-            g.proc.wait()
+            g.kill_supervisor()
             g.start()
         else:
             os.kill(pids[who] if who == "controller" else pids["workers"][0], signal.SIGKILL)

@@ -198,6 +198,13 @@ class Gateway:
     def signal(self, sig):
         self.proc.send_signal(sig)
 
+    def kill_supervisor(self):
+        """Hard, and alone; its children have to see it by themselves."""
+        pids = self.tree()
+        self.proc.kill()
+        self.proc.wait()
+        until(lambda: not [p for p in pids if alive(p)], "no orphan")
+
     def kill(self):
         """For clean-up only: no claim about how it ends."""
         pids = self.tree()

@@ -17,6 +17,7 @@ ns.isolate()
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: measures, or takes more than ten seconds: runs alone, and not under sanitizers")
+    config.addinivalue_line("markers", "veth: wants namespaces and veth alone, and no pace of the machine: also run on other kernels (tools/vm --e2e)")
     config.addinivalue_line("markers", "root: needs root (namespaces, BPF)")
 
 

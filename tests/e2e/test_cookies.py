@@ -77,6 +77,7 @@ def flood(host, n, seed=1):
     raw.close()
 
 
+@pytest.mark.veth
 @pytest.mark.parametrize("address", ["10.77.0.1", "fd77::1"])
 def test_a_client_connects_by_a_cookie_and_keeps_its_connection(net, origin, address):
     with Gateway(policy(origin), net.gw) as g:
@@ -129,6 +130,7 @@ def test_auto_connects_who_comes_past_the_listeners_limit(net, origin):
         assert g.counted("listener_connections") > 0
 
 
+@pytest.mark.veth
 def test_shadow_counts_what_would_be_answered(net, origin):
     with Gateway(policy(origin, {"shadow": True}), net.gw) as g:
         with Client(net.client.connect(("10.77.0.1", P))) as c:

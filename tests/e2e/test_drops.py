@@ -152,6 +152,7 @@ def test_samples_outlive_the_controller(net, origin):
         assert after[0]["number"] > before
 
 
+@pytest.mark.veth
 def test_top_drops_says_why_and_whom(net, origin):
     with Gateway(policy(origin, deny=[f"{net.client.address}/32"]), net.gw) as g:
         knock(net.client, 5)
@@ -208,6 +209,7 @@ def bpf_stats():
     os.close(fd)
 
 
+@pytest.mark.veth
 def test_fill_and_run_time_are_in_metrics_and_status(net, origin, bpf_stats):
     deny = [f"{net.client.address}/32", "203.0.113.0/24", "2001:db8:bad::/48"]
     with Gateway(policy(origin, deny=deny, table_size=4096), net.gw) as g:

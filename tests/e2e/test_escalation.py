@@ -85,6 +85,7 @@ def until_closed(c, who="abuser"):
     raise AssertionError(f"still open after {len(seen)} requests")
 
 
+@pytest.mark.veth
 def test_the_ladder_is_climbed_rung_by_rung(net, origin):
     """Four connections opened before, each used until it is cut: flow first, then new connections, then the source."""
     with Gateway(policy(origin, {"rejections": 10, "within": "10s", "penalty": "30s", "max_penalty": "1h"}, limit={"minute": 20, "by": "consumer"}), net.gw) as g:

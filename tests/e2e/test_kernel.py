@@ -78,6 +78,7 @@ def assert_denied(g, host, reason="deny_list", address="10.77.0.1", port=P):
     close(socks)
 
 
+@pytest.mark.veth
 def test_attaches_natively_and_serves(net, origin):
     with Gateway(policy(origin), net.gw) as g:
         assert xdp_of(net.gw) == "native"
@@ -86,6 +87,7 @@ def test_attaches_natively_and_serves(net, origin):
         assert g.metric("sluice_kernel_attach_mode", interface="eth0", mode="native") == 1
 
 
+@pytest.mark.veth
 def test_deny_list_drops_counts_and_touches_nobody_else(net, origin):
     kernel = {"deny": [f"{net.client.address}/32", f"{net.client.address6}/128"]}
     with Gateway(policy(origin, kernel), net.gw) as g:
@@ -99,6 +101,7 @@ def test_deny_list_drops_counts_and_touches_nobody_else(net, origin):
         assert of_main["packets", "would_drop"] == of_main["bytes", "would_drop"] == 0
 
 
+@pytest.mark.veth
 def test_no_policy_locks_an_operator_out(net, origin):
     """Everything denied: another port, ICMP and ARP of the host work on, by XDP's own account too."""
     with Gateway(policy(origin, {"deny": ["0.0.0.0/0", "::/0"]}), net.gw) as g, Origin(net.gw, SSH, address="10.77.0.1"), Origin(net.gw, SSH, address="fd77::1"):
@@ -120,6 +123,7 @@ def test_deny_beats_and_allow_skips(net, origin):
         close(many + allowed)
 
 
+@pytest.mark.veth
 def test_per_source_limits_are_per_source(net, origin):
     kernel = {"per_source": {"new_connections": "10/m", "burst": 60}}
     with Gateway(policy(origin, kernel), net.gw):
@@ -158,12 +162,14 @@ def test_byte_limit(net, origin):
         s.close()
 
 
+@pytest.mark.veth
 def test_shadow_counts_and_drops_nothing(net, origin):
     with Gateway(policy(origin, {"deny": [f"{net.client.address}/32"], "shadow": True}), net.gw) as g:
         assert get(net.client).status == 200
         assert g.counted("deny_list", "would_drop_packets") > 0 and g.counted("deny_list") == 0
 
 
+@pytest.mark.veth
 def test_operator_deny_forget_and_expiry(net, origin):
     with Gateway(policy(origin), net.gw) as g:
         assert get(net.client).status == 200
@@ -179,6 +185,7 @@ def test_operator_deny_forget_and_expiry(net, origin):
         until(lambda: get(net.client, timeout=1).status == 200, "the deny to run out by itself", timeout=15)
 
 
+@pytest.mark.veth
 def test_operator_allow_overrides_limits(net, origin):
     with Gateway(policy(origin, {"per_source": {"new_connections": "5/m", "burst": 60}}), net.gw) as g:
         rc, out = g.ctl("allow", net.client.address, "--for", "60s")
@@ -195,6 +202,7 @@ def test_operator_mistakes_are_refused(net, origin, args):
         assert rc in (1, 2) and out
 
 
+@pytest.mark.veth
 def test_reload_keeps_links_and_counters_and_changes_lists(net, origin):
     with Gateway(policy(origin, {"deny": [f"{net.client.address}/32"]}), net.gw) as g:
         assert_denied(g, net.client)
@@ -215,6 +223,7 @@ def killed(g, how=signal.SIGKILL):
     until(lambda: not [p for p in pids if alive(p)], "all processes to end")
 
 
+@pytest.mark.veth
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_the_guard_outlives_the_daemon_and_the_next_one_takes_over(net, origin, how):
     with Gateway(policy(origin), net.gw) as g:
@@ -231,6 +240,7 @@ def test_the_guard_outlives_the_daemon_and_the_next_one_takes_over(net, origin, 
         assert get(net.other).status == 200
 
 
+@pytest.mark.veth
 def test_limits_outlive_the_daemon(net, origin):
     """The bucket table is pinned: nobody gets a new hour's worth by a restart."""
     p = policy(origin, routes={"all": {"rate_limit": {"hour": 3, "by": "ip"}}})
@@ -241,6 +251,7 @@ def test_limits_outlive_the_daemon(net, origin):
         assert get(net.client).status == 429 and get(net.other).status == 200
 
 
+@pytest.mark.veth
 def test_detach_with_and_without_the_daemon(net, origin):
     with Gateway(policy(origin, {"deny": [f"{net.client.address}/32"]}), net.gw) as g:
         assert_denied(g, net.client)
@@ -365,6 +376,7 @@ def test_tc_counts_bytes_per_consumer(net, origin):
         assert code == 0 and any(line.split()[:1] == ["acme"] for line in out.splitlines()), out
 
 
+@pytest.mark.veth
 def test_malformed_tcp_is_dropped(net, origin):
     """NULL, XMAS, SYN+FIN and SYN+RST by a raw socket of the client."""
     import struct

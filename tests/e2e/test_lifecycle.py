@@ -196,6 +196,7 @@ def replug(net, name="gw", port="p1"):
     host.run(["ethtool", "-K", "eth0", "tx", "off", "tso", "off", "gso", "off", "gro", "on"])
 
 
+@pytest.mark.veth
 def test_an_interface_deleted_and_made_anew_is_guarded_again(net, origin):
     with Gateway(policy(origin, kernel={"deny": [f"{net.client.address}/32"]}), net.gw) as g:
         ip(net.gw, "link", "del", "eth0")
@@ -212,6 +213,7 @@ def test_an_interface_deleted_and_made_anew_is_guarded_again(net, origin):
         assert get(net.other).status == 200
 
 
+@pytest.mark.veth
 def test_a_second_interface_comes_by_reload_and_goes_by_reload(net, origin):
     deny = {"deny": [f"{net.client.address}/32"]}
     with Gateway(policy(origin, kernel=deny), net.gw) as g, Flood(net.client, net.gw) as f:
@@ -253,6 +255,7 @@ def test_another_owner_is_named_with_its_id_at_a_reload_and_the_policy_stays(net
     os.unlink("/sys/fs/bpf/squatter")
 
 
+@pytest.mark.veth
 def test_what_the_kernel_lacks_is_done_without_and_said(net, origin):
     with Gateway(policy(origin, kernel={"deny": [f"{net.client.address}/32"]}), net.gw, env={"SLUICE_WITHOUT": "tcx,syn_cookies"}) as g, Flood(net.client, net.gw) as f:
         features = {x["name"]: x["present"] for x in g.status()["kernel"]["features"]}
@@ -266,6 +269,7 @@ def test_what_the_kernel_lacks_is_done_without_and_said(net, origin):
         assert f.passed() == 0 and get(net.other).status == 200
 
 
+@pytest.mark.veth
 @pytest.mark.parametrize("without", ["", "tcx"], ids=["tcx", "clsact"])
 def test_bytes_are_metered_however_the_meter_is_attached_and_once(net, origin, without):
     """Replaced by a daemon that attaches it the other way: still counted, and not twice."""

@@ -24,6 +24,7 @@ def entries(g, **labels):
     return g.metric("sluice_kernel_list_entries", **labels)
 
 
+@pytest.mark.veth
 def test_a_file_denies_a_reload_changes_it_and_a_bad_line_does_not(net, origin, tmp_path):
     feed = tmp_path / "feed.txt"
     feed.write_text(f"# what the feed says\r\n{net.client.address}/32 # he\r\n\r\n{net.client.address6}\n2001:db8::/32")
@@ -66,6 +67,7 @@ def test_a_file_denies_a_reload_changes_it_and_a_bad_line_does_not(net, origin, 
         assert get(net.client).status == 200
 
 
+@pytest.mark.veth
 def test_who_wins(net, origin, tmp_path):
     """What the policy and operators say themselves comes before files."""
     feed, friends = tmp_path / "feed.txt", tmp_path / "friends.txt"
@@ -88,6 +90,7 @@ def test_who_wins(net, origin, tmp_path):
         assert get(net.other).status == 200
 
 
+@pytest.mark.veth
 def test_they_hold_without_the_daemon(net, origin, tmp_path):
     feed = tmp_path / "feed.txt"
     feed.write_text(f"{net.client.address}\n")

@@ -41,6 +41,7 @@ def test_a_start_at_which_a_worker_can_serve_nothing_ends(lo, ca, tmp_path):
         Gateway(policy, lo, env={"LD_PRELOAD": str(shim), "ASAN_OPTIONS": "verify_asan_link_order=0"})
 
 
+@pytest.mark.veth
 @pytest.mark.root
 def test_controller_and_workers_have_no_privilege(gw):
     pids = gw.pids()
@@ -53,6 +54,7 @@ def test_controller_and_workers_have_no_privilege(gw):
         assert "0" not in s["Gid"].split() and s["Groups"].split() in ([], [s["Gid"].split()[0]])
 
 
+@pytest.mark.veth
 @pytest.mark.root
 def test_a_worker_can_open_no_file_and_run_no_program(gw):
     """From the outside: no descriptor of theirs is a file, the log apart."""
@@ -127,6 +129,7 @@ def test_counters_outlive_a_worker(gw):
     until(lambda: gw.admin("/readyz").status == 200 and gw.metric("sluice_listener_requests_total", listener="main") == 10, "still 10")
 
 
+@pytest.mark.veth
 def test_a_killed_supervisor_leaves_no_orphan(lo):
     with Origin(lo) as o, Gateway(serving(o, P, workers=2), lo) as g:
         assert len(g.tree()) == 4
@@ -174,6 +177,7 @@ def as_nobody(lo, tmp, origin, **kernel):
     return g
 
 
+@pytest.mark.veth
 @pytest.mark.root
 def test_mode_off_runs_without_root(lo, tmp):
     """As nobody: the same processes, nothing of BPF."""

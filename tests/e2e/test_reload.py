@@ -38,6 +38,7 @@ def test_100_reloads_at_1000_rps_fail_no_request(lo):
         assert len(g.pids()["workers"]) == 2
 
 
+@pytest.mark.veth
 def test_a_reload_keeps_processes_connections_and_requests_in_flight(lo):
     import threading
     go = threading.Event()
@@ -100,6 +101,7 @@ def check_errors(out, path):
     assert {p for _, _, p, _ in found} >= {"/listeners/main/tmeouts"}, out
 
 
+@pytest.mark.veth
 def test_a_bad_policy_changes_nothing_and_says_where(lo):
     with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
         v = g.status()["version"]

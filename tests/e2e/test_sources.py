@@ -95,6 +95,7 @@ def test_a_client_is_proven_by_its_first_request(net, origin):
             s.close()
 
 
+@pytest.mark.veth
 def test_a_prefix_has_one_bucket(net, origin):
     with Gateway(policy(origin, per_prefix={"new_connections": "6/m", "burst": 60}), net.gw) as g:
         socks = [h.connect(("10.77.0.1", P)) for h in (net.client, net.bad, net.flood) * 2]

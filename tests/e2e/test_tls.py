@@ -39,6 +39,7 @@ def s_client(host, port, *args):
     return host.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *args], timeout=20)
 
 
+@pytest.mark.veth
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_curl_by_each_version_verifies_and_is_served(lo, gw, ca, version):
     r = lo.run(["curl", "-sS", "--fail", f"--tlsv{version}", "--tls-max", version, "--cacert", ca.cert, "--resolve", f"api.test:{TLS}:127.0.0.1",
@@ -48,6 +49,7 @@ def test_curl_by_each_version_verifies_and_is_served(lo, gw, ca, version):
     assert tail == "2 0"
 
 
+@pytest.mark.veth
 def test_ipv6_listener(lo, gw, ca):
     r = lo.run(["curl", "-sS", "--fail", "--cacert", ca.cert, "--resolve", f"api.test:{TLS}:::1", f"https://api.test:{TLS}/"], check=True)
     assert json.loads(r.stdout)["method"] == "GET"

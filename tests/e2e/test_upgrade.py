@@ -317,6 +317,7 @@ def test_systemd_is_told_who_is_the_main_process(lo, nginx, tmp_path):
     s.close()
 
 
+@pytest.mark.veth
 @pytest.mark.root
 def test_the_guard_is_handed_on(bpffs):
     """Penalties and lists hold, packets are guarded all the while; and come back whole from a new one that fails late."""

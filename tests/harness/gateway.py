@@ -14,7 +14,7 @@ import tempfile
 import threading
 
 from . import client, ns
-from .wait import until
+from .wait import patience, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLUICED = os.environ.get("SLUICED", f"{ROOT}/build/sluiced")
@@ -148,7 +148,7 @@ class Gateway:
             if self.proc.poll() is not None:
                 self._reader.join(2)
                 raise RuntimeError(f"sluiced: exit {self.proc.returncode}\n{self.log()}")
-            return client.get_unix(self.socket, "/readyz", timeout=2).status == 200 and self.status()["supervisor"]["pid"] in self.tree()
+            return client.get_unix(self.socket, "/readyz", timeout=patience(2)).status == 200 and self.status()["supervisor"]["pid"] in self.tree()
         until(probe, "/readyz 200", timeout)
 
     def log(self):
@@ -246,10 +246,10 @@ class Gateway:
         pids = self.tree()
         self.proc.send_signal(signal.SIGTERM)
         try:
-            rc = self.proc.wait(timeout)
+            rc = self.proc.wait(patience(timeout))
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"sluiced still runs {timeout} s after SIGTERM\n{self.log()[-4000:]}") from None
+            raise AssertionError(f"sluiced still runs {patience(timeout)} s after SIGTERM\n{self.log()[-4000:]}") from None
         self._reader.join(5)
         self.check_log()
         assert rc == 0, f"sluiced: exit {rc} after SIGTERM\n{self.log()[-4000:]}"

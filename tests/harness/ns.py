@@ -15,6 +15,8 @@ import subprocess
 import tempfile
 import threading
 
+from .wait import patience
+
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -113,11 +115,11 @@ class Host:
         with self.enter():
             p = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=text, stdin=subprocess.DEVNULL, **kw)
         try:
-            out, err = p.communicate(timeout=timeout)
+            out, err = p.communicate(timeout=patience(timeout))
         except subprocess.TimeoutExpired:
             p.kill()
             out, err = p.communicate()
-            raise AssertionError(f"{cmd}: not done after {timeout} s\n{out}\n{err}")
+            raise AssertionError(f"{cmd}: not done after {patience(timeout)} s\n{out}\n{err}")
         if check and p.returncode != 0:
             raise AssertionError(f"{cmd}: exit {p.returncode}\n{out}\n{err}")
         return subprocess.CompletedProcess(cmd, p.returncode, out, err)
@@ -135,7 +137,7 @@ class Host:
                 p.terminate()
         for p in self._procs:
             try:
-                p.wait(5)
+                p.wait(patience(5))
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
@@ -261,8 +263,8 @@ class Thread(threading.Thread):
             self.error = e
 
     def join(self, timeout=60):
-        super().join(timeout)
-        assert not self.is_alive(), f"{self._fn} still runs after {timeout} s"
+        super().join(patience(timeout))
+        assert not self.is_alive(), f"{self._fn} still runs after {patience(timeout)} s"
         if self.error:
             raise self.error
         return self.result

@@ -39,8 +39,8 @@ SL_INLINE __u64 sl_now_exact(void)
     return test_clock ? test_now_ns : bpf_ktime_get_ns();
 }
 
-/* See sl_bucket_take in bucket.h. Global, as is each function of the guard without "static": the verifier checks
- * it once by itself. */
+/* See sl_bucket_take in bucket.h. Global, as is each function of the guard without "static": the verifier
+ * checks it once by itself. */
 __noinline int sl_guard_take(__u64 *tat, __u64 now, __u64 cost, __u64 tolerance)
 {
     if (!tat)

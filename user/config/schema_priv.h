@@ -105,11 +105,13 @@ extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_
 extern const struct sl_type sl_type_users;              /* schema_basic.c */
 extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
     sl_type_fetch_timeout, sl_type_fetch_tls;                   /* schema_remote.c */
+extern const struct sl_type sl_type_targets, sl_type_dns;       /* schema_target.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
 extern const struct sl_type sl_type_upgrade;                    /* schema_protocol.c */
 extern const struct sl_type sl_type_routes;                     /* schema_route.c */
 /* schema_protocol.c */
 extern const struct sl_type sl_type_upstream_protocol;
+void sl_check_targets(struct sl_reader *r, const struct sl_node *n, const struct sl_upstream *u);
 void sl_check_upstream_protocol(struct sl_reader *r, const struct sl_node *n, const struct sl_upstream *u);
 /* What SL_T_REF reads where its type's word stands. */
 extern const char sl_ref_word[];
@@ -138,6 +140,8 @@ bool sl_schema_system_ca(const struct sl_node *root);
 bool sl_schema_fetches(const struct sl_node *auth);
 bool sl_schema_auth_system_ca(const struct sl_node *root);
 bool sl_schema_asks_names(const struct sl_node *root);
+/* schema_target.c: whether an upstream has a target by DNS. */
+bool sl_schema_names_targets(const struct sl_node *root);
 /* {$file: PATH} or {$env: NAME}: true with *ref. A map that has one of these keys, but more or no string, is
  * not one: *broken then. */
 bool sl_node_reference(const struct sl_node *n, struct sl_reference *ref, bool *broken);

@@ -97,7 +97,7 @@ bool sl_schema_auth_system_ca(const struct sl_node *root)
 
 bool sl_schema_asks_names(const struct sl_node *root)
 {
-    return _sl_any_auth(root, sl_schema_fetches);
+    return _sl_any_auth(root, sl_schema_fetches) || sl_schema_names_targets(root);
 }
 
 /* ---- a token provider's keys */

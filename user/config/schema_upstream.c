@@ -12,38 +12,6 @@
 
 /* ---- upstreams */
 
-static bool _sl_parse_address(struct sl_reader *r, const struct sl_node *n, struct sl_slice text, void *out)
-{
-    struct sl_target *t = out;
-    if (sl_slice_starts(text, SL_S("dns:")) || sl_slice_starts(text, SL_S("dns+srv:")))
-        sl_read_error(r, n, "targets by DNS are not built in this version: write an address and port");
-    else if (sl_sockaddr_parse(text, &t->address) < 0 || t->address.sa.sa_family == AF_UNIX)
-        return false;
-    t->text = sl_read_keep(r, text, false).p;
-    return true;
-}
-static const struct sl_type _sl_address = {.kind = SL_T_PARSED,
-                                           .size = 0, /* the whole target */
-                                           .what = "an address and port such as \"10.0.1.10:8080\"",
-                                           .parse = _sl_parse_address};
-static const struct sl_type _sl_weight = {
-    .kind = SL_T_INT, .size = sizeof(uint32_t), .what = "a number", .min = "1", .max = "65535"};
-static const struct sl_field _sl_target_fields[] = {
-    {"address", &_sl_address, 0, NULL, SL_F_REQUIRED, "Address and port, as in \"10.0.1.10:8080\"."},
-    {"weight", &_sl_weight, offsetof(struct sl_target, weight), "1", 0,
-     "Its share of requests beside the others'."},
-    SL_FIELDS_END,
-};
-static const struct sl_type _sl_target = {.kind = SL_T_OBJECT,
-                                          .size = sizeof(struct sl_target),
-                                          .what = "a map of address and weight",
-                                          .fields = _sl_target_fields};
-static const struct sl_type _sl_targets = {.kind = SL_T_LIST,
-                                           .size = sizeof(struct sl_strings),
-                                           .what = "a list of {address, weight}",
-                                           .item = &_sl_target,
-                                           .some = true};
-
 #define REL(base, m) (offsetof(struct sl_upstream, base.m) - offsetof(struct sl_upstream, base))
 static const struct sl_type _sl_sni = {
     .kind = SL_T_TEXT, .size = sizeof(const char *), .what = "a host name", .valid = sl_valid_sni};
@@ -302,7 +270,8 @@ const struct sl_type sl_type_retries = {
 
 #define AT(m) offsetof(struct sl_upstream, m)
 static const struct sl_field _sl_upstream_fields[] = {
-    {"targets", &_sl_targets, AT(targets), NULL, SL_F_REQUIRED, "Where it runs."},
+    {"targets", &sl_type_targets, AT(targets), NULL, SL_F_REQUIRED, "Where it runs."},
+    {"dns", &sl_type_dns, AT(dns), "{}", 0, "How long answers about targets by name hold."},
     {"balance", &_sl_balance, 0, "\"round_robin\"", 0,
      "round_robin: in turn, by weight. least_request: the less busy of two drawn by weight. hash:ip, "
      "hash:header:NAME: one client, or one value of the header, stays with one target (Maglev); a request "
@@ -328,6 +297,7 @@ static void _sl_finish_upstream(struct sl_reader *r, const struct sl_node *n, vo
                                       : NULL;
     (void)raw;
     sl_check_upstream_protocol(r, n, u);
+    sl_check_targets(r, n, u);
     if (own && other)
         sl_read_key_error(r, other, "max_pending stands at %s already", sl_read_place(r, own));
     if (other)

@@ -95,8 +95,8 @@ struct sl_slots *sl_slots_clone(const struct sl_slots *s)
     return NULL;
 }
 
-/* An upstream's name and an address, neither of which is long. */
-#define SL_TARGET_NAME 256
+/* An upstream's name, and an address or a name of DNS with a port. */
+#define SL_TARGET_NAME 384
 
 static const char *_sl_target_name(const struct sl_upstream *u, const struct sl_target *t,
                                    char out[SL_TARGET_NAME])

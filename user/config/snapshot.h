@@ -263,6 +263,14 @@ struct sl_target {
     const char *text; /* as written */
     uint32_t weight;
     uint32_t slot; /* of its upstream's target of that text */
+    struct {
+        const char *host; /* NULL: address is it; else that comes with the answers */
+        uint16_t port;
+        bool srv; /* host is the name of SRV records, which have ports of their own */
+    } dns;
+};
+struct sl_dns { /* bounds of an answer's time to live */
+    uint64_t min_ttl, max_ttl;
 };
 struct sl_statuses {
     uint32_t *v;
@@ -307,6 +315,7 @@ struct sl_upstream {
     bool h2;                     /* protocol: h2 */
     struct sl_target *targets;
     size_t n_targets; /* >= 1 */
+    struct sl_dns dns;
     struct {
         bool enabled;
         struct sl_blob ca; /* n 0: the system's */

@@ -5,11 +5,14 @@
  * verdict goes into the target's row in shared memory, where every worker sees it.
  *
  * Invariant: a check has at most one connection, and its timer says either when the next check begins or when
- * this one has taken too long. What the target sends is only compared: twelve bytes of a status line.
+ * this one has taken too long. A target by DNS has a check for each row of its name, which rests while no
+ * address has that row and begins anew when another one has. What the target sends is only compared: twelve
+ * bytes of a status line.
  */
 #include "control/control_priv.h"
 #include "net/socket.h"
 #include "net/tls.h"
+#include "telemetry/named.h"
 
 #include <errno.h>
 
@@ -20,7 +23,9 @@ struct sl_check {
     struct sl_checks *all;
     const struct sl_upstream *u;
     const struct sl_target *t;
-    SSL_CTX *tls; /* of its upstream */
+    uint32_t row;               /* of a name's */
+    struct sl_sockaddr address; /* that is checked */
+    SSL_CTX *tls;               /* of its upstream */
     struct sl_stream stream;
     struct sl_timer timer;
     bool open, ready, asked; /* connected to; TLS is up; the request is out */
@@ -49,25 +54,56 @@ static uint64_t _sl_random(struct sl_checks *all)
 
 /* ---- verdicts */
 
+/* The address of its row now. */
+static bool _sl_address(const struct sl_check *k, struct sl_sockaddr *out)
+{
+    const struct sl_shared_health *h = &k->all->control->args->counters.shared->health;
+    struct sl_named_answer a;
+    uint32_t seq;
+    *out = k->t->address;
+    if (!k->t->dns.host)
+        return true;
+    if (sl_named_read(&h->names[sl_slot(k->t->slot, SL_COUNTER_TARGETS)], &a, &seq) < 0)
+        return false;
+    for (uint32_t i = 0; i < a.n; i++)
+        if (a.v[i].row == k->row) {
+            *out = sl_named_sockaddr(&a.v[i]);
+            return true;
+        }
+    return false;
+}
+
+static bool _sl_same(const struct sl_sockaddr *a, const struct sl_sockaddr *b)
+{
+    const struct sl_ip x = sl_sockaddr_ip(a), y = sl_sockaddr_ip(b);
+    return sl_ip_eq(&x, &y) && sl_sockaddr_port(a) == sl_sockaddr_port(b);
+}
+
 static void _sl_set(struct sl_check *k, bool unhealthy, const char *why)
 {
     struct sl_shared_health *h = &k->all->control->args->counters.shared->health;
-    struct sl_shared_target *s = &h->targets[sl_slot(k->t->slot, SL_COUNTER_TARGETS)];
-    if (s == h->targets || __atomic_load_n(&s->unhealthy, __ATOMIC_RELAXED) == unhealthy)
+    const uint32_t slot = sl_slot(k->t->slot, SL_COUNTER_TARGETS);
+    struct sl_shared_target *s = k->t->dns.host ? &h->names[slot].rows[k->row] : &h->targets[slot];
+    char at[SL_SOCK_STRLEN];
+    if (!slot || __atomic_load_n(&s->unhealthy, __ATOMIC_RELAXED) == unhealthy)
         return;
     if (!unhealthy)
         __atomic_store_n(&s->back_at, sl_now_ns(), __ATOMIC_RELAXED);
     __atomic_store_n(&s->unhealthy, unhealthy, __ATOMIC_RELAXED);
     (void)__atomic_add_fetch(&h->changes, 1, __ATOMIC_RELEASE);
+    const char *text = k->t->dns.host && k->address.len ? sl_sockaddr_text(&k->address, at) : k->t->text;
     if (unhealthy)
-        sl_warn("upstream %s: target %s: unhealthy after %u checks: %s", k->u->name, k->t->text, k->bad, why);
+        sl_warn("upstream %s: target %s: unhealthy after %u checks: %s", k->u->name, text, k->bad, why);
     else
-        sl_info("upstream %s: target %s: healthy: %s", k->u->name, k->t->text, why);
+        sl_info("upstream %s: target %s: healthy: %s", k->u->name, text, why);
 }
 
 /* why: NULL where the check is passed. */
 static void _sl_judge(struct sl_check *k, const char *why)
 {
+    struct sl_sockaddr now;
+    if (!_sl_address(k, &now) || !_sl_same(&now, &k->address))
+        return; /* the row is another address's meanwhile */
     k->all->control->checks_total[why != NULL]++;
     k->good = why ? 0 : k->good + 1;
     k->bad = why ? k->bad + 1 : 0;
@@ -126,7 +162,10 @@ static void _sl_ask(struct sl_check *k)
     }
     int n = snprintf(text, sizeof(text),
                      "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice-health\r\nConnection: close\r\n\r\n",
-                     u->health.active.path, u->tls.sni ? u->tls.sni : k->t->text);
+                     u->health.active.path,
+                     u->tls.sni       ? u->tls.sni
+                     : k->t->dns.host ? k->t->dns.host
+                                      : k->t->text);
     k->asked = n > 0 && (size_t)n < sizeof(text) && sl_stream_write(&k->stream, text, (size_t)n) == n;
     if (!k->asked)
         _sl_done(k, "the request cannot be sent");
@@ -193,17 +232,29 @@ static void _sl_on_timer(struct sl_timer *t)
         _sl_begin(k);
 }
 
+static SSL *_sl_tls_new(const struct sl_check *k)
+{
+    char ip[SL_IP_STRLEN];
+    const struct sl_ip address = sl_sockaddr_ip(&k->address);
+    const char *name = k->u->tls.sni ? k->u->tls.sni : k->t->dns.host;
+    return sl_tls_connect_new(k->tls, name ? name : sl_ip_text(&address, ip));
+}
+
 /* What we ourselves lack (descriptors, memory) is no verdict on the target. */
 static void _sl_begin(struct sl_check *k)
 {
     struct sl_loop *l = &k->all->control->turn;
     bool done = false;
-    int fd = sl_socket_connect(&k->t->address, &done);
-    char ip[SL_IP_STRLEN];
-    const struct sl_ip address = sl_sockaddr_ip(&k->t->address);
-    SSL *ssl = fd >= 0 && k->tls
-                   ? sl_tls_connect_new(k->tls, k->u->tls.sni ? k->u->tls.sni : sl_ip_text(&address, ip))
-                   : NULL;
+    struct sl_sockaddr now;
+    if (!_sl_address(k, &now)) {
+        sl_timer_set(l, &k->timer, l->now + k->u->health.active.interval);
+        return;
+    }
+    if (!_sl_same(&now, &k->address))
+        k->good = k->bad = 0;
+    k->address = now;
+    int fd = sl_socket_connect(&k->address, &done);
+    SSL *ssl = fd >= 0 && k->tls ? _sl_tls_new(k) : NULL;
     if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS || (fd >= 0 && k->tls && !ssl)) {
         sl_closep(&fd);
         sl_timer_set(l, &k->timer, l->now + k->u->health.active.interval);
@@ -236,22 +287,33 @@ static int _sl_tls_of(struct sl_checks *all, size_t i)
     return r < 0 ? sl_error_r(r, "upstream %s: health checks: tls: %s", u->name, why) : 0;
 }
 
+static uint32_t _sl_rows(const struct sl_target *t)
+{
+    return t->dns.host ? SL_NAMED_MAX : 1;
+}
+
+static void _sl_add_row(struct sl_checks *all, const struct sl_check *as)
+{
+    struct sl_check *k = &all->v[all->n];
+    struct sl_loop *l = &all->control->turn;
+    *k = *as;
+    if (!k->u->health.active.enabled) {
+        _sl_set(k, false, "no longer checked"); /* nobody would ever say so again */
+        return;
+    }
+    all->n++;
+    sl_timer_init(&k->timer, _sl_on_timer);
+    sl_timer_set(l, &k->timer,
+                 l->now + 1 + _sl_random(all) % SL_MIN(k->u->health.active.interval, SL_NS_PER_SEC));
+}
+
 static void _sl_add(struct sl_checks *all, size_t i)
 {
     const struct sl_upstream *u = &all->snapshot->upstreams[i];
-    struct sl_loop *l = &all->control->turn;
-    for (size_t t = 0; t < u->n_targets; t++) {
-        struct sl_check *k = &all->v[all->n];
-        *k = (struct sl_check){.all = all, .u = u, .t = &u->targets[t], .tls = all->tls[i]};
-        if (!u->health.active.enabled) {
-            _sl_set(k, false, "no longer checked"); /* nobody would ever say so again */
-            continue;
-        }
-        all->n++;
-        sl_timer_init(&k->timer, _sl_on_timer);
-        sl_timer_set(l, &k->timer,
-                     l->now + 1 + _sl_random(all) % SL_MIN(u->health.active.interval, SL_NS_PER_SEC));
-    }
+    for (size_t t = 0; t < u->n_targets; t++)
+        for (uint32_t row = 0; row < _sl_rows(&u->targets[t]); row++)
+            _sl_add_row(all, &(struct sl_check){
+                                 .all = all, .u = u, .t = &u->targets[t], .row = row, .tls = all->tls[i]});
 }
 
 void sl_checks_stop(struct sl_control *c)
@@ -282,7 +344,8 @@ int sl_checks_start(struct sl_control *c)
     c->checks = all;
     *all = (struct sl_checks){.control = c, .snapshot = sl_snapshot_ref(c->snapshot), .rng = sl_now_ns() | 1};
     for (size_t i = 0; i < c->snapshot->n_upstreams; i++)
-        n += c->snapshot->upstreams[i].n_targets;
+        for (size_t t = 0; t < c->snapshot->upstreams[i].n_targets; t++)
+            n += _sl_rows(&c->snapshot->upstreams[i].targets[t]);
     all->v = calloc(n, sizeof(*all->v));
     all->tls = calloc(c->snapshot->n_upstreams + 1, sizeof(SSL_CTX *));
     if (!all->v || !all->tls)

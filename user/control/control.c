@@ -37,6 +37,9 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
         c->bundle = SL_TAKE_PTR(bundle);
         c->snapshot = SL_TAKE_PTR(snapshot);
         c->version = m->version;
+        if (sl_names_start(c) < 0)
+            sl_error("policy version %llu: not every target by DNS is resolved",
+                     (unsigned long long)m->version);
         if (sl_checks_start(c) < 0)
             sl_error("policy version %llu: not every health check runs", (unsigned long long)m->version);
         if (sl_jwks_start(c) < 0)
@@ -182,6 +185,7 @@ int sl_control_run(const struct sl_control_args *args)
     sl_admin_close(&c);
     SSL_CTX_free(c.tls);
     sl_checks_stop(&c);
+    sl_names_stop(&c);
     sl_jwks_stop(&c);
     sl_cluster_stop(&c);
     sl_bundle_free(c.bundle);

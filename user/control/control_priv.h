@@ -24,6 +24,7 @@
 
 struct sl_control;
 struct sl_checks;
+struct sl_names;
 struct sl_cluster_link;
 struct sl_samples;
 struct sl_jwks_all;
@@ -74,6 +75,7 @@ struct sl_control {
     json_t *state;                   /* what the supervisor says; NULL: nothing yet */
     struct sl_samples *samples;      /* NULL: the guard is off, or its ring cannot be read */
     struct sl_checks *checks;        /* NULL: none yet */
+    struct sl_names *names;          /* NULL: no target is by DNS */
     struct sl_jwks_all *jwks;        /* NULL: none yet */
     struct sl_cluster_link *cluster; /* NULL: no other hosts */
     uint64_t checks_total[2];        /* passed, failed */
@@ -137,6 +139,11 @@ int sl_control_drain(struct sl_control *c, const char *name, bool drained, uint6
 /* checks.c: active health checks, of c->snapshot from now on. 0 or -errno: some are not there. */
 int sl_checks_start(struct sl_control *c);
 void sl_checks_stop(struct sl_control *c);
+
+/* names.c: targets by DNS, of c->snapshot from now on. 0 or -errno: not all are resolved. */
+int sl_names_start(struct sl_control *c);
+void sl_names_stop(struct sl_control *c);
+void sl_names_metrics(const struct sl_control *c, struct sl_metrics *m);
 
 /* jwks.c: keys of token providers that are fetched, of c->snapshot from now on. 0 or -errno: not all are. */
 int sl_jwks_start(struct sl_control *c);

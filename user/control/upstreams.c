@@ -5,11 +5,12 @@
  */
 #include "control/control_priv.h"
 #include "telemetry/metrics.h"
+#include "telemetry/named.h"
 
 #include <errno.h>
 
 struct sl_target_view {
-    const char *state; /* healthy, unhealthy, ejected, drained */
+    const char *state; /* healthy, unhealthy, ejected, drained; of a name: unresolved */
     uint64_t left_ns;  /* of the ejection */
     struct sl_target_counters n;
 };
@@ -17,17 +18,51 @@ struct sl_target_view {
 #define SL_GET(x)    __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define SL_PUT(x, v) __atomic_store_n(&(x), v, __ATOMIC_RELAXED)
 
-static struct sl_target_view _sl_view(const struct sl_control *c, const struct sl_target *t)
+static struct sl_target_view _sl_row_view(const struct sl_shared_target *s)
 {
-    const uint32_t row = sl_slot(t->slot, SL_COUNTER_TARGETS);
-    const struct sl_shared_target *s = &c->args->counters.shared->health.targets[row];
-    const uint64_t now = sl_now_ns(), ejected = row ? SL_GET(s->ejected_until) : 0;
+    const uint64_t now = sl_now_ns(), ejected = SL_GET(s->ejected_until);
     struct sl_target_view v = {.state = "healthy"};
     if (ejected > now) {
         v.state = "ejected";
         v.left_ns = ejected - now;
-    } else if (row && SL_GET(s->unhealthy))
+    } else if (SL_GET(s->unhealthy))
         v.state = "unhealthy";
+    return v;
+}
+
+/* The addresses of a target by DNS; 0 of others. */
+static uint32_t _sl_answer(const struct sl_control *c, const struct sl_target *t, struct sl_named_answer *out)
+{
+    const struct sl_shared_name *s =
+        &c->args->counters.shared->health.names[sl_slot(t->slot, SL_COUNTER_TARGETS)];
+    uint32_t seq;
+    out->n = 0;
+    if (t->dns.host && sl_named_read(s, out, &seq) < 0)
+        out->n = 0;
+    return out->n;
+}
+
+/* As its fittest address does. */
+static struct sl_target_view _sl_name_view(const struct sl_control *c, const struct sl_target *t)
+{
+    struct sl_target_view v = {.state = "unresolved"};
+    struct sl_named_answer a;
+    for (uint32_t i = _sl_answer(c, t, &a); i; i--) {
+        const struct sl_target_view one =
+            _sl_row_view(&c->args->counters.shared->health.names[t->slot].rows[a.v[i - 1].row]);
+        if (i == a.n || strcmp(one.state, "healthy") == 0)
+            v = one;
+    }
+    return v;
+}
+
+static struct sl_target_view _sl_view(const struct sl_control *c, const struct sl_target *t)
+{
+    const uint32_t row = sl_slot(t->slot, SL_COUNTER_TARGETS);
+    const struct sl_shared_target *s = &c->args->counters.shared->health.targets[row];
+    struct sl_target_view v = t->dns.host ? _sl_name_view(c, t)
+                              : row       ? _sl_row_view(s)
+                                          : (struct sl_target_view){.state = "healthy"};
     if (row && SL_GET(s->drained))
         v.state = "drained";
     for (uint32_t i = 0; i < sl_counters_blocks(&c->args->counters); i++)
@@ -47,13 +82,31 @@ static const char *_sl_breaker(const struct sl_control *c, const struct sl_upstr
     return !until ? "closed" : until > now ? "open" : "half_open";
 }
 
+static json_t *_sl_addresses(const struct sl_control *c, const struct sl_target *t)
+{
+    json_t *list = json_array();
+    struct sl_named_answer a;
+    const uint32_t n = _sl_answer(c, t, &a);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct sl_sockaddr sa = sl_named_sockaddr(&a.v[i]);
+        char text[SL_SOCK_STRLEN];
+        const struct sl_target_view v =
+            _sl_row_view(&c->args->counters.shared->health.names[t->slot].rows[a.v[i].row]);
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:I, s:s, s:I}", "address", sl_sockaddr_text(&sa, text),
+                                              "weight", (json_int_t)a.v[i].weight, "state", v.state,
+                                              "left_ms", (json_int_t)(v.left_ns / SL_NS_PER_MS)));
+    }
+    return list;
+}
+
 static json_t *_sl_target(const struct sl_control *c, const struct sl_target *t)
 {
     const struct sl_target_view v = _sl_view(c, t);
-    return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:I}", "target", t->text, "weight", (int)t->weight,
+    return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:o*}", "target", t->text, "weight", (int)t->weight,
                      "state", v.state, "left_ms", (json_int_t)(v.left_ns / SL_NS_PER_MS), "active",
                      (json_int_t)v.n.active, "requests", (json_int_t)v.n.requests, "failures",
-                     (json_int_t)v.n.failures);
+                     (json_int_t)v.n.failures, "addresses", t->dns.host ? _sl_addresses(c, t) : NULL);
 }
 
 static json_t *_sl_upstream(const struct sl_control *c, const struct sl_upstream *u)
@@ -135,6 +188,7 @@ void sl_upstreams_metrics(const struct sl_control *c, struct sl_metrics *m)
                           (double)c->checks_total[i]);
     _sl_breakers(c, m);
     _sl_targets(c, m);
+    sl_names_metrics(c, m);
 }
 
 /* ---- drain */

@@ -29,6 +29,23 @@ static int _sl_target_row(struct sl_ctl_table *t, const json_t *upstream, const 
                               sl_arena_printf(a, "%.0f", sl_ctl_num(upstream, "pending"))});
 }
 
+/* Of a target by DNS: an address a row, behind its own. */
+static int _sl_address_rows(struct sl_ctl_table *t, const json_t *target)
+{
+    struct sl_arena *a = t->arena;
+    size_t i;
+    json_t *one;
+    int r = 0;
+    json_array_foreach(json_object_get(target, "addresses"), i, one)
+    {
+        if (r == 0)
+            r = sl_ctl_table_row(
+                t, (const char *const[]){NULL, sl_arena_printf(a, "  %s", sl_ctl_str(one, "address")), NULL,
+                                         _sl_state(a, one), NULL, NULL, NULL, NULL, NULL});
+    }
+    return r;
+}
+
 int sl_ctl_upstreams_text(const json_t *list, struct sl_buf *out)
 {
     static const char *const titles[] = {"upstream",  "target",    ">weight", "state",   ">active",
@@ -48,6 +65,8 @@ int sl_ctl_upstreams_text(const json_t *list, struct sl_buf *out)
         {
             if (r == 0)
                 r = _sl_target_row(&t, u, target);
+            if (r == 0)
+                r = _sl_address_rows(&t, target);
         }
     }
     if (r == 0)

@@ -128,6 +128,9 @@ static enum sl_stage_result _sl_no_connection(struct sl_exchange *ex, int error)
         return sl_respond_problem(ex, SL_WHY_UPSTREAM_DRAINED, 503, "the upstream is taken out of service");
     case SL_GROUP_UNHEALTHY:
         return sl_respond_problem(ex, SL_WHY_UPSTREAM_UNHEALTHY, 503, "no target of the upstream is healthy");
+    case SL_GROUP_UNRESOLVED:
+        return sl_respond_problem(ex, SL_WHY_UPSTREAM_UNRESOLVED, 503,
+                                  "the upstream's name has not been resolved yet");
     case -ETIMEDOUT:
         return sl_respond_problem(ex, SL_WHY_UPSTREAM_TIMEOUT, 504, "the upstream cannot be reached in time");
     case -EPROTO:

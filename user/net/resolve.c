@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "net/resolve.h"
+#include "net/resolve_priv.h"
 
 #include <ares.h>
+#include <arpa/nameser.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -138,12 +139,14 @@ static void _sl_on_state(void *data, ares_socket_t fd, int readable, int writabl
 }
 
 /* All that ares_init_options(3) would else read from files is given. Its ids are of rand(3) where it cannot
- * open /dev/urandom. */
+ * open /dev/urandom: there this seed is their key, by RC4. No socket is kept past its queries, so that each
+ * batch is asked from another port, which the kernel draws (RFC 5452 section 9.2); c-ares compares source,
+ * id and question of what comes. */
 static int _sl_channel(struct sl_resolver *r, struct sl_slice conf, uint16_t port)
 {
     char servers[SL_NAMESERVERS * SL_SOCK_STRLEN], lookups[] = "b";
     struct in_addr none = {htonl(INADDR_LOOPBACK)};
-    struct ares_options o = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_STAYOPEN,
+    struct ares_options o = {.flags = ARES_FLAG_NOSEARCH,
                              .timeout = SL_QUERY_MS,
                              .tries = SL_QUERY_TRIES,
                              .ndots = 1,
@@ -219,6 +222,21 @@ static size_t _sl_addresses(const struct ares_addrinfo *info, struct sl_ip *out)
     return n;
 }
 
+static uint32_t _sl_ttl(const struct ares_addrinfo *info)
+{
+    uint32_t ttl = UINT32_MAX;
+    for (const struct ares_addrinfo_node *a = info ? info->nodes : NULL; a; a = a->ai_next)
+        ttl = SL_MIN(ttl, (uint32_t)SL_MAX(a->ai_ttl, 0));
+    for (const struct ares_addrinfo_cname *c = info ? info->cnames : NULL; c; c = c->next)
+        ttl = SL_MIN(ttl, (uint32_t)SL_MAX(c->ttl, 0));
+    return ttl;
+}
+
+static bool _sl_absent(int status)
+{
+    return status == ARES_SUCCESS || status == ARES_ENOTFOUND || status == ARES_ENODATA;
+}
+
 static void _sl_on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
     (void)timeouts;
@@ -226,11 +244,14 @@ static void _sl_on_answer(void *arg, int status, int timeouts, struct ares_addri
     struct sl_pending *p = arg;
     struct sl_query *q = p->q;
     const size_t n = _sl_addresses(info, v);
+    const uint32_t ttl = _sl_ttl(info);
     ares_freeaddrinfo(info);
     free(p);
     if (!q || status == ARES_EDESTRUCTION)
         return;
     q->pending = NULL;
+    q->ttl = ttl;
+    q->absent = _sl_absent(status);
     if (status == ARES_SUCCESS && n)
         q->done(q, NULL, v, n);
     else
@@ -244,6 +265,8 @@ void sl_resolve(struct sl_resolver *r, const char *name, struct sl_query *q)
     const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC};
     struct sl_pending *p = n ? NULL : calloc(1, sizeof(*p));
     q->pending = NULL;
+    q->absent = false;
+    q->ttl = UINT32_MAX;
     if (n) {
         q->done(q, NULL, v, n);
         return;
@@ -255,6 +278,41 @@ void sl_resolve(struct sl_resolver *r, const char *name, struct sl_query *q)
     p->q = q;
     q->pending = p;
     ares_getaddrinfo(r->channel, name, NULL, &hints, _sl_on_answer, p);
+    _sl_rearm(r);
+}
+
+static void _sl_on_srv(void *arg, int status, int timeouts, unsigned char *msg, int len)
+{
+    (void)timeouts;
+    struct sl_srv v[SL_RESOLVED_MAX];
+    struct sl_pending *p = arg;
+    struct sl_query *q = p->q;
+    uint32_t ttl = UINT32_MAX;
+    const size_t n = status == ARES_SUCCESS ? sl_srv_parse(msg, (size_t)len, v, &ttl) : 0;
+    free(p);
+    if (!q || status == ARES_EDESTRUCTION)
+        return;
+    q->pending = NULL;
+    q->ttl = ttl;
+    q->absent = _sl_absent(status);
+    if (n)
+        q->done_srv(q, NULL, v, n);
+    else
+        q->done_srv(q, status == ARES_SUCCESS ? "the name has no service" : ares_strerror(status), NULL, 0);
+}
+
+void sl_resolve_srv(struct sl_resolver *r, const char *name, struct sl_query *q)
+{
+    struct sl_pending *p = calloc(1, sizeof(*p));
+    q->pending = NULL;
+    q->absent = false;
+    if (!p) {
+        q->done_srv(q, "out of memory", NULL, 0);
+        return;
+    }
+    p->q = q;
+    q->pending = p;
+    ares_query(r->channel, name, ns_c_in, ns_t_srv, _sl_on_srv, p);
     _sl_rearm(r);
 }
 

@@ -10,11 +10,13 @@
 #include "supervisor/supervisor_priv.h"
 
 #include "base/io.h"
+#include "telemetry/named.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #define SL_HAND_WAIT_MS 10000
@@ -152,7 +154,9 @@ void sl_takeover_counters(struct sl_supervisor *s)
     to->tickets.lock = 0; /* held by a worker of its, and for itself */
     memcpy(to->neighbours, from->shared->neighbours, sizeof(to->neighbours));
     memcpy(to->subjects, from->shared->subjects, sizeof(to->subjects));
-    to->health = from->shared->health;
+    memcpy(&to->health, &from->shared->health, offsetof(struct sl_shared_health, names));
+    for (size_t i = 1; i < SL_MIN(rows.targets, (size_t)SL_COUNTER_TARGETS); i++)
+        (void)sl_named_copy(&to->health.names[i], &from->shared->health.names[i]);
     /* not the flights: what its workers hold they give back there */
 }
 

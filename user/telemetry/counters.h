@@ -61,6 +61,7 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(UPSTREAM_BREAKER, "upstream_breaker", 503)           \
     X(UPSTREAM_DRAINED, "upstream_drained", 503)           \
     X(UPSTREAM_UNHEALTHY, "upstream_unhealthy", 503)       \
+    X(UPSTREAM_UNRESOLVED, "upstream_unresolved", 503)     \
     X(OVERLOADED, "overloaded", 503)                       \
     X(CLIENT_TOO_SLOW, "client_too_slow", 408)             \
     X(CLIENT_GONE, "client_gone", 499)                     \
@@ -235,10 +236,32 @@ struct sl_shared_upstream {
     uint64_t open_until;  /* the breaker's; 0: closed; past: half open */
     uint64_t probe_until; /* half open: a worker has the one probe until then */
 };
+/* What a target by DNS stands for: telemetry/named.h says who writes and reads it, and how. An address keeps
+ * its row of health for as long as the name has it. */
+#define SL_NAMED_MAX 16
+struct sl_named_address {
+    uint8_t ip[16];
+    uint8_t family; /* SL_AF_INET, SL_AF_INET6 */
+    uint8_t row;
+    uint16_t port;   /* host order */
+    uint32_t weight; /* beside the others of this name; >= 1 */
+};
+struct sl_named_answer {
+    uint32_t n, zero;
+    struct sl_named_address v[SL_NAMED_MAX];
+};
+struct sl_shared_name {
+    uint32_t seq;     /* odd while the answer is written; 0: there never was one */
+    uint32_t failing; /* queries that failed since the last answer */
+    uint64_t answered_ns, queries, failures;
+    uint64_t answer[sizeof(struct sl_named_answer) / sizeof(uint64_t)];
+    struct sl_shared_target rows[SL_NAMED_MAX];
+};
 struct sl_shared_health {
     _Alignas(SL_CACHE_LINE) uint64_t changes;
     _Alignas(SL_CACHE_LINE) struct sl_shared_target targets[SL_COUNTER_TARGETS];
     struct sl_shared_upstream upstreams[SL_COUNTER_UPSTREAMS];
+    struct sl_shared_name names[SL_COUNTER_TARGETS]; /* by the slot of the target; last: see takeover.c */
 };
 struct sl_shared {
     _Alignas(SL_CACHE_LINE) struct sl_shared_tickets tickets;

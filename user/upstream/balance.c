@@ -105,10 +105,17 @@ struct sl_pool *sl_balance_pick(struct sl_group *g, const struct sl_attempts *a)
 
 int sl_balance_init(struct sl_group *g)
 {
-    g->fitness = calloc(g->n, sizeof(*g->fitness));
+    g->fitness = calloc(SL_MAX(g->cap, g->n) + 1, sizeof(*g->fitness));
     if (!g->fitness)
         return -ENOMEM;
     sl_health_refresh(g);
+    return sl_balance_table(g);
+}
+
+int sl_balance_table(struct sl_group *g)
+{
+    free(g->maglev);
+    g->maglev = NULL;
     if (g->n < 2 || (g->cfg->balance != SL_BALANCE_HASH_IP && g->cfg->balance != SL_BALANCE_HASH_HEADER))
         return 0;
     return sl_maglev_new(g->members, g->n, &g->maglev, &g->n_maglev);

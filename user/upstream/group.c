@@ -11,28 +11,23 @@ static void _sl_group_unref(struct sl_group *g)
         return;
     free(g->maglev);
     free(g->fitness);
+    free(g->named);
     free(g);
 }
 
 int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct sl_group **out)
 {
-    struct sl_group *g = calloc(1, sizeof(*g) + cfg->n_targets * sizeof(g->members[0]));
+    const size_t cap = sl_named_cap(cfg);
+    struct sl_group *g = calloc(1, sizeof(*g) + cap * sizeof(g->members[0]));
     if (!g)
         return -ENOMEM;
-    *g = (struct sl_group){.all = u, .cfg = cfg, .refs = 1};
+    *g = (struct sl_group){.all = u, .cfg = cfg, .refs = 1, .cap = cap};
     g->counters = &u->counters->upstreams[sl_slot(cfg->slot, SL_COUNTER_UPSTREAMS)];
     if (cfg->breaker.enabled && cfg->slot < SL_COUNTER_UPSTREAMS && cfg->slot)
         g->breaker = &u->health->upstreams[cfg->slot];
-    for (size_t i = 0; i < cfg->n_targets; i++) {
-        int r = sl_pool_get(u, cfg, &cfg->targets[i], &g->members[i].pool);
-        if (r < 0) {
-            sl_group_free(g);
-            return r;
-        }
-        g->members[i].weight = cfg->targets[i].weight;
-        g->n++;
-    }
-    int r = sl_balance_init(g);
+    int r = sl_named_members(g);
+    if (r == 0 || r == -EAGAIN)
+        r = sl_balance_init(g);
     if (r < 0)
         sl_group_free(g);
     else
@@ -100,13 +95,18 @@ static struct sl_upconn *_sl_kept(struct sl_pool *p, enum sl_reuse reuse, const 
     return c;
 }
 
+static int _sl_none(const struct sl_group *g)
+{
+    return g->n == 0 ? SL_GROUP_UNRESOLVED : g->drained ? SL_GROUP_DRAINED : SL_GROUP_UNHEALTHY;
+}
+
 int sl_group_connect(struct sl_group *g, struct sl_attempts *a, uint64_t timeout_ns, enum sl_reuse reuse,
                      const struct sl_upconn_ops *ops, void *owner, struct sl_upconn **out)
 {
     int r = g->breaker ? sl_breaker_admit(g, a) : 0;
     struct sl_pool *p = r == 0 ? sl_balance_pick(g, a) : NULL;
     if (!p)
-        return r < 0 ? r : g->drained ? SL_GROUP_DRAINED : SL_GROUP_UNHEALTHY;
+        return r < 0 ? r : _sl_none(g);
     a->tries++;
     if (reuse != SL_REUSE_NONE && !p->h2 && (*out = _sl_kept(p, reuse, ops, owner)))
         return 1;

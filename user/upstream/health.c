@@ -37,7 +37,7 @@ static int64_t _sl_fitness(struct sl_group *g, const struct sl_member *m, uint64
     const struct sl_shared_target *s = m->pool->shared;
     if (!s)
         return SL_SCALE;
-    if (SL_GET(s->drained))
+    if (SL_GET(s->drained) || (m->pool->whole && SL_GET(m->pool->whole->drained)))
         return -1;
     if (SL_GET(s->unhealthy))
         return 0;
@@ -66,6 +66,7 @@ void sl_health_refresh(struct sl_group *g)
     uint64_t sum = 0;
     g->seen = __atomic_load_n(&g->all->health->changes, __ATOMIC_ACQUIRE);
     g->look_at = UINT64_MAX;
+    sl_named_refresh(g);
     for (size_t i = 0; i < g->n; i++) {
         const int64_t f = g->fitness[i] = _sl_fitness(g, &g->members[i], now);
         fit += f > 0;

@@ -28,6 +28,7 @@ static uint64_t _sl_key(const struct sl_upstream *cfg, const struct sl_target *t
     struct sl_slice parts[] = {sl_slice_str(cfg->name),
                                sl_slice_str(t->text),
                                sl_slice_str(sni),
+                               sl_slice_str(t->dns.host ? t->dns.host : ""),
                                cfg->tls.ca.data,
                                cfg->tls.cert.data,
                                cfg->tls.key.data,
@@ -60,7 +61,7 @@ static void _sl_pool_free(struct sl_pool *p)
     free(p);
 }
 
-static int _sl_pool_tls(struct sl_pool *p, const struct sl_upstream *cfg)
+static int _sl_pool_tls(struct sl_pool *p, const struct sl_upstream *cfg, const struct sl_target *t)
 {
     const char *why = "";
     int r = sl_tls_client_new(&(struct sl_tls_client){.ca = cfg->tls.ca.data,
@@ -72,7 +73,7 @@ static int _sl_pool_tls(struct sl_pool *p, const struct sl_upstream *cfg)
         return sl_error_r(r, "upstream %s: tls: %s", cfg->name, why);
     char text[SL_IP_STRLEN];
     struct sl_ip ip = sl_sockaddr_ip(&p->address);
-    p->sni = strdup(cfg->tls.sni ? cfg->tls.sni : sl_ip_text(&ip, text));
+    p->sni = strdup(cfg->tls.sni ? cfg->tls.sni : t->dns.host ? t->dns.host : sl_ip_text(&ip, text));
     return p->sni ? 0 : -ENOMEM;
 }
 
@@ -89,7 +90,7 @@ static int _sl_pool_new(struct sl_upstreams *u, const struct sl_upstream *cfg, c
     sl_list_init(&p->carriers);
     int r = p->name && p->text ? 0 : -ENOMEM;
     if (r == 0 && cfg->tls.enabled)
-        r = _sl_pool_tls(p, cfg);
+        r = _sl_pool_tls(p, cfg, t);
     if (r < 0) {
         _sl_pool_free(p);
         return r;

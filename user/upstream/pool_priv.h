@@ -12,7 +12,7 @@ struct sl_pool {
     unsigned groups; /* 0: no snapshot names it any more */
     uint64_t key;
     char *name; /* the upstream's */
-    char *text; /* the target as written */
+    char *text; /* the target as written; one by DNS: the address */
     uint64_t warned_ns;
     struct sl_sockaddr address;
     char *sni;
@@ -27,7 +27,8 @@ struct sl_pool {
     uint32_t active; /* connections with an owner: what this worker has on its way there */
     struct sl_upstream_counters *counters;
     struct sl_target_counters *target;
-    struct sl_shared_target *shared; /* NULL: the table has no room for it */
+    struct sl_shared_target *shared;      /* NULL: the table has no room for it */
+    const struct sl_shared_target *whole; /* of an address by DNS: its target's, which may be drained */
 };
 
 /* The pool of that target, new or kept from before, with one group reference. */

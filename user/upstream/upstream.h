@@ -38,7 +38,7 @@ int sl_group_new(struct sl_upstreams *u, const struct sl_upstream *cfg, struct s
 /* Pools that no group names any more close their idle connections; those in use end with their exchange. */
 void sl_group_free(struct sl_group *g);
 const struct sl_upstream *sl_group_config(const struct sl_group *g);
-/* How many targets. */
+/* How many targets, each address of one by DNS for itself. */
 size_t sl_group_size(const struct sl_group *g);
 
 /* What the holder of a connection hears. All are called from the loop, never from within sl_group_connect. */
@@ -114,6 +114,7 @@ enum sl_group_refusal {
     SL_GROUP_OPEN = -100002,      /* the breaker */
     SL_GROUP_DRAINED = -100003,   /* all targets, by the operator */
     SL_GROUP_UNHEALTHY = -100004, /* none is fit, and health.panic is 0% */
+    SL_GROUP_UNRESOLVED = -100005 /* its names have had no answer yet */
 };
 static inline bool sl_group_refused(int r)
 {

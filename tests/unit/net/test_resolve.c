@@ -120,6 +120,7 @@ static void a_name_has_its_address(void **state)
     assert_int_equal(f->n, 1);
     assert_string_equal(text(f, 0), "192.0.2.53");
     assert_int_equal(f->asked, 2); /* A and AAAA, and no search domain */
+    assert_int_equal(f->q.ttl, 60);
     run(f, "single");
     assert_int_equal(f->n, 1);
     assert_int_equal(f->asked, 4);
@@ -132,6 +133,7 @@ static void hosts_come_first(void **state)
     assert_int_equal(f->n, 2);
     assert_string_equal(text(f, 0), "127.0.0.1");
     assert_string_equal(text(f, 1), "::1");
+    assert_int_equal(f->q.ttl, UINT32_MAX);
     assert_int_equal(f->asked, 0);
 }
 
@@ -140,6 +142,7 @@ static void a_name_that_is_not_there(void **state)
     struct fixture *f = *state;
     f->rcode = 3;
     run(f, "nobody.example");
+    assert_true(f->q.absent);
     assert_int_equal(f->n, 0);
     assert_string_not_equal(f->error, "");
 }

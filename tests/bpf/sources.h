@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -120,6 +121,10 @@ static SL_UNUSED void connect_to_ours(struct connection *c)
     assert_int_equal(getsockname(c->listener, (struct sockaddr *)&a, &n), 0);
     assert_int_equal(bind(c->client, (struct sockaddr *)&b, sizeof(b)), 0);
     assert_int_equal(connect(c->client, (struct sockaddr *)&a, sizeof(a)), 0);
+    /* connected on this side before the handshake's last segment is worked off on the other: until it can be
+     * accepted */
+    struct pollfd accepted = {.fd = c->listener, .events = POLLIN};
+    assert_int_equal(poll(&accepted, 1, 60000), 1);
     assert_int_equal(getsockname(c->client, (struct sockaddr *)&b, &n), 0);
     c->port = ntohs(a.sin_port);
     c->from = ntohs(b.sin_port);

@@ -144,7 +144,8 @@ static const char *_sl_joined(struct sl_reader *r, const struct sl_strings *name
     for (size_t i = 0, n = 0; out && i < names->n; i++) {
         if (i)
             out[n++] = ':';
-        memcpy(out + n, names->v[i].p, names->v[i].n);
+        if (names->v[i].n) /* one that was refused is empty, and nowhere */
+            memcpy(out + n, names->v[i].p, names->v[i].n);
         n += names->v[i].n;
     }
     return out;

@@ -30,6 +30,16 @@ def answer_of(host, address=("127.0.0.1", P), source=None):
         return out
 
 
+def crowd(g, stack, why, most):
+    """Clients with a request that the origin holds, one by one until the gateway refuses one for that reason."""
+    clients = []
+    while refused(g, why) == 0 and len(clients) < most:
+        clients.append(stack.enter_context(g.client(P)))
+        with contextlib.suppress(OSError):
+            clients[-1].send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+    return clients
+
+
 def test_connections_of_one_address_over_all_workers(lo):
     with Origin(lo) as o:
         p = serving(o, P, workers=2, listeners={"main": {"limits": {"connections_per_source": 3}}})
@@ -83,12 +93,7 @@ def test_when_descriptors_run_short_idle_ones_go_and_then_new_ones_are_told(lo, 
             assert closed(idle[0]), "the oldest went"
             for c in idle:
                 c.close()
-            busy = []
-            while refused(g, "descriptors") == 0 and len(busy) < 150:
-                c = stack.enter_context(g.client(P))
-                with contextlib.suppress(OSError):
-                    c.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-                busy.append(c)
+            busy = crowd(g, stack, "descriptors", 150)
             told = answer_of(lo)
             assert told.startswith(b"HTTP/1.1 503 ") and b"urn:sluice:problem:descriptors" in told, told
             go.set()
@@ -112,12 +117,7 @@ def test_when_memory_runs_short_idle_ones_go_and_then_new_ones_are_told(lo):
             for c in idle:
                 c.close()
             until(lambda: g.metric("sluice_listener_active_connections", listener="main") == 0, "them to be gone")
-            waiting = []
-            while refused(g, "memory") == 0 and len(waiting) < 200:
-                c = stack.enter_context(g.client(P))
-                with contextlib.suppress(OSError):
-                    c.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-                waiting.append(c)
+            waiting = crowd(g, stack, "memory", 200)
             told = answer_of(lo)
             assert told.startswith(b"HTTP/1.1 503 ") and b"urn:sluice:problem:memory" in told, told
             go.set()

@@ -124,11 +124,10 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
         break;
     case SL_IPC_DRAIN: /* nobody is left to ask about; an answer under way may still get out */
         sl_admin_stop(c);
-        if (!ev_is_active(
-                &c->drain)) { /* said again by a stop behind an upgrade: libev would have it twice */
-            ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
-            ev_timer_start(c->loop, &c->drain);
-        }
+        if (ev_is_active(&c->drain))
+            break; /* said before, by an upgrade: libev must not have it twice */
+        ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
+        ev_timer_start(c->loop, &c->drain);
         break;
     default:
         sl_warn("a message of type %u is not for the controller", m->h.type);

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from harness import jose, pki
+from harness import jose, ns, pki
 from harness.gateway import Gateway
 from harness.issuer import Issuer
 from harness.origin import Origin
@@ -63,9 +63,28 @@ def test_keys_are_fetched_once_and_reach_every_worker(lo, origin, issuer, ca):
         assert b"Host: 127.0.0.1:" in issuer.heads[0] and b"Authorization" not in issuer.heads[0]
 
 
-def test_a_name_is_looked_up_in_hosts(lo, origin, issuer, ca):
+def test_localhost_needs_no_nameserver(lo, origin, issuer, ca):
     with Gateway(policy(origin, issuer, ca, jwks_uri=issuer.url("/jwks", name="localhost")), lo) as gw:
         assert ask(gw, OLD).status == 200
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """Puts lines into this test's own /etc/hosts."""
+    here = os.path.realpath("/etc/hosts")
+    if not os.path.exists(here):
+        pytest.skip("this host has no /etc/hosts to put another one over")
+    (tmp_path / "hosts").write_text("127.0.0.1 keys.test\n")
+    ns.mount(str(tmp_path / "hosts"), here, None, 0x1000)  # MS_BIND
+    yield
+    ns.umount(here)
+
+
+def test_a_name_is_looked_up_in_hosts(lo, hosts, origin, ca):
+    with Issuer(ca, "keys.test", host=lo) as idp:
+        idp.keys(OLD)
+        with Gateway(policy(origin, idp, ca, jwks_uri=idp.url("/jwks", name="keys.test")), lo) as gw:
+            assert ask(gw, OLD).status == 200
 
 
 def test_an_unknown_key_is_sought_once_and_the_request_waits_for_it(lo, origin, issuer, ca):

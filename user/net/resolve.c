@@ -88,6 +88,26 @@ static size_t _sl_in_hosts(const char *hosts, const char *name, struct sl_ip *ou
     return n;
 }
 
+/* RFC 6761 section 6.3: loopback on every host, though nobody has written it down; no nameserver is asked. */
+static size_t _sl_is_localhost(const char *name, struct sl_ip *out)
+{
+    struct sl_slice s = sl_slice_str(name);
+    const struct sl_slice last = SL_S(".localhost");
+    if (s.n && s.p[s.n - 1] == '.')
+        s.n--;
+    if (s.n > last.n)
+        s = sl_slice(s.p + s.n - last.n, last.n);
+    if (!sl_slice_ieq(s, last) && !sl_slice_ieq(s, SL_S("localhost")))
+        return 0;
+    return (size_t)(sl_ip_parse(SL_S("127.0.0.1"), &out[0]) == 0) + (sl_ip_parse(SL_S("::1"), &out[1]) == 0);
+}
+
+static size_t _sl_without_asking(const struct sl_resolver *r, const char *name, struct sl_ip *out)
+{
+    const size_t n = _sl_in_hosts(r->hosts, name, out);
+    return n ? n : _sl_is_localhost(name, out);
+}
+
 /* ---- c-ares on the loop */
 
 static void _sl_rearm(struct sl_resolver *r)
@@ -261,7 +281,7 @@ static void _sl_on_answer(void *arg, int status, int timeouts, struct ares_addri
 void sl_resolve(struct sl_resolver *r, const char *name, struct sl_query *q)
 {
     struct sl_ip v[SL_RESOLVED_MAX];
-    const size_t n = _sl_in_hosts(r->hosts, name, v);
+    const size_t n = _sl_without_asking(r, name, v);
     const struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC};
     struct sl_pending *p = n ? NULL : calloc(1, sizeof(*p));
     q->pending = NULL;

@@ -2,7 +2,7 @@
 /*
  * Names to addresses, by c-ares on the loop. What resolv.conf(5) and hosts(5) say comes as bytes, read with
  * the policy: nothing here opens a file. Of resolv.conf its nameservers count; names are asked for as they
- * are, without search domains.
+ * are, without search domains. localhost is loopback, and asked of nobody.
  */
 #ifndef SL_NET_RESOLVE_H
 #define SL_NET_RESOLVE_H

@@ -81,7 +81,7 @@ static int setup(void **state)
     assert_int_equal(
         sl_resolver_new(&f.loop,
                         SL_S("# comment\nsearch corp.test\nnameserver 127.0.0.1 # ours\noptions ndots:5\n"),
-                        SL_S("127.0.0.1 localhost\n::1\tip6-localhost localhost # two\n\nnonsense\n"),
+                        SL_S("127.0.0.9 keys.test\n::9\tip6.test keys.test # two\n\nnonsense\n"),
                         ntohs(a.sin_port), &f.r),
         0);
     *state = &f;
@@ -129,12 +129,27 @@ static void a_name_has_its_address(void **state)
 static void hosts_come_first(void **state)
 {
     struct fixture *f = *state;
-    run(f, "LocalHost");
+    run(f, "Keys.test");
     assert_int_equal(f->n, 2);
-    assert_string_equal(text(f, 0), "127.0.0.1");
-    assert_string_equal(text(f, 1), "::1");
+    assert_string_equal(text(f, 0), "127.0.0.9");
+    assert_string_equal(text(f, 1), "::9");
     assert_int_equal(f->q.ttl, UINT32_MAX);
     assert_int_equal(f->asked, 0);
+}
+
+static void localhost_needs_nobody(void **state)
+{
+    static const char *const names[] = {"localhost", "LOCALHOST.", "keys.localhost", "a.b.localhost."};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
+        run(f, names[i]);
+        assert_int_equal(f->n, 2);
+        assert_string_equal(text(f, 0), "127.0.0.1");
+        assert_string_equal(text(f, 1), "::1");
+    }
+    assert_int_equal(f->asked, 0);
+    run(f, "notlocalhost");
+    assert_int_equal(f->asked, 2);
 }
 
 static void a_name_that_is_not_there(void **state)
@@ -168,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_name_has_its_address, setup, teardown),
         cmocka_unit_test_setup_teardown(hosts_come_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(localhost_needs_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_that_is_not_there, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_cancelled_is_not_told, setup, teardown),
     };

@@ -125,7 +125,7 @@ SL_INLINE int sl_sketch_is_closed(__u32 least, __u64 now, __u64 cost, __u64 tole
 /* A time beyond what this limit can have written is one of a wider limit; see sl_bucket_take. */
 SL_INLINE __u64 sl_sketch_clamped(__u64 *cell, __u64 now, __u64 tolerance)
 {
-    if (*cell > now + tolerance + SL_CLOCK_SLACK_NS)
+    if (sl_bucket_is_beyond(*cell, tolerance + SL_CLOCK_SLACK_NS, &now))
         *cell = now + tolerance;
     return *cell;
 }

@@ -6,6 +6,12 @@
 #ifndef SLUICE_BUCKET_H
 #define SLUICE_BUCKET_H
 
+#ifdef __bpf__
+#include <bpf/bpf_helpers.h>
+#else
+#include <time.h>
+#endif
+
 #define SL_CAS_TRIES 8 /* then: deny, and count cas_exhausted */
 
 /*
@@ -33,12 +39,38 @@ struct sl_limit {
 };
 
 /*
- * How far a tat may lie beyond now + tolerance before it is taken for one of a wider limit. Callers read the
- * clock before they come here and may be put off the CPU in between: against such an old `now` an honest tat
- * lies too far ahead, and cutting it back would hand out what was already spent (5 % too much with three
- * saturating callers on two CPUs, tests/bpf/test_bucket_exact.c).
+ * How far a tat may lie beyond now + tolerance before it is taken for one of a wider limit: what the clocks
+ * of two CPUs may differ by, and much more.
  */
 #define SL_CLOCK_SLACK_NS 1000000000ull
+
+/* The clock anew, and never before `now`: tests set that ahead of it. */
+static inline __attribute__((always_inline)) __u64 sl_bucket_clock(__u64 now)
+{
+#ifdef __bpf__
+    const __u64 clock = bpf_ktime_get_ns();
+#else
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    const __u64 clock = (__u64)t.tv_sec * 1000000000ull + (__u64)t.tv_nsec;
+#endif
+    return clock > now ? clock : now;
+}
+
+/*
+ * Whether a tat lies further ahead of the clock than a limit can have written, by `most` (its tolerance, and
+ * the slack). Callers read the clock before the tat and may be put off the CPU in between, for seconds:
+ * against such an old *now an honest tat lies too far ahead, and cutting it back would hand out what was
+ * already spent. So the clock is read once more, after the tat, before that is believed, and *now is that
+ * reading then.
+ */
+static inline __attribute__((always_inline)) int sl_bucket_is_beyond(__u64 tat, __u64 most, __u64 *now)
+{
+    if (tat <= *now + most)
+        return 0;
+    *now = sl_bucket_clock(*now);
+    return tat > *now + most;
+}
 
 /*
  * Advances the bucket by cost_ns if that keeps it within tolerance_ns of now. Returns 1 admitted, 0 refused
@@ -53,7 +85,7 @@ static inline __attribute__((always_inline)) int sl_bucket_try(__u64 *tat_p, __u
 {
     for (int i = 0; i < tries; i++) {
         __u64 tat = *(volatile __u64 *)tat_p, old = tat;
-        if (tat > now + tolerance_ns + SL_CLOCK_SLACK_NS)
+        if (sl_bucket_is_beyond(tat, tolerance_ns + SL_CLOCK_SLACK_NS, &now))
             tat = now + tolerance_ns;
         __u64 next = (tat > now ? tat : now) + cost_ns;
         if (next - now > tolerance_ns) {

@@ -167,13 +167,13 @@ static uint64_t _sl_debt(const struct sl_taking *k, uint64_t now)
 
 /* As sl_bucket_take() would decide, without debiting; a tat of a wider limit is cut back, and that is
  * written, or a raised limit would lock its key out. */
-static uint64_t _sl_peek(const struct sl_taking *k, uint64_t now)
+static uint64_t _sl_peek(const struct sl_taking *k, __u64 now)
 {
     const uint64_t tolerance = k->window->tolerance_ns, cost = k->window->interval_ns;
     if (!k->bucket)
         return 0;
     uint64_t tat = __atomic_load_n(&k->bucket->tat, __ATOMIC_RELAXED);
-    if (tat > now + tolerance + k->window->slack_ns) {
+    if (sl_bucket_is_beyond(tat, tolerance + k->window->slack_ns, &now)) {
         (void)__sync_val_compare_and_swap(&k->bucket->tat, tat, now + tolerance);
         tat = now + tolerance;
     }

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #define SLOTS 4096
-#define T0    (1000 * SL_NS_PER_SEC)
+#define T0    (100000000 * SL_NS_PER_SEC) /* after the clock of any host */
 
 static struct sl_bucket_table table;
 

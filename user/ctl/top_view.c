@@ -285,31 +285,59 @@ static int _sl_route_print(struct sl_view *v, struct sl_ctl_table *t, const stru
                _sl_main_reason(row->total, row->rate)});
 }
 
-static int _sl_routes_print(struct sl_view *v)
+/* What is listed by the rate of what moves, the busiest first. */
+struct sl_ranking {
+    const char *of; /* the key of its objects */
+    const char *const *titles;
+    size_t n_titles;
+    double (*weigh)(const json_t *rate);
+    bool (*is_shown)(const char *name, const json_t *total); /* NULL: all are */
+    int (*print)(struct sl_view *v, struct sl_ctl_table *t, const struct sl_ranked *row);
+    bool last; /* section of the page, see _sl_section */
+};
+
+static int _sl_ranking_print(struct sl_view *v, const struct sl_ranking *what)
 {
-    static const char *const titles[] = {"route", ">req/s", ">2xx/s", ">3xx/s", ">4xx/s",         ">5xx/s",
-                                         ">in/s", ">out/s", ">p50",   ">p99",   "refuses most by"};
-    json_t *routes = json_object_get(v->total, "routes"), *item;
-    struct sl_ranked *rows = sl_arena_zalloc(&v->arena, (json_object_size(routes) + 1) * sizeof(*rows));
+    json_t *all = json_object_get(v->total, what->of), *item;
+    struct sl_ranked *rows = sl_arena_zalloc(&v->arena, (json_object_size(all) + 1) * sizeof(*rows));
     struct sl_ctl_table t;
     const char *name;
     size_t n = 0;
     int r = 0;
     if (!rows)
         return -ENOMEM;
-    sl_ctl_table_init(&t, &v->arena, titles, SL_ARRAY_LEN(titles));
-    json_object_foreach(routes, name, item)
+    sl_ctl_table_init(&t, &v->arena, what->titles, what->n_titles);
+    json_object_foreach(all, name, item)
     {
-        const json_t *rate = _sl_at(v->rate, "routes", name);
-        if (strcmp(name, "other") == 0 && _sl_sum(json_object_get(item, "codes")) <= 0)
-            continue; /* the slot of what matched no route, or found no slot */
-        rows[n++] = (struct sl_ranked){name, item, rate, _sl_sum(json_object_get(rate, "codes"))};
+        const json_t *rate = _sl_at(v->rate, what->of, name);
+        if (!what->is_shown || what->is_shown(name, item))
+            rows[n++] = (struct sl_ranked){name, item, rate, what->weigh(rate)};
     }
     if (n)
         qsort(rows, n, sizeof(*rows), _sl_by_rate);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = _sl_route_print(v, &t, &rows[i]);
-    return r ? r : _sl_section(v, &t, true);
+        r = what->print(v, &t, &rows[i]);
+    return r ? r : _sl_section(v, &t, what->last);
+}
+
+static double _sl_requests(const json_t *route)
+{
+    return _sl_sum(json_object_get(route, "codes"));
+}
+
+/* "other" is the slot of what matched no route, or found no slot. */
+static bool _sl_route_is_shown(const char *name, const json_t *total)
+{
+    return strcmp(name, "other") != 0 || _sl_requests(total) > 0;
+}
+
+static int _sl_routes_print(struct sl_view *v)
+{
+    static const char *const titles[] = {"route", ">req/s", ">2xx/s", ">3xx/s", ">4xx/s",         ">5xx/s",
+                                         ">in/s", ">out/s", ">p50",   ">p99",   "refuses most by"};
+    static const struct sl_ranking routes = {
+        "routes", titles, SL_ARRAY_LEN(titles), _sl_requests, _sl_route_is_shown, _sl_route_print, true};
+    return _sl_ranking_print(v, &routes);
 }
 
 static double _sl_way(const json_t *consumer, const char *way)
@@ -317,32 +345,26 @@ static double _sl_way(const json_t *consumer, const char *way)
     return sl_ctl_num(json_object_get(consumer, way), "bytes");
 }
 
-/* What they moved, as it stands on the wire; the busiest first. */
+static double _sl_moved(const json_t *consumer)
+{
+    return _sl_way(consumer, "in") + _sl_way(consumer, "out");
+}
+
+static int _sl_consumer_print(struct sl_view *v, struct sl_ctl_table *t, const struct sl_ranked *row)
+{
+    return sl_ctl_table_row(t, (const char *const[]){row->name, _sl_b(v, _sl_way(row->rate, "in")),
+                                                     _sl_b(v, _sl_way(row->rate, "out")),
+                                                     _sl_b(v, _sl_way(row->total, "in")),
+                                                     _sl_b(v, _sl_way(row->total, "out"))});
+}
+
+/* What they moved, as it stands on the wire. */
 static int _sl_consumers_print(struct sl_view *v)
 {
     static const char *const titles[] = {"consumer", ">in/s", ">out/s", ">in", ">out"};
-    json_t *consumers = json_object_get(v->total, "consumers"), *item;
-    struct sl_ranked *rows = sl_arena_zalloc(&v->arena, (json_object_size(consumers) + 1) * sizeof(*rows));
-    struct sl_ctl_table t;
-    const char *name;
-    size_t n = 0;
-    int r = 0;
-    if (!rows)
-        return -ENOMEM;
-    sl_ctl_table_init(&t, &v->arena, titles, SL_ARRAY_LEN(titles));
-    json_object_foreach(consumers, name, item)
-    {
-        const json_t *rate = _sl_at(v->rate, "consumers", name);
-        rows[n++] = (struct sl_ranked){name, item, rate, _sl_way(rate, "in") + _sl_way(rate, "out")};
-    }
-    if (n)
-        qsort(rows, n, sizeof(*rows), _sl_by_rate);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = sl_ctl_table_row(&t, (const char *const[]){rows[i].name, _sl_b(v, _sl_way(rows[i].rate, "in")),
-                                                       _sl_b(v, _sl_way(rows[i].rate, "out")),
-                                                       _sl_b(v, _sl_way(rows[i].total, "in")),
-                                                       _sl_b(v, _sl_way(rows[i].total, "out"))});
-    return r ? r : _sl_section(v, &t, false);
+    static const struct sl_ranking consumers = {
+        "consumers", titles, SL_ARRAY_LEN(titles), _sl_moved, NULL, _sl_consumer_print, false};
+    return _sl_ranking_print(v, &consumers);
 }
 
 static int _sl_tiers_print(struct sl_view *v)

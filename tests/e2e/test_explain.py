@@ -19,6 +19,7 @@ def policy(**over):
                          tiers={"gold": {"rate_limit": {"hour": 5, "day": 50, "by": "consumer"}}, "anonymous": {"rate_limit": {"minute": 300, "by": "ip"}}},
                          consumers={"acme": {"tier": "gold", "keys": [hashlib.sha256(KEY.encode()).hexdigest()], "sources": ["198.51.100.0/28"]}, "o'n eil": {}},
                          routes={"all": {"paths": ["/v1"], "auth": ["keys"], "sources": {"deny": ["203.0.113.0/24"]}},
+                                 "guests": {"paths": ["/guests"], "auth": ["keys"], "anonymous": "o'n eil", "respond": {"status": 204}},
                                  "own": {"paths": ["/own"], "auth": ["public"], "respond": {"status": 204}}}), over)
 
 
@@ -52,6 +53,16 @@ def test_a_request_by_the_policys_lines(gw):
     assert explain(gw, "GET https://api.test/")[0].startswith("nobody listens")
     assert explain(gw, f"GET http://api.test:{P}/v1", "--from", "203.0.113.9")[0].startswith("403:")
     assert gw.ctl("explain", "GET ftp://x/")[0] == 2 and gw.ctl("explain")[0] == 2 and gw.ctl("explain", "x", "-H")[0] == 2
+
+
+def test_an_anonymous_consumer(gw):
+    verdict, why, j = explain(gw, f"GET http://api.test:{P}/guests")
+    assert verdict.startswith("204") and "it has no credentials, and so is of consumer o'n eil, tier anonymous" in why
+    said = next(f for f in j["because"] if f["says"] == "without credentials it is of consumer o'n eil")
+    assert said["line"] == line_of(gw, '"guests": {')
+    assert "credentials are those of acme" in explain(gw, f"GET http://api.test:{P}/guests", "-H", f"apikey: {KEY}")[1]
+    assert explain(gw, f"GET http://api.test:{P}/guests", "-H", "apikey: wrong")[0].startswith("401:")
+    assert "requests without credentials on route guests are its" in explain(gw, "o'n eil")[1]
 
 
 def test_a_source(gw):

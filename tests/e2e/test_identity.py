@@ -49,6 +49,8 @@ def gw(lo, origin, tmp_path_factory):
               "issuers": {"paths": ["/issuers"], "upstream": "origin", "auth": ["corp", "second", "keys"]},
               "open": {"paths": ["/open"], "upstream": "origin", "auth": ["public"]},
               "mixed": {"paths": ["/mixed"], "upstream": "origin", "auth": ["keys", "public"]},
+              "guests": {"paths": ["/guests"], "upstream": "origin", "auth": ["corp", "keys"], "anonymous": "guest", "require": {"methods": {"POST": {"groups": ["eu"]}}},
+                         "request": {"headers": {"set": {"X-Consumer": "$consumer", "X-Tier": "$tier"}}}},
               "role": {"paths": ["/role"], "upstream": "origin", "auth": ["corp"], "require": {"roles": ["orders.read", "admin"]}},
               "scope": {"paths": ["/scope"], "upstream": "origin", "auth": ["corp"], "require": {"scopes": ["read"]}},
               "method": {"paths": ["/method"], "upstream": "origin", "auth": ["corp", "public"],
@@ -60,7 +62,9 @@ def gw(lo, origin, tmp_path_factory):
         auth[a.lower()] = {**common, "algorithms": [a], "secret": {"$file": str(d / a)}}
         routes[a.lower()] = {"paths": [f"/{a.lower()}"], "upstream": "origin", "auth": [a.lower()]}
     consumers = {n: {"keys": [sha256(k)], "groups": ["eu"] if n == "acme" else ["us"]} for n, k in API_KEYS.items()}
-    with Gateway(serving(origin, auth=auth, routes=routes, consumers=consumers), lo) as g:
+    consumers["guest"] = {"tier": "guests"}
+    tiers = {"guests": {"rate_limit": {"day": 4, "by": "consumer"}}}
+    with Gateway(serving(origin, auth=auth, routes=routes, consumers=consumers, tiers=tiers), lo) as g:
         yield g
 
 
@@ -292,6 +296,21 @@ def test_public_needs_nothing(c):
     assert c.request("GET", "/open").status == 200
     assert c.request("GET", "/mixed").status == 200
     assert c.request("GET", "/mixed", [("apikey", API_KEYS["acme"])]).status == 200
+
+
+def test_without_credentials_a_request_is_the_anonymous_consumers(gw, c):
+    """Its name, tier and limits; wrong credentials are told, and what it may not do asks who is calling."""
+    sent = lambda r: {n.lower(): v for n, v in r.json()["headers"]}
+    before = gw.metric("sluice_anonymous_requests_total")
+    h = sent(c.request("GET", "/guests", [("X-User-Id", "root"), ("X_User_Id", "root"), ("X-Consumer", "acme")]))
+    assert h["x-consumer"] == "guest" and h["x-tier"] == "guests" and "x-user-id" not in h and "x_user_id" not in h
+    problem(c.request("GET", "/guests", [("apikey", "wrong")]), 401, "invalid_key")
+    problem(c.request("GET", "/guests", bearer("x.y.z")), 401, "invalid_token")
+    problem(c.request("POST", "/guests"), 401, "no_credentials")
+    assert sent(c.request("POST", "/guests", [("apikey", API_KEYS["acme"])]))["x-consumer"] == "acme"
+    assert [c.request("GET", "/guests").status for _ in range(4)] == [200, 200, 200, 429]  # four a day
+    assert c.request("GET", "/guests", [("apikey", API_KEYS["globex"])]).status == 200
+    assert gw.metric("sluice_anonymous_requests_total") == before + 5
 
 
 @pytest.mark.parametrize("claims,status", [({"roles": ["orders.read"]}, 200), ({"roles": ["x", "admin"]}, 200), ({"roles": "admin"}, 200),

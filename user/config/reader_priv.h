@@ -9,7 +9,14 @@
 
 #include "config/schema_priv.h"
 
-enum sl_names { SL_NAMES_NONE, SL_NAMES_AUTH, SL_NAMES_TIER, SL_NAMES_UPSTREAM, SL_NAMES_COUNT };
+enum sl_names {
+    SL_NAMES_NONE,
+    SL_NAMES_AUTH,
+    SL_NAMES_TIER,
+    SL_NAMES_UPSTREAM,
+    SL_NAMES_CONSUMER,
+    SL_NAMES_COUNT
+};
 
 /* A string that must be wiped with the snapshot. */
 struct sl_secret {

@@ -397,5 +397,6 @@ static const struct sl_type _sl_consumer = {.kind = SL_T_OBJECT,
 const struct sl_type sl_type_consumers = {.kind = SL_T_NAMED,
                                           .size = sizeof(struct sl_strings),
                                           .what = "a map of consumers by name",
+                                          .names = SL_NAMES_CONSUMER,
                                           .key = &_sl_consumer_name,
                                           .item = &_sl_consumer};

@@ -178,6 +178,11 @@ static const struct sl_type _sl_auth_refs = {.kind = SL_T_LIST,
                                              .item = &_sl_auth_ref,
                                              .some = true,
                                              .unique = true};
+static const struct sl_type _sl_anonymous = {.kind = SL_T_REF,
+                                             .size = sizeof(void *),
+                                             .what = "the name of a consumer",
+                                             .names = SL_NAMES_CONSUMER,
+                                             .one = "consumer"};
 #define AT(m) offsetof(struct sl_method_needs, m)
 static const struct sl_field _sl_needs_fields[] = {
     {"roles", &sl_type_strings, AT(roles), NULL, 0, "One of these roles."},
@@ -325,6 +330,9 @@ static const struct sl_field _sl_route_fields[] = {
     {"rewrite", &_sl_rewrite, AT(r.strip_prefix), NULL, 0, "Change the path for the upstream."},
     {"auth", &_sl_auth_refs, AT(auth), NULL, SL_F_REQUIRED,
      "Any one of these providers; \"public\" must be said for no credentials."},
+    {"anonymous", &_sl_anonymous, AT(r.anonymous), NULL, 0,
+     "The consumer that requests without any credentials are of. Not written: they are refused, or where "
+     "\"public\" was said nobody's."},
     {"require", &_sl_require, AT(r.require_roles), NULL, 0, "What the identity must have, one of each list."},
     {"sources", &_sl_sources, AT(r.sources_allow), NULL, 0, "Addresses that may ask."},
     {"rate_limit", &sl_type_rate_limit, AT(r.rate_limit), NULL, 0,
@@ -429,6 +437,16 @@ static void _sl_check_rewrite(struct sl_reader *r, const struct sl_node *n, cons
             sl_read_warn(r, strip, "paths/%zu does not begin with this: nothing is stripped there", i);
 }
 
+/* Both say what becomes of a request without credentials. */
+static void _sl_check_anonymous(struct sl_reader *r, const struct sl_node *n, const struct sl_route *route)
+{
+    const struct sl_node *anonymous = sl_node_get(n, "anonymous");
+    if (anonymous && route->is_public)
+        sl_read_key_error(r, anonymous,
+                          "\"public\" under auth says that requests without credentials are nobody's: "
+                          "leave out one of them");
+}
+
 /* What is required must be something that one of the providers can tell. */
 static void _sl_check_require(struct sl_reader *r, const struct sl_node *n, const struct sl_route *route)
 {
@@ -469,6 +487,7 @@ static void _sl_finish_route(struct sl_reader *r, const struct sl_node *n, void 
         sl_read_key_error(r, sl_node_get(n, "retries"), "retries are for what goes to an upstream");
     if (sl_node_get(n, "upgrade") && route->action != SL_ACTION_UPSTREAM)
         sl_read_key_error(r, sl_node_get(n, "upgrade"), "upgrade is for what goes to an upstream");
+    _sl_check_anonymous(r, n, route);
     _sl_check_require(r, n, route);
 }
 

@@ -109,6 +109,8 @@ static int _sl_build(struct sl_snapshot_own *own, const struct sl_bundle *b, con
         if (!r.oom)
             sl_check_policy(&r, tree->root);
         rc = r.oom ? -ENOMEM : diag->errors > before || b->flawed ? -EINVAL : 0;
+        own->s.consumers_by_name = r.names[SL_NAMES_CONSUMER];
+        r.names[SL_NAMES_CONSUMER] = (struct sl_map){0};
     }
     _sl_reader_free(&r);
     return rc;
@@ -126,11 +128,7 @@ static int _sl_keep_file(struct sl_snapshot *s, const struct sl_bundle *b, const
 
 static int _sl_finish(struct sl_snapshot *s, const struct sl_bundle *b)
 {
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < s->n_consumers; i++)
-        r = sl_map_add(&s->consumers_by_name, sl_slice_str(s->consumers[i].name), &s->consumers[i]);
-    if (r == 0)
-        r = _sl_keep_file(s, b, SL_RESOLV_CONF, &s->resolv_conf);
+    int r = _sl_keep_file(s, b, SL_RESOLV_CONF, &s->resolv_conf);
     if (r == 0)
         r = _sl_keep_file(s, b, SL_HOSTS, &s->hosts);
     if (r == 0)

@@ -388,7 +388,8 @@ struct sl_route {
     struct sl_slice strip_prefix; /* n 0: none */
     const struct sl_auth **auth;  /* any one of them */
     size_t n_auth;
-    bool is_public; /* "public" was said: no credentials needed */
+    bool is_public;                      /* "public" was said: no credentials needed */
+    const struct sl_consumer *anonymous; /* whose requests without credentials are; NULL: nobody's */
     struct sl_strings require_roles, require_scopes,
         require_groups;                      /* any one of each list that is written */
     struct sl_method_needs *require_methods; /* beside these, for one method */

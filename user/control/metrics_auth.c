@@ -39,13 +39,17 @@ static void _sl_jwks(const struct sl_control *c, struct sl_metrics *m)
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m)
 {
     const struct sl_counters *all = &c->args->counters;
-    uint64_t waited = 0, hashed = 0;
+    uint64_t waited = 0, hashed = 0, anonymous = 0;
     for (uint32_t w = 0; w < all->workers; w++) {
         waited += all->blocks[w].jwt_waited;
         hashed += all->blocks[w].passwords_hashed;
+        anonymous += all->blocks[w].anonymous;
     }
     sl_metrics_one(m, "passwords_hashed_total", "counter", "passwords that were hashed to check them",
                    (double)hashed);
+    sl_metrics_one(m, "anonymous_requests_total", "counter",
+                   "requests without credentials that fell back to a route's anonymous consumer",
+                   (double)anonymous);
     sl_metrics_one(m, "jwt_waited_total", "counter", "requests that waited for a key to be fetched",
                    (double)waited);
     if (c->jwks)

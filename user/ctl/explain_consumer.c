@@ -78,6 +78,10 @@ void sl_explain_consumer(struct sl_explain *x, const char *name)
                        t->name);
     if (t->pos.line)
         sl_explain_say(x, &t->pos, "tier %s", t->name);
+    for (size_t i = 0; c && i < s->n_routes; i++)
+        if (s->routes[i].anonymous == c)
+            sl_explain_say(x, &s->routes[i].pos, "requests without credentials on route %s are its",
+                           s->routes[i].name);
     sl_explain_limit(x, own ? "its own limit, instead of the tier's," : "the tier", l);
     sl_explain_in_flight(x, c && c->in_flight.max ? "it by itself" : "the tier",
                          c && c->in_flight.max ? &c->in_flight : &t->in_flight);

@@ -105,6 +105,8 @@ static void _sl_wants(struct sl_explain *x, const struct sl_route *r)
         sl_explain_say(x, &r->auth[i]->pos, "it may show itself to %s", r->auth[i]->name);
     if (r->is_public)
         sl_explain_say(x, &r->pos, "the route is public: no credentials are needed");
+    if (r->anonymous)
+        sl_explain_say(x, &r->pos, "without credentials it is of consumer %s", r->anonymous->name);
     const struct {
         const struct sl_strings *list;
         const char *what;
@@ -123,7 +125,11 @@ static bool _sl_who(struct sl_explain *x, const struct sl_route *r, struct sl_re
     const struct sl_auth_outcome o =
         sl_authenticate(x->policy->auth, r, req, &x->arena, sl_wall_ns() / SL_NS_PER_SEC, &again);
     *out = o.identity;
-    if (o.identity)
+    if (o.anonymous)
+        sl_explain_say(x, &o.identity->consumer->pos,
+                       "it has no credentials, and so is of consumer %s, tier %s", o.identity->consumer->name,
+                       o.identity->tier->name);
+    else if (o.identity)
         sl_explain_say(
             x, o.identity->consumer ? &o.identity->consumer->pos : NULL,
             "its credentials are those of " SL_SFMT ", tier %s",

@@ -35,6 +35,7 @@ static void _sl_count_auth(struct sl_exchange *ex, const struct sl_auth_outcome 
     n->jwt_cache_hits += o->cached;
     n->jwt_cache_misses += !o->cached && o->verified;
     n->jwt_verified += o->verified;
+    n->anonymous += o->anonymous;
     if (o->result == SL_AUTH_INVALID_TOKEN) {
         n->jwt_refused++;
         n->jwt_refused_by[sl_slot(o->token_reason, SL_COUNTER_TOKEN_REASONS)]++;

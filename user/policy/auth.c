@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Compiling the providers of a policy: keys prepared, tables filled, mistakes told with their places. */
 #include "policy/auth_priv.h"
+#include "policy/identity_priv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -65,6 +66,19 @@ static int _sl_identity_headers(struct sl_authenticator *a)
     return 0;
 }
 
+/* Made once: what falls back to it costs a reference. */
+static int _sl_anonymous(struct sl_authenticator *a)
+{
+    const struct sl_snapshot *s = a->snapshot;
+    a->anonymous = calloc(s->n_routes + 1, sizeof(struct sl_identity *));
+    if (!a->anonymous)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->n_routes; i++)
+        if (s->routes[i].anonymous && !(a->anonymous[i] = sl_identity_of_nobody(s->routes[i].anonymous)))
+            return -ENOMEM;
+    return 0;
+}
+
 /* jansson would open /dev/urandom for its hash seed, which a worker may not; a second call does nothing. */
 static int _sl_seeds(struct sl_authenticator *a)
 {
@@ -118,6 +132,8 @@ int sl_authenticator_new(const struct sl_snapshot *s, struct sl_diag *diag, stru
     if (r == 0)
         r = _sl_identity_headers(a);
     if (r == 0)
+        r = _sl_anonymous(a);
+    if (r == 0)
         r = _sl_providers(a, diag);
     if (r < 0) {
         sl_authenticator_free(a);
@@ -137,6 +153,9 @@ void sl_authenticator_free(struct sl_authenticator *a)
         sl_keys_free(&a->providers[i].keys);
         sl_users_free(&a->providers[i].users);
     }
+    for (size_t i = 0; a->anonymous && i < a->snapshot->n_routes; i++)
+        sl_identity_unref(a->anonymous[i]);
+    free(a->anonymous);
     free(a->providers);
     free(a->identity_headers);
     sl_jose_free(&a->jose);

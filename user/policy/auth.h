@@ -14,8 +14,8 @@
 
 /* Immutable and counted: a cached token's identity outlives its cache entry while an exchange uses it. */
 struct sl_identity {
-    unsigned refs; /* one process, no threads */
-    const struct sl_auth *provider;
+    unsigned refs;                      /* one process, no threads */
+    const struct sl_auth *provider;     /* NULL: there were no credentials, and the route has `anonymous` */
     struct sl_slice consumer_name;      /* n 0: none */
     const struct sl_consumer *consumer; /* NULL: not in the policy */
     const struct sl_tier *tier;         /* never NULL */
@@ -76,6 +76,7 @@ struct sl_auth_outcome {
     const struct sl_password_job *job; /* of SL_AUTH_WAIT, in the arena; NULL: none */
     bool cached;                       /* token was in the verified-token cache */
     bool verified;                     /* a signature was checked */
+    bool anonymous;                    /* without credentials, and so the route's anonymous consumer's */
 };
 
 /* The metric name of why a token was refused; NULL past the last. */

@@ -33,7 +33,8 @@ struct sl_authenticator {
     struct sl_token_cache cache;
     struct sl_slice *identity_headers;
     size_t n_identity_headers;
-    uint64_t identity_lengths; /* bit n: a name of n bytes is among them; bit 63: of 63 or more */
+    struct sl_identity **anonymous; /* [snapshot->n_routes]: of requests without credentials; NULL: none */
+    uint64_t identity_lengths;      /* bit n: a name of n bytes is among them; bit 63: of 63 or more */
 };
 
 /* Coarse authorisation: SL_AUTH_OK or SL_AUTH_FORBIDDEN_*. id must not be NULL. */

@@ -10,8 +10,6 @@
 
 #include <openssl/crypto.h>
 
-#include <openssl/crypto.h>
-
 #define SL_CERT_CACHE_S 3600 /* and never beyond the certificate's own end */
 
 struct sl_attempt {
@@ -298,6 +296,17 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
     return route->is_public && !sl_needs_identity(route, at->method) ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
 }
 
+/* Only where nothing was said at all, and that consumer has what the route requires: else the client is asked
+ * for credentials, which may have it. */
+static void _sl_fall_back(struct sl_attempt *at, const struct sl_route *route)
+{
+    struct sl_identity *id = at->a->anonymous[route - at->a->snapshot->routes];
+    if (!id || at->any || at->out.identity || sl_authorize(route, at->method, id) != SL_AUTH_OK)
+        return;
+    at->out.identity = sl_identity_ref(id);
+    at->out.anonymous = true;
+}
+
 static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
 {
     struct sl_auth_outcome *o = &at->out;
@@ -367,6 +376,8 @@ struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct 
         at.out.result = SL_AUTH_WAIT;
         return at.out;
     }
+    if (ok)
+        _sl_fall_back(&at, route);
     at.out.result = _sl_result(&at, route);
     _sl_tell(&at, route);
     ok = ok && _sl_clean(a, route, req, arena);

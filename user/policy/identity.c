@@ -102,15 +102,28 @@ struct sl_identity *sl_identity_of_token(const struct sl_snapshot *s, const stru
     return NULL;
 }
 
-struct sl_identity *sl_identity_of_key(const struct sl_auth *provider, const struct sl_consumer *consumer,
-                                       const unsigned char hash[32])
+static struct sl_identity *_sl_of_consumer(struct sl_identity *id, const struct sl_consumer *consumer)
 {
-    struct sl_identity *id = sl_identity_new(provider, hash);
     if (!id)
         return NULL;
     id->consumer_name = sl_slice_str(consumer->name);
     id->consumer = consumer;
     id->tier = consumer->tier;
+    return id;
+}
+
+struct sl_identity *sl_identity_of_key(const struct sl_auth *provider, const struct sl_consumer *consumer,
+                                       const unsigned char hash[32])
+{
+    return _sl_of_consumer(sl_identity_new(provider, hash), consumer);
+}
+
+struct sl_identity *sl_identity_of_nobody(const struct sl_consumer *consumer)
+{
+    static const unsigned char none[32];
+    struct sl_identity *id = _sl_of_consumer(sl_identity_new(NULL, none), consumer);
+    if (id)
+        id->credential = 0; /* so `by: credential` counts addresses */
     return id;
 }
 

@@ -18,6 +18,8 @@ struct sl_identity *sl_identity_of_cert(const struct sl_snapshot *s, const struc
 /* Of a consumer's API key. */
 struct sl_identity *sl_identity_of_key(const struct sl_auth *provider, const struct sl_consumer *consumer,
                                        const unsigned char hash[32]);
+/* Of a consumer that requests without credentials fall back to: there is no provider and no credential. */
+struct sl_identity *sl_identity_of_nobody(const struct sl_consumer *consumer);
 static inline struct sl_identity *sl_identity_ref(struct sl_identity *id)
 {
     id->refs++;

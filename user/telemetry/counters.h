@@ -182,7 +182,8 @@ struct sl_worker_counters {
     uint64_t loop_turns;
     uint64_t jwt_cache_hits, jwt_cache_misses, jwt_verified, jwt_refused;
     uint64_t passwords_hashed;
-    uint64_t jwt_waited;                               /* requests that waited for keys to be fetched */
+    uint64_t anonymous;  /* requests that fell back to a route's anonymous consumer */
+    uint64_t jwt_waited; /* requests that waited for keys to be fetched */
     uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */
     uint64_t bucket_cas_exhausted, bucket_table_full;
     uint64_t log_lines, log_dropped;

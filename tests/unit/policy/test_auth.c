@@ -157,6 +157,55 @@ static void whichever_is_there(void **state)
     assert_null(header(&req.headers, "apikey"));
 }
 
+/* Nothing said is a consumer's; what was said wrongly is told. */
+static void no_credentials_are_the_anonymous_consumers(void **state)
+{
+    (void)state;
+    req = request("GET", "h", "/guests");
+    add_header(&req.headers, "X-User-Id", "root");
+    assert_string_equal(judge(), "ok");
+    assert_true(outcome.anonymous);
+    assert_null(outcome.identity->provider);
+    assert_slice(outcome.identity->consumer_name, "guest");
+    assert_string_equal(outcome.identity->consumer->name, "guest");
+    assert_string_equal(outcome.identity->tier->name, "gold");
+    assert_int_equal(outcome.identity->credential, 0);
+    assert_null(header(&req.headers, "X-User-Id"));
+    assert_string_equal(ask("/guests", token(&es, GOOD())), "ok");
+    assert_false(outcome.anonymous);
+    assert_slice(outcome.identity->consumer_name, "alice");
+}
+
+static void wrong_credentials_are_never_anonymous(void **state)
+{
+    (void)state;
+    assert_string_equal(ask("/guests", SL_S("x.y.z")), "bad token");
+    assert_null(outcome.identity);
+    req = request("GET", "h", "/guests");
+    add_header(&req.headers, "apikey", "wrong");
+    assert_string_equal(judge(), "bad key");
+    req = request("GET", "h", "/guests?apikey=a&apikey=b");
+    assert_string_equal(judge(), "bad key");
+    const struct sl_client_cert cert = {.not_after = NOW - 1};
+    req = request("GET", "h", "/guests");
+    req.client_cert = &cert;
+    assert_string_equal(judge(), "bad cert");
+    assert_null(outcome.identity);
+}
+
+/* What the anonymous consumer may not do others may: the client is asked who it is. */
+static void the_anonymous_consumer_has_its_groups_alone(void **state)
+{
+    (void)state;
+    req = request("POST", "h", "/guests");
+    assert_string_equal(judge(), "none");
+    assert_false(outcome.anonymous);
+    assert_null(outcome.identity);
+    assert_non_null(outcome.challenge);
+    req = request("PUT", "h", "/guests");
+    assert_string_equal(judge(), "ok");
+}
+
 static void public_routes(void **state)
 {
     (void)state;
@@ -319,6 +368,9 @@ int main(void)
         unit_test_auth(the_issuer_chooses),
         unit_test_auth(whichever_is_there),
         unit_test_auth(public_routes),
+        unit_test_auth(no_credentials_are_the_anonymous_consumers),
+        unit_test_auth(wrong_credentials_are_never_anonymous),
+        unit_test_auth(the_anonymous_consumer_has_its_groups_alone),
         unit_test_auth(api_keys),
         unit_test_auth(wrong_api_keys),
         unit_test_auth(roles_and_scopes),

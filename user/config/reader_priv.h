@@ -15,6 +15,7 @@ enum sl_names {
     SL_NAMES_TIER,
     SL_NAMES_UPSTREAM,
     SL_NAMES_CONSUMER,
+    SL_NAMES_SIGNER,
     SL_NAMES_COUNT
 };
 

@@ -173,6 +173,8 @@ static const struct sl_field _sl_policy_fields[] = {
     {"admin", &sl_type_admin, AT(s.admin), "{}", 0, "The admin API."},
     {"kernel", &sl_type_kernel, AT(s.kernel), NULL, 0,
      "The guard in the kernel. Not written: off, and no privileges are needed."},
+    {"signers", &sl_type_signers, AT(s.signers), NULL, 0,
+     "Keys that the gateway itself signs tokens by, by name."},
     {"auth", &sl_type_auths, AT(s.auths), NULL, 0, "Ways to tell who is calling, by name."},
     {"limits", &sl_type_limits, AT(s.limits), "{}", 0,
      "What holds on all routes, and what becomes of what cannot be counted."},

@@ -143,6 +143,10 @@ static const struct sl_field _sl_jwt_fields[] = {
      "Where a redirect, or what was discovered, may lead on another host than the one written: nowhere, to "
      "addresses of the Internet, or to private ones too."},
     {"tls", &sl_type_fetch_tls, AT(a.jwt.remote.ca), NULL, 0, "Whom to trust when keys are fetched."},
+    {"signer", &sl_type_signer_ref, AT(a.jwt.signer), NULL, 0,
+     "Tokens that the gateway has issued itself: their keys, their issuer and typ at+jwt, where these are "
+     "not "
+     "written."},
     {"secret", &sl_type_secret, AT(a.jwt.secret), NULL, 0, "Shared secret of HS256, HS384, HS512."},
     {"clock_skew", &_sl_skew, AT(a.jwt.clock_skew), "\"60s\"", 0, "By how much clocks may differ."},
     {"claims_to_verify", &_sl_verify, AT(verify), "[\"exp\",\"nbf\"]", 0,
@@ -282,7 +286,7 @@ static bool _sl_listed(const struct sl_strings *list, const char *word)
 /* The one place where keys are written; NULL: nowhere. */
 static const struct sl_node *_sl_one_place(struct sl_reader *r, const struct sl_node *n)
 {
-    static const char *const places[] = {"jwks", "jwks_file", "jwks_uri"};
+    static const char *const places[] = {"jwks", "jwks_file", "jwks_uri", "signer"};
     const struct sl_node *first = NULL;
     for (size_t i = 0; i < SL_ARRAY_LEN(places); i++) {
         const struct sl_node *k = sl_node_get(n, places[i]);
@@ -314,11 +318,11 @@ static void _sl_check_keys(struct sl_reader *r, const struct sl_node *n, const s
         sl_read_key_error(r, n, "\"secret\" is missing: HS* verifies by it");
     else if (!hs && secret)
         sl_read_key_error(r, secret,
-                          "a secret is for HS*: these algorithms take jwks, jwks_file or jwks_uri");
+                          "a secret is for HS*: these algorithms take jwks, jwks_file, jwks_uri or signer");
     else if (!hs && !jwks && !sl_node_get(n, "issuer"))
         sl_read_key_error(
             r, n,
-            "\"jwks_uri\" is missing: the public keys to verify by (or jwks, jwks_file, or an issuer "
+            "\"jwks_uri\" is missing: the public keys to verify by (or jwks, jwks_file, signer, or an issuer "
             "to discover them at)");
 }
 
@@ -388,6 +392,15 @@ static void _sl_finish_mtls(struct sl_reader *r, const struct sl_node *n,
     }
 }
 
+/* What the gateway signs for upstreams is no access token (RFC 8725 section 3.11, RFC 9068 section 4). */
+static void _sl_finish_own(struct sl_auth *a)
+{
+    if (!a->jwt.signer)
+        return;
+    a->jwt.issuer = a->jwt.issuer ? a->jwt.issuer : a->jwt.signer->issuer;
+    a->jwt.typ = a->jwt.typ ? a->jwt.typ : "at+jwt";
+}
+
 static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *raw_, void *out_)
 {
     struct sl_auth_raw *raw = raw_;
@@ -407,6 +420,7 @@ static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *
         _sl_finish_mtls(r, n, &raw->claims, out);
         return;
     }
+    _sl_finish_own(out);
     out->jwt.verify_exp = _sl_listed(&raw->verify, "exp");
     out->jwt.verify_nbf = _sl_listed(&raw->verify, "nbf");
     _sl_claim_headers(r, n, &raw->claims, out);

@@ -101,13 +101,15 @@ extern const struct sl_type sl_type_listeners, sl_type_admin, sl_type_kernel, sl
     sl_type_observe;                              /* schema_listener.c */
 extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */
 extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_type_rate_limit,
-    sl_type_in_flight, sl_type_limits, sl_type_cluster; /* schema_auth.c */
-extern const struct sl_type sl_type_users;              /* schema_basic.c */
+    sl_type_in_flight, sl_type_limits, sl_type_cluster;                                 /* schema_auth.c */
+extern const struct sl_type sl_type_users;                                              /* schema_basic.c */
+extern const struct sl_type sl_type_signers, sl_type_signer_ref, sl_type_upstream_auth; /* schema_sign.c */
 extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
     sl_type_fetch_timeout, sl_type_fetch_tls;                   /* schema_remote.c */
 extern const struct sl_type sl_type_targets, sl_type_dns;       /* schema_target.c */
 extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
 extern const struct sl_type sl_type_upgrade;                    /* schema_protocol.c */
+extern const struct sl_type sl_type_respond, sl_type_redirect;  /* schema_action.c */
 extern const struct sl_type sl_type_routes;                     /* schema_route.c */
 /* schema_protocol.c */
 extern const struct sl_type sl_type_upstream_protocol;

@@ -72,7 +72,8 @@ bool sl_schema_fetches(const struct sl_node *auth)
     if (sl_node_get(auth, "jwks_uri"))
         return true;
     return sl_node_get(auth, "issuer") && !sl_node_get(auth, "jwks") && !sl_node_get(auth, "jwks_file") &&
-           !sl_node_get(auth, "secret") && !_sl_is_hmac(sl_node_get(auth, "algorithms"));
+           !sl_node_get(auth, "signer") && !sl_node_get(auth, "secret") &&
+           !_sl_is_hmac(sl_node_get(auth, "algorithms"));
 }
 
 static bool _sl_any_auth(const struct sl_node *root, bool (*is)(const struct sl_node *))

@@ -98,63 +98,6 @@ static const struct sl_type _sl_split = {.kind = SL_T_NAMED,
                                          .key = &sl_type_name,
                                          .item = &_sl_share,
                                          .some = true};
-#define REL(base, m) (offsetof(struct sl_route, base.m) - offsetof(struct sl_route, base))
-static const struct sl_type _sl_status = {
-    .kind = SL_T_INT, .size = sizeof(unsigned), .what = "a status", .min = "200", .max = "599"};
-static const struct sl_type _sl_body = {
-    .kind = SL_T_TEXT, .size = sizeof(struct sl_slice), .what = "a string", .valid = sl_valid_body};
-static const struct sl_field _sl_respond_fields[] = {
-    {"status", &_sl_status, REL(respond, status), "200", 0, "Status of the answer."},
-    {"body", &_sl_body, REL(respond, body), "\"\"", 0, "Body of the answer."},
-    {"headers", &sl_type_header_values, REL(respond, headers), NULL, 0, "Headers of the answer."},
-    SL_FIELDS_END,
-};
-static void _sl_finish_respond(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
-{
-    unsigned status = *(unsigned *)out; /* the first member */
-    const struct sl_node *body = sl_node_get(n, "body");
-    (void)raw;
-    if ((status == 204 || status == 304) && body && body->text.n)
-        sl_read_error(r, body, "an answer of %u has no body (RFC 9110 section 6.4.1)", status);
-}
-static const struct sl_type _sl_respond = {.kind = SL_T_OBJECT,
-                                           .what = "a map of status, body, headers",
-                                           .fields = _sl_respond_fields,
-                                           .finish = _sl_finish_respond};
-
-static bool _sl_parse_redirect_status(struct sl_reader *r, const struct sl_node *n, struct sl_slice text,
-                                      void *out)
-{
-    uint64_t v;
-    (void)r;
-    if (n->kind != SL_NODE_NUMBER || sl_slice_u64(text, &v) < 0 ||
-        !(v == 301 || v == 302 || v == 303 || v == 307 || v == 308))
-        return false;
-    *(unsigned *)out = (unsigned)v;
-    return true;
-}
-static const struct sl_type _sl_redirect_status = {.kind = SL_T_PARSED,
-                                                   .size = sizeof(unsigned),
-                                                   .what = "one of 301, 302, 303, 307, 308",
-                                                   .also_number = true,
-                                                   .parse = _sl_parse_redirect_status,
-                                                   .schema = "\"enum\":[301,302,303,307,308]"};
-static const char *_sl_valid_location(struct sl_slice s)
-{
-    return s.n ? sl_valid_header_value(s) : "is empty";
-}
-static const struct sl_type _sl_location = {
-    .kind = SL_T_TEXT, .size = sizeof(struct sl_slice), .what = "a string", .valid = _sl_valid_location};
-static const struct sl_field _sl_redirect_fields[] = {
-    {"status", &_sl_redirect_status, REL(redirect, status), "302", 0, "Status of the answer."},
-    {"location", &_sl_location, REL(redirect, location), NULL, SL_F_REQUIRED,
-     "Where to: a URL, with variables such as $host and $request_uri."},
-    SL_FIELDS_END,
-};
-#undef REL
-static const struct sl_type _sl_redirect = {
-    .kind = SL_T_OBJECT, .what = "a map of status and location", .fields = _sl_redirect_fields};
-
 static const struct sl_type _sl_prefix = {
     .kind = SL_T_TEXT, .size = sizeof(struct sl_slice), .what = "a path", .valid = sl_valid_prefix};
 static const struct sl_field _sl_rewrite_fields[] = {
@@ -325,8 +268,8 @@ static const struct sl_field _sl_route_fields[] = {
     {"upstream", &_sl_upstream_ref, AT(r.upstream), NULL, 0, "Pass the request on."},
     {"split", &_sl_split, AT(r.split), NULL, 0,
      "Pass requests on to several upstreams, in these shares: {orders-v1: 95, orders-v2: 5}. 0 is none."},
-    {"respond", &_sl_respond, AT(r.respond), NULL, 0, "Answer here."},
-    {"redirect", &_sl_redirect, AT(r.redirect), NULL, 0, "Send the client elsewhere."},
+    {"respond", &sl_type_respond, AT(r.respond), NULL, 0, "Answer here."},
+    {"redirect", &sl_type_redirect, AT(r.redirect), NULL, 0, "Send the client elsewhere."},
     {"rewrite", &_sl_rewrite, AT(r.strip_prefix), NULL, 0, "Change the path for the upstream."},
     {"auth", &_sl_auth_refs, AT(auth), NULL, SL_F_REQUIRED,
      "Any one of these providers; \"public\" must be said for no credentials."},
@@ -344,6 +287,8 @@ static const struct sl_field _sl_route_fields[] = {
      "Try again what failed, where that is safe. Not written: only a connection that could not be made, "
      "once, "
      "to another target; and a kept one that had died."},
+    {"upstream_auth", &sl_type_upstream_auth, AT(r.upstream_auth), NULL, 0,
+     "What the upstream is shown of who asks. Not written: what the upstream's own upstream_auth says."},
     {"upgrade", &sl_type_upgrade, AT(r.upgrade), NULL, 0,
      "Protocols that a connection may change to, when client and upstream agree: [websocket]. Not written: "
      "none."},
@@ -469,6 +414,16 @@ static void _sl_check_require(struct sl_reader *r, const struct sl_node *n, cons
                       "none of this route's providers knows scopes: one of type jwt does");
 }
 
+static void _sl_check_forwarded(struct sl_reader *r, const struct sl_node *n, const struct sl_route *route)
+{
+    static const struct {
+        const char *key, *are;
+    } keys[] = {{"retries", "retries are"}, {"upgrade", "upgrade is"}, {"upstream_auth", "upstream_auth is"}};
+    for (size_t i = 0; i < SL_ARRAY_LEN(keys) && route->action != SL_ACTION_UPSTREAM; i++)
+        if (sl_node_get(n, keys[i].key))
+            sl_read_key_error(r, sl_node_get(n, keys[i].key), "%s for what goes to an upstream", keys[i].are);
+}
+
 static void _sl_finish_route(struct sl_reader *r, const struct sl_node *n, void *raw_, void *out)
 {
     struct sl_route_raw *raw = raw_;
@@ -483,10 +438,7 @@ static void _sl_finish_route(struct sl_reader *r, const struct sl_node *n, void 
     _sl_take_auth(r, raw, route);
     _sl_take_action(r, n, route);
     _sl_check_rewrite(r, n, route);
-    if (sl_node_get(n, "retries") && route->action != SL_ACTION_UPSTREAM)
-        sl_read_key_error(r, sl_node_get(n, "retries"), "retries are for what goes to an upstream");
-    if (sl_node_get(n, "upgrade") && route->action != SL_ACTION_UPSTREAM)
-        sl_read_key_error(r, sl_node_get(n, "upgrade"), "upgrade is for what goes to an upstream");
+    _sl_check_forwarded(r, n, route);
     _sl_check_anonymous(r, n, route);
     _sl_check_require(r, n, route);
 }

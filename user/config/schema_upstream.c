@@ -285,6 +285,8 @@ static const struct sl_field _sl_upstream_fields[] = {
     {"health", &_sl_health, AT(health), "{}", 0, "Which targets are fit to get requests."},
     {"breaker", &_sl_breaker, AT(breaker), NULL, 0,
      "Spare an upstream that fails most of what it gets. Not written: never."},
+    {"upstream_auth", &sl_type_upstream_auth, AT(upstream_auth), NULL, 0,
+     "What it is shown of who asks, on routes that do not say otherwise. Not written: nothing."},
     SL_FIELDS_END,
 };
 #undef AT

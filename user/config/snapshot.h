@@ -143,6 +143,34 @@ struct sl_cluster { /* the hosts that hold limits together */
     uint64_t seed; /* of the keys of shared buckets: the same on every host */
 };
 
+/* ---- what the gateway signs itself */
+struct sl_signer {
+    const char *name;
+    struct sl_pos pos;
+    const char *issuer;
+    struct sl_blob *keys; /* PEM; the first signs, all are published */
+    size_t n_keys;        /* >= 1 */
+    struct sl_slice rsa_algorithm;
+};
+/* What an upstream is shown of who asks. */
+enum sl_upstream_auth_type {
+    SL_UPSTREAM_AUTH_INHERIT, /* not written: of a route, what its upstream says */
+    SL_UPSTREAM_AUTH_NONE,
+    SL_UPSTREAM_AUTH_SIGN
+};
+struct sl_upstream_auth {
+    enum sl_upstream_auth_type type;
+    struct sl_pos pos;
+    struct sl_slice header; /* always overwritten */
+    struct {
+        const struct sl_signer *signer;
+        struct sl_strings audiences;
+        struct sl_slice subject;      /* with variables */
+        struct sl_name_values claims; /* likewise */
+        uint64_t lifetime;
+    } sign;
+};
+
 /* ---- who */
 enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS, SL_AUTH_BASIC };
 /* X(enumerator, name): what can be told of a client's certificate. */
@@ -194,6 +222,7 @@ struct sl_auth {
         struct sl_blob jwks;   /* JSON text, of jwks or jwks_file; data.n 0: none */
         struct sl_blob secret; /* for HS*; data.n 0: none */
         struct sl_remote_keys remote;
+        const struct sl_signer *signer; /* whose keys they are; NULL: others' */
         uint64_t clock_skew;
         bool verify_exp, verify_nbf;
         const char *consumer_claim;
@@ -330,6 +359,7 @@ struct sl_upstream {
     struct sl_health health;
     struct sl_breaker_config breaker;
     uint32_t max_pending; /* exchanges waiting for a connection, per worker */
+    struct sl_upstream_auth upstream_auth;
     uint32_t slot;
 };
 
@@ -401,6 +431,7 @@ struct sl_route {
         uint64_t connect, first_byte, idle, total;
     } timeouts;
     struct sl_retries retries;
+    struct sl_upstream_auth upstream_auth;
     struct sl_strings upgrade; /* "websocket", or n 0 */
     uint64_t request_body;     /* bytes; the listener's where not written: UINT64_MAX */
     struct sl_header_ops request_headers, response_headers;
@@ -459,6 +490,8 @@ struct sl_snapshot {
     size_t n_listeners;
     struct sl_admin admin;
     struct sl_kernel kernel;
+    struct sl_signer *signers;
+    size_t n_signers;
     struct sl_auth *auths;
     size_t n_auths;
     struct sl_limits limits;

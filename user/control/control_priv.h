@@ -188,6 +188,9 @@ json_t *sl_top_sources_json(const struct sl_control *c);
 /* metrics_auth.c: why tokens were refused, and how fetched keys are */
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m);
 
+/* metrics_tokens.c: tokens of the gateway's own */
+void sl_metrics_tokens(const struct sl_control *c, struct sl_metrics *m);
+
 /* top.c, metrics.c, status.c */
 json_t *sl_top_json(const struct sl_control *c);
 json_t *sl_penalties_json(const struct sl_control *c);

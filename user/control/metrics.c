@@ -444,6 +444,7 @@ static void _sl_daemon(struct sl_page *p)
     sl_metrics_one(&p->m, "jwt_verified_total", "counter", "signatures checked", (double)sum[2]);
     sl_metrics_one(&p->m, "jwt_refused_total", "counter", "tokens refused", (double)sum[3]);
     sl_metrics_auth(p->c, &p->m);
+    sl_metrics_tokens(p->c, &p->m);
     sl_metrics_one(&p->m, "access_log_lines_total", "counter", "lines of the access log", (double)sum[4]);
     sl_metrics_one(&p->m, "access_log_dropped_total", "counter", "lines of the access log that were lost",
                    (double)sum[5]);

@@ -174,6 +174,21 @@ static void _sl_limits(struct sl_explain *x, const struct sl_route *r, const str
     }
 }
 
+/* What the upstream is shown of who asks. */
+static void _sl_shown(struct sl_explain *x, const struct sl_upstream_auth *a, const char *upstream)
+{
+    if (a->type == SL_UPSTREAM_AUTH_SIGN)
+        sl_explain_say(x, &a->pos, "upstream %s is shown a token of signer %s in " SL_SFMT, upstream,
+                       a->sign.signer->name, SL_SARG(a->header));
+}
+
+static void _sl_goes(struct sl_explain *x, const struct sl_route *r, const struct sl_upstream *u)
+{
+    const bool own = r->upstream_auth.type != SL_UPSTREAM_AUTH_INHERIT;
+    sl_explain_say(x, &u->pos, "upstream %s has %zu targets", u->name, u->n_targets);
+    _sl_shown(x, own ? &r->upstream_auth : &u->upstream_auth, u->name);
+}
+
 static void _sl_ends(struct sl_explain *x, const struct sl_route *r)
 {
     if (r->action == SL_ACTION_RESPOND)
@@ -186,8 +201,9 @@ static void _sl_ends(struct sl_explain *x, const struct sl_route *r)
         sl_explain_verdict(x, "goes to one of the %zu upstreams of route %s, within limits", r->n_split,
                            r->name);
     if (r->action == SL_ACTION_UPSTREAM && r->upstream)
-        sl_explain_say(x, &r->upstream->pos, "upstream %s has %zu targets", r->upstream->name,
-                       r->upstream->n_targets);
+        _sl_goes(x, r, r->upstream);
+    for (size_t i = 0; r->action == SL_ACTION_UPSTREAM && i < r->n_split; i++)
+        _sl_goes(x, r, r->split[i].upstream);
 }
 
 static void _sl_follow(struct sl_explain *x, struct sl_asked *a)

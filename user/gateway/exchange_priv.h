@@ -176,7 +176,12 @@ void sl_limits_release(struct sl_exchange *ex);
 void sl_route_compile(struct sl_gw_route *r);
 extern const sl_stage sl_chain_redirect_https[];
 
+/* ---- upstream_auth.c */
+enum sl_stage_result sl_stage_upstream_auth(struct sl_exchange *ex);
+
 /* ---- forward.c */
+/* Sets ex->group. */
+enum sl_stage_result sl_forward_choose(struct sl_exchange *ex);
 enum sl_stage_result sl_forward_begin(struct sl_exchange *ex);
 /* Sends what is in req_out. */
 void sl_forward_flush(struct sl_exchange *ex);

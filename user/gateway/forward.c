@@ -162,9 +162,14 @@ static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse re
     return SL_STAGE_WAIT;
 }
 
-enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
+enum sl_stage_result sl_forward_choose(struct sl_exchange *ex)
 {
     ex->group = _sl_choose(ex->route);
+    return SL_STAGE_NEXT;
+}
+
+enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
+{
     if (ex->route->retry_credit)
         *ex->route->retry_credit = SL_MIN(*ex->route->retry_credit + ex->route->policy->route->retries.budget,
                                           (uint32_t)SL_RETRY_CREDIT);

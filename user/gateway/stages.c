@@ -200,6 +200,16 @@ static enum sl_stage_result _sl_stage_redirect_https(struct sl_exchange *ex)
 
 const sl_stage sl_chain_redirect_https[] = {_sl_stage_redirect_https, NULL};
 
+/* Whether one of its upstreams is shown who asks. */
+static bool _sl_shows_who(const struct sl_route *r)
+{
+    bool any = r->upstream && r->upstream->upstream_auth.type > SL_UPSTREAM_AUTH_NONE;
+    for (size_t i = 0; i < r->n_split; i++)
+        any |= r->split[i].upstream->upstream_auth.type > SL_UPSTREAM_AUTH_NONE;
+    return r->upstream_auth.type == SL_UPSTREAM_AUTH_INHERIT ? any
+                                                             : r->upstream_auth.type > SL_UPSTREAM_AUTH_NONE;
+}
+
 void sl_route_compile(struct sl_gw_route *r)
 {
     const struct sl_route *cfg = r->policy->route;
@@ -214,6 +224,9 @@ void sl_route_compile(struct sl_gw_route *r)
     case SL_ACTION_UPSTREAM:
         if (cfg->strip_prefix.n || r->policy->request)
             r->chain[n++] = _sl_stage_transform;
+        r->chain[n++] = sl_forward_choose;
+        if (_sl_shows_who(cfg))
+            r->chain[n++] = sl_stage_upstream_auth;
         r->chain[n++] = sl_forward_begin;
         break;
     case SL_ACTION_RESPOND:

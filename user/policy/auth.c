@@ -2,10 +2,24 @@
 /* Compiling the providers of a policy: keys prepared, tables filled, mistakes told with their places. */
 #include "policy/auth_priv.h"
 #include "policy/identity_priv.h"
+#include "policy/signer.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <sys/random.h>
+
+/* What the policy's own signers publish. A key that is no key was told where the signer stands. */
+static int _sl_own_keys(struct sl_authenticator *a, struct sl_provider *p, struct sl_diag *diag)
+{
+    struct sl_diag told;
+    SL_BUF struct sl_buf text = {0};
+    sl_diag_init(&told);
+    int r = sl_signer_jwks(p->cfg->jwt.signer, &told, &text);
+    sl_diag_free(&told);
+    if (r == 0)
+        r = sl_jwks_parse(&a->jose, sl_buf_slice(&text), p->allowed, &p->cfg->pos, diag, &p->jwks);
+    return r;
+}
 
 static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_diag *diag)
 {
@@ -22,6 +36,8 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     p->allowed = sl_jose_mask(&cfg->jwt.algorithms);
     if (cfg->jwt.remote.source)
         return 0; /* until sl_authenticator_set_keys */
+    if (cfg->jwt.signer)
+        return _sl_own_keys(a, p, diag);
     if (cfg->jwt.jwks.data.n)
         return sl_jwks_parse(&a->jose, cfg->jwt.jwks.data, p->allowed, &cfg->jwt.jwks.pos, diag, &p->jwks);
     return sl_jwks_secret(&a->jose, &cfg->jwt.secret, p->allowed, diag, &p->jwks);
@@ -34,6 +50,14 @@ static void _sl_identity_header(struct sl_authenticator *a, struct sl_slice name
             return;
     a->identity_headers[a->n_identity_headers++] = name;
     a->identity_lengths |= 1ull << SL_MIN(name.n, (size_t)63);
+}
+
+/* Where upstreams look for the gateway's word a client's must not stand, on no route. Authorization is the
+ * client's own elsewhere. */
+static void _sl_token_header(struct sl_authenticator *a, const struct sl_upstream_auth *u)
+{
+    if (u->header.n && !sl_slice_ieq(u->header, SL_S("Authorization")))
+        _sl_identity_header(a, u->header);
 }
 
 static bool _sl_asks_for_certificates(const struct sl_snapshot *s)
@@ -50,7 +74,7 @@ static int _sl_identity_headers(struct sl_authenticator *a)
     size_t n = 0;
     for (size_t i = 0; i < s->n_auths; i++)
         n += s->auths[i].jwt.n_claims_to_headers + s->auths[i].mtls.n_headers;
-    a->identity_headers = calloc(n + 2, sizeof(*a->identity_headers));
+    a->identity_headers = calloc(n + s->n_routes + s->n_upstreams + 2, sizeof(*a->identity_headers));
     if (!a->identity_headers)
         return -ENOMEM;
     for (size_t i = 0; i < s->n_auths; i++) {
@@ -59,6 +83,10 @@ static int _sl_identity_headers(struct sl_authenticator *a)
         for (size_t k = 0; k < s->auths[i].mtls.n_headers; k++)
             _sl_identity_header(a, sl_slice_str(s->auths[i].mtls.headers[k].header));
     }
+    for (size_t i = 0; i < s->n_routes; i++)
+        _sl_token_header(a, &s->routes[i].upstream_auth);
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        _sl_token_header(a, &s->upstreams[i].upstream_auth);
     if (_sl_asks_for_certificates(s)) { /* RFC 9440 section 2.4 */
         _sl_identity_header(a, SL_S("Client-Cert"));
         _sl_identity_header(a, SL_S("Client-Cert-Chain"));

@@ -50,3 +50,25 @@ int sl_b64_decode_arena(struct sl_arena *a, struct sl_slice in, struct sl_slice 
     *out = sl_slice((const char *)buf, n);
     return 0;
 }
+
+size_t sl_b64_encode(struct sl_slice in, char *out)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    unsigned held = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < in.n; i++) {
+        bits = bits << 8 | (unsigned char)in.p[i];
+        for (held += 8; held >= 6; held -= 6)
+            out[n++] = letters[bits >> (held - 6) & 63];
+    }
+    if (held)
+        out[n++] = letters[bits << (6 - held) & 63];
+    return n;
+}
+
+struct sl_slice sl_b64_encode_arena(struct sl_arena *a, struct sl_slice in)
+{
+    char *out = sl_arena_alloc(a, SL_B64_CHARS(in.n) + 1);
+    return out ? sl_slice(out, sl_b64_encode(in, out)) : SL_SLICE_NUL;
+}

@@ -13,4 +13,11 @@ int sl_b64_decode(struct sl_slice in, unsigned char *out, size_t *len) SL_MUST_C
 /* The same into the arena, with a NUL behind: 0, -EINVAL or -ENOMEM. */
 int sl_b64_decode_arena(struct sl_arena *a, struct sl_slice in, struct sl_slice *out) SL_MUST_CHECK;
 
+/* Characters of n bytes. */
+#define SL_B64_CHARS(n) (((n)*4 + 2) / 3)
+/* Encodes into out (SL_B64_CHARS(in.n) bytes); returns how many. */
+size_t sl_b64_encode(struct sl_slice in, char *out);
+/* The same into the arena; p NULL when memory is out. */
+struct sl_slice sl_b64_encode_arena(struct sl_arena *a, struct sl_slice in);
+
 #endif

@@ -61,8 +61,8 @@ static EVP_MD *_sl_md(const struct sl_jose *j, enum sl_jose_alg alg)
     return j->md[sl_jose_info[alg].bits / 128 - 2];
 }
 
-static int _sl_digest(struct sl_jose *j, const EVP_MD *md, struct sl_slice data, unsigned char *out,
-                      unsigned *n)
+static int _sl_hash(struct sl_jose *j, const EVP_MD *md, struct sl_slice data, unsigned char *out,
+                    unsigned *n)
 {
     return EVP_DigestInit_ex2(j->hash, md, NULL) == 1 && EVP_DigestUpdate(j->hash, data.p, data.n) == 1 &&
                    EVP_DigestFinal_ex(j->hash, out, n) == 1
@@ -72,16 +72,22 @@ static int _sl_digest(struct sl_jose *j, const EVP_MD *md, struct sl_slice data,
 
 int sl_jose_sha256(struct sl_jose *j, struct sl_slice data, unsigned char out[32])
 {
-    return _sl_digest(j, j->md[0], data, out, NULL);
+    return _sl_hash(j, j->md[0], data, out, NULL);
+}
+
+int sl_jose_digest(struct sl_jose *j, enum sl_jose_alg alg, struct sl_slice data,
+                   unsigned char out[EVP_MAX_MD_SIZE], unsigned *n)
+{
+    return _sl_hash(j, _sl_md(j, alg), data, out, n);
 }
 
 /* ---- preparing */
 
-static EVP_PKEY_CTX *_sl_verify_ctx(struct sl_jose *j, EVP_PKEY *key, enum sl_jose_alg alg)
+EVP_PKEY_CTX *sl_jose_ctx(struct sl_jose *j, EVP_PKEY *key, enum sl_jose_alg alg, bool sign)
 {
     const enum sl_jose_family family = sl_jose_info[alg].family;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    bool ok = ctx && EVP_PKEY_verify_init(ctx) == 1;
+    bool ok = ctx && (sign ? EVP_PKEY_sign_init(ctx) : EVP_PKEY_verify_init(ctx)) == 1;
     if (ok && family == SL_JOSE_RSA)
         ok = EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) == 1;
     if (ok && family == SL_JOSE_PSS)
@@ -118,7 +124,7 @@ int sl_jwk_prepare(struct sl_jose *j, struct sl_jwk *k, struct sl_slice secret)
         if (sl_jose_info[alg].family == SL_JOSE_HMAC)
             ok = (k->mac[alg] = _sl_mac_ctx(j, secret, alg));
         else
-            ok = (k->verify[alg] = _sl_verify_ctx(j, k->key, alg));
+            ok = (k->verify[alg] = sl_jose_ctx(j, k->key, alg, false));
     }
     if (!ok)
         ERR_clear_error();
@@ -196,7 +202,7 @@ static bool _sl_verify_pkey(struct sl_jose *j, EVP_PKEY_CTX *ctx, enum sl_jose_a
         sig.n = _sl_ecdsa_der(sig, sl_jose_info[alg].size, der);
         sig.p = (const char *)der;
     }
-    return sig.n && _sl_digest(j, _sl_md(j, alg), input, hash, &n) == 0 &&
+    return sig.n && sl_jose_digest(j, alg, input, hash, &n) == 0 &&
            EVP_PKEY_verify(ctx, (const unsigned char *)sig.p, sig.n, hash, n) == 1;
 }
 

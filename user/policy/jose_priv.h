@@ -58,6 +58,11 @@ int sl_jose_init(struct sl_jose *j) SL_MUST_CHECK;
 void sl_jose_free(struct sl_jose *j);
 /* SHA-256 of data: 0 or -EIO. */
 int sl_jose_sha256(struct sl_jose *j, struct sl_slice data, unsigned char out[32]) SL_MUST_CHECK;
+/* The hash of an algorithm that has one, of *n bytes: 0 or -EIO. */
+int sl_jose_digest(struct sl_jose *j, enum sl_jose_alg alg, struct sl_slice data,
+                   unsigned char out[EVP_MAX_MD_SIZE], unsigned *n) SL_MUST_CHECK;
+/* A context that signs, or verifies, digests of that algorithm (RSA, PSS, EC); NULL where OpenSSL refuses. */
+EVP_PKEY_CTX *sl_jose_ctx(struct sl_jose *j, EVP_PKEY *key, enum sl_jose_alg alg, bool sign);
 
 struct sl_jwk {
     struct sl_slice kid; /* p NULL: none */

@@ -43,6 +43,30 @@ static void _sl_check_renames(const struct sl_snapshot *s, const struct sl_route
                                   SL_SARG(renames->v[i].value), s->auths[a].name);
 }
 
+/* What the gateway shows an upstream of who asks is written last: a route that writes there too means
+ * something else. */
+static void _sl_check_token_header(const struct sl_route *r, const struct sl_upstream_auth *auth,
+                                   struct sl_diag *diag)
+{
+    const struct sl_name_values *lists[] = {&r->request_headers.set, &r->request_headers.add};
+    for (size_t l = 0; auth->header.n && l < SL_ARRAY_LEN(lists); l++)
+        for (size_t i = 0; i < lists[l]->n; i++)
+            if (sl_slice_ieq(lists[l]->v[i].name, auth->header))
+                sl_diag_error(diag, &lists[l]->v[i].pos, "upstream_auth writes \"" SL_SFMT "\" (%s:%u:%u)",
+                              SL_SARG(auth->header), auth->pos.file, auth->pos.line, auth->pos.column);
+}
+
+static void _sl_check_shown(const struct sl_route *r, struct sl_diag *diag)
+{
+    if (r->upstream_auth.type != SL_UPSTREAM_AUTH_INHERIT)
+        _sl_check_token_header(r, &r->upstream_auth, diag);
+    else if (r->upstream)
+        _sl_check_token_header(r, &r->upstream->upstream_auth, diag);
+    else
+        for (size_t i = 0; i < r->n_split; i++)
+            _sl_check_token_header(r, &r->split[i].upstream->upstream_auth, diag);
+}
+
 static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
 {
     const struct sl_route *route = &p->snapshot->routes[i];
@@ -50,6 +74,7 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
     const struct sl_header_ops *respond = NULL;
     out->route = route;
     _sl_check_renames(p->snapshot, route, diag);
+    _sl_check_shown(route, diag);
     int r = _sl_limits(p->snapshot, &route->rate_limit, "route", route->name, &out->limits, diag);
     r = _sl_worse(r, sl_transform_new(&route->request_headers, diag, &out->request));
     r = _sl_worse(r, sl_transform_new(&route->response_headers, diag, &out->response));
@@ -58,6 +83,7 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
         respond = &p->respond[i];
         r = _sl_worse(r, sl_transform_new(respond, diag, &out->respond));
     }
+    r = _sl_worse(r, sl_mint_new(p->minter, &route->upstream_auth, diag, &out->mint));
     if (route->action == SL_ACTION_REDIRECT)
         r = _sl_worse(r, sl_template_new(route->redirect.location, &route->pos, diag, &out->redirect));
     return r;
@@ -85,10 +111,16 @@ static int _sl_compile(struct sl_policy *p, struct sl_diag *diag)
     p->respond = calloc(s->n_routes + 1, sizeof(*p->respond));
     p->tiers = calloc(s->n_tiers + 1, sizeof(*p->tiers));
     p->consumer_limits = calloc(s->n_consumers + 1, sizeof(struct sl_limit_set *));
-    if (!p->routes || !p->respond || !p->tiers || !p->consumer_limits)
+    p->upstream_mints = calloc(s->n_upstreams + 1, sizeof(struct sl_mint *));
+    if (!p->routes || !p->respond || !p->tiers || !p->consumer_limits || !p->upstream_mints)
         return -ENOMEM;
     int r = sl_router_new(s, diag, &p->router);
     r = _sl_worse(r, sl_authenticator_new(s, diag, &p->auth));
+    r = _sl_worse(r, sl_minter_new(s, diag, &p->minter));
+    if (!p->minter)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        r = _sl_worse(r, sl_mint_new(p->minter, &s->upstreams[i].upstream_auth, diag, &p->upstream_mints[i]));
     r = _sl_worse(r, _sl_all_limits(p, diag));
     for (size_t i = 0; i < s->n_routes; i++)
         r = _sl_worse(r, _sl_route(p, i, diag));
@@ -122,6 +154,7 @@ static void _sl_routes_free(struct sl_policy *p)
         sl_transform_free(r->response);
         sl_transform_free(r->respond);
         sl_template_free(r->redirect);
+        sl_mint_free(r->mint);
     }
     free(p->routes);
     free(p->respond);
@@ -139,6 +172,10 @@ void sl_policy_free(struct sl_policy *p)
     for (size_t i = 0; p->consumer_limits && i < p->snapshot->n_consumers; i++)
         sl_limit_set_free(p->consumer_limits[i]);
     free(p->consumer_limits);
+    for (size_t i = 0; p->upstream_mints && i < p->snapshot->n_upstreams; i++)
+        sl_mint_free(p->upstream_mints[i]);
+    free(p->upstream_mints);
+    sl_minter_free(p->minter);
     sl_authenticator_free(p->auth);
     sl_router_free(p->router);
     sl_snapshot_unref(p->snapshot);

@@ -2,7 +2,7 @@
 /*
  * A snapshot compiled for use: router, verified keys, limits and header programs. Pure: no sockets, no loop,
  * no files. Built by each worker off the hot path, and by `sluicectl check` and the supervisor for its
- * errors. Immutable but for the verified-token cache, which belongs to one process.
+ * errors. Immutable but for the caches of tokens, verified and signed, which belong to one process.
  */
 #ifndef SL_POLICY_POLICY_H
 #define SL_POLICY_POLICY_H
@@ -11,6 +11,7 @@
 #include "http/message.h"
 #include "policy/auth.h"
 #include "policy/limit.h"
+#include "policy/mint.h"
 #include "policy/router.h"
 #include "policy/transform.h"
 
@@ -20,6 +21,7 @@ struct sl_route_policy {
     struct sl_limit_set *limits;                       /* the route's own; NULL: none */
     struct sl_transform *request, *response, *respond; /* NULL: nothing to do */
     struct sl_template *redirect;
+    struct sl_mint *mint; /* of the route's own upstream_auth; NULL: none */
 };
 struct sl_tier_policy {
     const struct sl_tier *tier;
@@ -30,6 +32,8 @@ struct sl_policy {
     struct sl_snapshot *snapshot; /* one reference */
     struct sl_router *router;
     struct sl_authenticator *auth;
+    struct sl_minter *minter;
+    struct sl_mint **upstream_mints;       /* [snapshot->n_upstreams]; NULL: none */
     struct sl_route_policy *routes;        /* [snapshot->n_routes], same order */
     struct sl_tier_policy *tiers;          /* [snapshot->n_tiers] */
     struct sl_header_ops *respond;         /* [snapshot->n_routes]: what the routes' respond programs read */

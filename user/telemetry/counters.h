@@ -62,6 +62,7 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(UPSTREAM_DRAINED, "upstream_drained", 503)           \
     X(UPSTREAM_UNHEALTHY, "upstream_unhealthy", 503)       \
     X(UPSTREAM_UNRESOLVED, "upstream_unresolved", 503)     \
+    X(UPSTREAM_AUTH, "upstream_auth", 503)                 \
     X(OVERLOADED, "overloaded", 503)                       \
     X(CLIENT_TOO_SLOW, "client_too_slow", 408)             \
     X(CLIENT_GONE, "client_gone", 499)                     \
@@ -182,6 +183,7 @@ struct sl_worker_counters {
     uint64_t loop_turns;
     uint64_t jwt_cache_hits, jwt_cache_misses, jwt_verified, jwt_refused;
     uint64_t passwords_hashed;
+    uint64_t upstream_tokens_signed, upstream_tokens_reused; /* of upstream_auth */
     uint64_t anonymous;  /* requests that fell back to a route's anonymous consumer */
     uint64_t jwt_waited; /* requests that waited for keys to be fetched */
     uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */

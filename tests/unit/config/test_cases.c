@@ -84,6 +84,7 @@ CASES(tiers, "yaml")
 CASES(upstreams, "yaml")
 CASES(routes, "yaml")
 CASES(limits, "yaml")
+CASES(sign, "yaml")
 
 /* What a text file cannot hold. */
 static void test_bytes(void **state)
@@ -121,6 +122,7 @@ static void test_secrets_are_not_said(void **state)
         SL_OK "auth: {a: {type: jwt, algorithms: [HS256], secret: hunter2, x: 1}}\n",
         SL_OK "auth: {a: {type: jwt, algorithms: [HS256], secret: [hunter2]}}\n",
         SL_OK "upstreams: {u: {targets: [{address: \"1.2.3.4:5\"}], tls: {cert: \"x\", key: hunter2}}}\n",
+        SL_OK "signers: {a: {keys: [hunter2, [hunter2]]}}\n",
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(texts); i++) {
         struct sl_result x = of_text(texts[i]);
@@ -154,6 +156,7 @@ int main(void)
         cmocka_unit_test(test_auth),
         cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_sign),
         cmocka_unit_test(test_upstreams),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_bytes),

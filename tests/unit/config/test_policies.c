@@ -26,7 +26,7 @@ static void write_pki(const struct sl_dir *d)
 {
     static const struct pki_spec api = {"api.example.com", "DNS:api.example.com,DNS:*.example.org", -1, 30};
     static const char *const certs[] = {"api.pem", "partners.pem", "internal-ca.pem", "gateway.pem"},
-                             *const keys[] = {"api.key", "gateway.key"};
+                             *const keys[] = {"api.key", "gateway.key", "internal.key"};
     char name[64], path[256];
     EVP_PKEY *k = EVP_EC_gen("P-256");
     struct pem cert = pem_self_signed(&api, k), key = pem_of_key(k);

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """WebSocket (RFC 6455) through the gateway: only where the route allows it, only after 101, both ways at any pace."""
 import asyncio
-import base64
-import hashlib
 import socket
 import ssl
 import threading
@@ -12,21 +10,13 @@ import websockets
 from harness.gateway import Gateway
 from harness.origin import Origin, response
 from harness.pki import CA
-from harness.policy import merge, problem, serving, upstream
+from harness.policy import merge, problem, serving
 from harness.wait import until
+from harness.websocket import EchoServer, accept_of, echoing, switch
 
 P = 8080
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ASK = [("Connection", "keep-alive, Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", KEY), ("Sec-WebSocket-Version", "13")]
-
-
-def accept_of(key):
-    return base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
-
-
-def switch(accept, *more):
-    lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: WebSocket", f"Sec-WebSocket-Accept: {accept}", *more]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 def policy(origin, **over):
@@ -36,15 +26,7 @@ def policy(origin, **over):
 @pytest.fixture
 def raw(lo):
     """An origin that agrees at once, then sends back what comes."""
-    def answer(r):
-        r.conn.send(switch(accept_of(r.get("Sec-WebSocket-Key"))))
-        while True:
-            data = r.conn.sock.recv(65536)
-            if not data:
-                return None
-            r.conn.received += data
-            r.conn.send(data)
-    with Origin(lo, answer=answer) as o:
+    with Origin(lo, answer=echoing) as o:
         yield o
 
 
@@ -55,23 +37,8 @@ def open_raw(c):
 
 @pytest.fixture(scope="module")
 def echo(lo):
-    """(port) of a server of python3-websockets that sends back each message."""
-    loop, ready, listening = asyncio.new_event_loop(), threading.Event(), lo.listen(0)
-    over = loop.create_future()
-
-    async def serve():
-        async def handler(ws):
-            async for message in ws:
-                await ws.send(message)
-        async with websockets.serve(handler, sock=listening, subprotocols=["chat"], max_size=None):
-            ready.set()
-            await over
-    t = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    t.start()
-    assert ready.wait(30)
-    yield listening.getsockname()[1]
-    loop.call_soon_threadsafe(over.set_result, None)
-    t.join(30)
+    with EchoServer(lo) as e:
+        yield e
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -79,7 +46,7 @@ def test_a_client_and_a_server_that_are_not_ours(lo, echo, tmp, tls):
     ca = CA(tmp)
     cert, key = ca.issue("api.test")
     listener = {"tls": {"certificates": [{"cert": cert, "key": {"$file": key}}]}} if tls else {}
-    p = policy(f"127.0.0.1:{echo}", listeners={"main": listener}, upstreams={"origin": upstream(f"127.0.0.1:{echo}")})
+    p = policy(echo, listeners={"main": listener})
     ctx = ssl.create_default_context(cafile=ca.cert) if tls else None
 
     async def talk():

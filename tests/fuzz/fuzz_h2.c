@@ -11,7 +11,8 @@
 #include <assert.h>
 
 #define STREAMS 16
-static const struct sl_h2_limits limits = {.headers = 4096, .header_count = 30, .streams = STREAMS};
+static const struct sl_h2_limits limits = {
+    .headers = 4096, .header_count = 30, .streams = STREAMS, .connect_protocol = true};
 
 struct exchange {
     struct sl_arena arena;
@@ -63,6 +64,7 @@ static void check_request(struct sl_arena *a, const struct sl_request *r)
     assert(sl_h1_parse_request(a, sl_buf_slice(&out), &wide, &back) == SL_H1_OK);
     assert(sl_slice_eq(r->method_name, back.method_name) && sl_slice_eq(r->path, back.path));
     assert(sl_slice_eq(r->authority, back.authority) && sl_slice_eq(r->query, back.query));
+    assert(!r->extended_connect || (back.upgrade && back.method == SL_METHOD_GET));
     sl_buf_free(&out);
 }
 

@@ -44,6 +44,8 @@ class Connection:
         self.origin, self.sock, self.open, self.waiting = origin, sock, {}, {}
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False,
                                                                        normalize_outbound_headers=False))
+        if origin.connect_protocol:  # in its first SETTINGS: later ones are an update
+            self.h2.local_settings = h2.settings.Settings(client=False, initial_values={h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
         self.lock, self.closed, self.most = threading.RLock(), threading.Event(), 0
         self.goaway = False
 
@@ -102,6 +104,8 @@ class Connection:
                 self.origin.early(r)
         elif isinstance(e, h2.events.DataReceived):
             self.open[e.stream_id].body += e.data
+            if self.origin.on_data:
+                self.origin.on_data(self.open[e.stream_id], e.data)
             if self.origin.credit:
                 self.h2.acknowledge_received_data(e.flow_controlled_length, e.stream_id)
         elif isinstance(e, h2.events.TrailersReceived):
@@ -129,8 +133,9 @@ class Connection:
 
 
 class OriginH2:
-    def __init__(self, host, answer=lambda r: b"ok\n", tls=None, settings=None, early=None):
-        self.answer, self.tls, self.settings, self.early, self.credit = answer, tls, settings, early, True
+    def __init__(self, host, answer=lambda r: b"ok\n", tls=None, settings=None, early=None, connect_protocol=False):
+        self.answer, self.tls, self.settings, self.early, self.credit, self.on_data = answer, tls, settings, early, True, None
+        self.connect_protocol = connect_protocol
         self.connections, self.requests, self.heads = [], [], []
         self._listen = host.listen(0)
         self.target = "%s:%d" % self._listen.getsockname()[:2]

@@ -78,19 +78,6 @@ static void _sl_check_proxied(struct sl_reader *r, const struct sl_node *root)
                               "nobody could connect: trusted_proxies names no address that is believed");
 }
 
-static void _sl_check_upgrades(struct sl_reader *r, const struct sl_node *root)
-{
-    const struct sl_node *routes = sl_node_get(root, "routes");
-    const struct sl_node *c = routes && routes->n == r->s->n_routes ? routes->first : NULL;
-    for (size_t i = 0; c; c = c->next, i++) {
-        const struct sl_route *route = &r->s->routes[i];
-        if (route->upgrade.n && route->upstream && route->upstream->h2)
-            sl_read_key_error(r, sl_node_get(c, "upgrade"),
-                              "upstream %s speaks h2: connections to it cannot change to another protocol",
-                              route->upstream->name);
-    }
-}
-
 /* ---- certificates */
 
 static void _sl_check_tls(struct sl_reader *r, const struct sl_tls_config *t)
@@ -229,7 +216,6 @@ void sl_check_policy(struct sl_reader *r, const struct sl_node *root)
     _sl_check_binds(r, root);
     _sl_check_redirects(r);
     _sl_check_proxied(r, root);
-    _sl_check_upgrades(r, root);
     _sl_check_certificates(r);
     sl_check_kernel(r, root);
     sl_check_consumers(r, root);

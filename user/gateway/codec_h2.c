@@ -100,11 +100,10 @@ static size_t _sl_buffered(const struct sl_exchange *ex)
     return sl_buf_len(&st->in) + (st->ended && !ex->req_body.done);
 }
 
-/* A stream that breaks off says so itself. */
+/* A stream that breaks off says so itself; its connection may end before. */
 static bool _sl_cut_short(struct sl_exchange *ex)
 {
-    (void)ex;
-    return false;
+    return ex->conn->stream.eof && !ex->stream->ended && !sl_buf_len(&ex->stream->in);
 }
 
 /* Credit that is not given back holds the client. */
@@ -126,6 +125,12 @@ static int _sl_interim(struct sl_exchange *ex)
 {
     sl_codec_h2_touch(ex->conn);
     return sl_h2_interim(ex->stream, ex->res.status, &ex->res.headers);
+}
+
+/* RFC 8441 section 5 */
+static int _sl_tunnel(struct sl_exchange *ex)
+{
+    return sl_h2_answer(ex->stream, &ex->res, false);
 }
 
 static int _sl_head(struct sl_exchange *ex)
@@ -173,7 +178,8 @@ static size_t _sl_unsent(const struct sl_exchange *ex)
     return sl_buf_len(&st->out);
 }
 
-/* RFC 9113 section 8.1: an answer that is whole before the request is tells the client to stop. */
+/* RFC 9113 section 8.1: an answer that is whole before the request is tells the client to stop. RFC 8441
+ * section 5: a WebSocket that breaks is cancelled. */
 static void _sl_done(struct sl_exchange *ex, struct sl_conn *c, enum sl_client_next next)
 {
     struct sl_h2_stream *st = SL_TAKE_PTR(ex->stream);
@@ -182,7 +188,7 @@ static void _sl_done(struct sl_exchange *ex, struct sl_conn *c, enum sl_client_n
         c->reset = true;
         sl_h2_terminate(st->h2, SL_H2_WHY_PENALISED);
     } else if (next == SL_CLIENT_ABORT || next == SL_CLIENT_CUT) {
-        sl_h2_reset(st, SL_H2_INTERNAL_ERROR);
+        sl_h2_reset(st, ex->tunnel ? SL_H2_CANCEL : SL_H2_INTERNAL_ERROR);
     } else if (!st->ended) {
         sl_h2_reset(st, SL_H2_NO_ERROR);
     }
@@ -201,6 +207,7 @@ static const struct sl_codec _sl_codec = {
     .release = _sl_no_hold,
     .go_on = _sl_go_on,
     .interim = _sl_interim,
+    .tunnel = _sl_tunnel,
     .head = _sl_head,
     .data = _sl_data,
     .end = _sl_end,

@@ -16,8 +16,10 @@
 int sl_codec_h2_begin(struct sl_conn *c)
 {
     const struct sl_listener *l = c->bind->listener;
-    const struct sl_h2_limits limits = {
-        .headers = l->limits.headers, .header_count = l->limits.header_count, .streams = l->limits.streams};
+    const struct sl_h2_limits limits = {.headers = l->limits.headers,
+                                        .header_count = l->limits.header_count,
+                                        .streams = l->limits.streams,
+                                        .connect_protocol = c->bind->config->upgrades};
     struct sl_h2_conn *hc = calloc(1, sizeof(*hc));
     if (!hc)
         return -ENOMEM;

@@ -48,8 +48,9 @@ struct sl_codec {
 
     /* An interim answer (1xx, never 101), from ex->res; nothing where the client cannot take one. Queued. */
     int (*interim)(struct sl_exchange *ex);
-    /* The upstream has agreed to what req.upgrade asked for: says so, from ex->res. From there on body() and
-     * data() carry bytes as they are, until end(). Queued. NULL: this protocol has no such thing. */
+    /* The upstream has agreed to what req.upgrade asked for: says so, from ex->res, whose status is the one
+     * that this protocol has for it. From there on body() and data() carry bytes as they are, until end().
+     * Queued. */
     int (*tunnel)(struct sl_exchange *ex);
     /* The answer's head, from ex->res, with the framing that this protocol gives it; then payload; then its
      * end, with the live ones of res.trailers. They only queue: 0 or -ENOMEM. */

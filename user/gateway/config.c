@@ -118,6 +118,7 @@ static int _sl_build_routes(struct sl_gw_config *c)
             return -ENOMEM;
         if (r->upstream)
             c->routes[i].group = c->groups[r->upstream - c->snapshot->upstreams];
+        c->upgrades |= r->upgrade.n > 0;
         sl_route_compile(&c->routes[i]);
     }
     return 0;

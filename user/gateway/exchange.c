@@ -150,6 +150,8 @@ static enum sl_proxy_reason _sl_why_of(enum sl_h1_error e)
         return SL_WHY_EXPECTATION_FAILED;
     case 431:
         return SL_WHY_HEADERS_TOO_LARGE;
+    case 501:
+        return SL_WHY_UPGRADE_UNKNOWN;
     case 503:
         return SL_WHY_OVERLOADED;
     case 505:
@@ -451,9 +453,7 @@ static void _sl_on_timer(struct sl_timer *t)
     }
     ex->conn->counters->timeouts++;
     if (ex->waiting == SL_WAIT_TUNNEL) {
-        ex->why = SL_WHY_TUNNEL_IDLE;
-        ex->detail = "no byte came from either side";
-        _sl_end(ex, SL_CLIENT_FINISH);
+        sl_tunnel_idle(ex);
         return;
     }
     bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;

@@ -63,7 +63,7 @@ struct sl_exchange {
     bool penalised;   /* the client's connection ends with it, whatever else that carries */
     bool send_failed; /* the upstream takes no more; what it said before that may still come */
     bool head_sent;   /* of the answer */
-    bool tunnel;      /* the answer was 101 */
+    bool tunnel;      /* the answer opened one */
     bool h2_out;      /* the upstream speaks HTTP/2: req_out has the body alone, as it is */
 
     struct sl_conn *conn;               /* NULL once done */
@@ -198,7 +198,7 @@ int sl_forward_answered(struct sl_exchange *ex);
 
 /* ---- forward_h2.c */
 extern const struct sl_upconn_h2_ops sl_forward_h2;
-/* Sends the request's head on the stream that ex->up is. 0 or -ENOMEM. */
+/* Sends the request's head on the stream that ex->up is. 0 or -errno: it is answered, or tried again. */
 int sl_forward_h2_ask(struct sl_exchange *ex);
 
 /* ---- relay.c */
@@ -211,11 +211,19 @@ void sl_relay_response(struct sl_exchange *ex);
 void sl_relay_answer(struct sl_exchange *ex);
 
 /* ---- tunnel.c */
-bool sl_tunnel_wanted(const struct sl_exchange *ex);
-/* ex->res is a 101: whether it is the answer to what was asked for. */
-bool sl_tunnel_agreed(const struct sl_exchange *ex);
+/* Whether what is asked for by extended CONNECT may be. */
+enum sl_stage_result sl_stage_upgrade(struct sl_exchange *ex);
+/* The request is about to go to ex->group: what it asks for, in the form that this has. 0 or -errno. */
+int sl_tunnel_ask(struct sl_exchange *ex);
+/* ex->res is what the upstream answers: whether it may be, what was asked for considered; SL_WHY_NONE: it
+ * may. */
+enum sl_proxy_reason sl_tunnel_check(const struct sl_exchange *ex);
+/* Whether ex->res, which may be, opens it. */
+bool sl_tunnel_opens(const struct sl_exchange *ex);
 /* Tells the client, and from there on bytes flow. 0 or -ENOMEM. */
 int sl_tunnel_open(struct sl_exchange *ex);
+/* No byte has come from either side for as long as the route lets it: the end. */
+void sl_tunnel_idle(struct sl_exchange *ex);
 /* The client sends no more: nor does the gateway to the upstream, once all has gone there. */
 void sl_tunnel_client_eof(struct sl_exchange *ex);
 

@@ -87,10 +87,8 @@ static void _sl_start(struct sl_exchange *ex)
     ex->target = sl_upconn_target(ex->up);
     ex->up_started = ex->w->loop.now;
     sl_upconn_counters(ex->up)->requests++;
-    if (ex->up->h2 && sl_forward_h2_ask(ex) < 0) {
-        sl_forward_failed(ex, SL_WHY_UPSTREAM_RESET, "the upstream's connection takes no more requests");
+    if (ex->up->h2 && sl_forward_h2_ask(ex) < 0)
         return;
-    }
     if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE) {
         sl_forward_flush(ex);
         return;
@@ -174,9 +172,8 @@ enum sl_stage_result sl_forward_begin(struct sl_exchange *ex)
         *ex->route->retry_credit = SL_MIN(*ex->route->retry_credit + ex->route->policy->route->retries.budget,
                                           (uint32_t)SL_RETRY_CREDIT);
     _sl_hash_for(ex);
-    ex->req.upgrade = sl_tunnel_wanted(ex);
     ex->h2_out = sl_group_config(ex->group)->h2;
-    if (sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 ||
+    if (sl_tunnel_ask(ex) < 0 || sl_bufpool_lend(&ex->w->bufs, &ex->req_out) < 0 ||
         (!ex->h2_out && sl_h1_write_request(&ex->req_out, &ex->req) < 0))
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     return _sl_connect(ex, _sl_reuse_for(ex));
@@ -278,7 +275,7 @@ static void _sl_all_sent(struct sl_exchange *ex)
         sl_bufpool_return(&ex->w->bufs, &ex->req_out);
     if (over && ex->state == SL_EX_SENDING)
         sl_exchange_set_state(ex, SL_EX_AWAITING);
-    if (over && ex->tunnel)
+    if (over && ex->tunnel && !ex->h2_out)
         sl_stream_finish(&ex->up->stream);
 }
 
@@ -370,7 +367,7 @@ static int _sl_begin_answer(struct sl_exchange *ex)
     sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
     int r = sl_respond_decorate(ex, ex->route->policy->response);
     if (r == 0)
-        r = res->status == 101 ? sl_tunnel_open(ex) : ex->codec->head(ex);
+        r = sl_tunnel_opens(ex) ? sl_tunnel_open(ex) : ex->codec->head(ex);
     return r;
 }
 
@@ -435,13 +432,15 @@ static int _sl_take_answer(struct sl_exchange *ex, bool *again)
     if (e == SL_H1_OK)
         e = sl_h1_parse_response(&ex->arena, sl_slice(sl_buf_data(in), (size_t)n), &_sl_upstream_limits,
                                  ex->req.method, &ex->res);
-    const bool switched = e == SL_H1_OK && ex->res.status == 101;
-    if (e != SL_H1_OK || (switched && !sl_tunnel_agreed(ex))) {
+    const enum sl_proxy_reason why = e == SL_H1_OK ? sl_tunnel_check(ex) : SL_WHY_UPSTREAM_MALFORMED;
+    if (why != SL_WHY_NONE) {
         ex->res = (struct sl_response){0};
-        sl_forward_failed(ex, SL_WHY_UPSTREAM_MALFORMED, "the upstream's answer cannot be read");
+        sl_forward_failed(ex, why,
+                          why == SL_WHY_UPSTREAM_MALFORMED ? "the upstream's answer cannot be read"
+                                                           : "the upstream takes no WebSocket there");
         return -1;
     }
-    *again = ex->res.status < 200 && !switched;
+    *again = ex->res.status < 200 && !sl_tunnel_opens(ex);
     int r = *again ? sl_forward_interim(ex) : sl_forward_answered(ex);
     if (r == 0)
         sl_buf_consume(in, (size_t)n);

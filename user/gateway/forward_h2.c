@@ -6,6 +6,8 @@
  */
 #include "gateway/exchange_priv.h"
 
+#include <errno.h>
+
 static const struct sl_request *_sl_request(struct sl_upconn *u)
 {
     return &((struct sl_exchange *)u->owner)->req;
@@ -16,15 +18,25 @@ static struct sl_arena *_sl_arena(struct sl_upconn *u)
     return &((struct sl_exchange *)u->owner)->arena;
 }
 
+/* What asks for a tunnel has an end only once that is open. */
 static bool _sl_is_whole(const struct sl_exchange *ex)
 {
+    if (ex->req.upgrade && !ex->tunnel)
+        return false;
     return ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
 }
+
+static const char _sl_no_tunnel[] = "the upstream does not offer WebSocket over HTTP/2 (RFC 8441)";
 
 int sl_forward_h2_ask(struct sl_exchange *ex)
 {
     const bool body = !_sl_is_whole(ex) || sl_buf_len(&ex->req_out) || ex->req.trailers.n;
-    return sl_upconn_ask(ex->up, body);
+    const int r = sl_upconn_ask(ex->up, body);
+    if (r == -EOPNOTSUPP)
+        sl_forward_failed(ex, SL_WHY_UPSTREAM_NO_UPGRADE, _sl_no_tunnel);
+    else if (r < 0)
+        sl_forward_failed(ex, SL_WHY_UPSTREAM_RESET, "the upstream's connection takes no more requests");
+    return r;
 }
 
 static size_t _sl_pull(struct sl_upconn *u, char *to, size_t room, bool *last)
@@ -47,8 +59,8 @@ static void _sl_head(struct sl_upconn *u, const struct sl_response *res)
     ex->res = *res;
     if (res->status < 200)
         (void)sl_forward_interim(ex);
-    else
-        (void)sl_forward_answered(ex);
+    else if (sl_forward_answered(ex) == 0 && ex->tunnel) /* what the client did not wait with */
+        (void)sl_relay_request(ex);
 }
 
 static void _sl_data(struct sl_upconn *u, struct sl_slice data)
@@ -74,19 +86,24 @@ static void _sl_end(struct sl_upconn *u)
     sl_relay_answer_done(u->owner);
 }
 
-static void _sl_gone(struct sl_upconn *u, bool malformed)
+static void _sl_gone(struct sl_upconn *u, enum sl_upconn_gone how)
 {
+    static const struct {
+        enum sl_proxy_reason why;
+        const char *detail;
+    } of[] = {
+        [SL_UPCONN_RESET] = {SL_WHY_UPSTREAM_RESET, "the upstream ended the stream without an answer"},
+        [SL_UPCONN_MALFORMED] = {SL_WHY_UPSTREAM_MALFORMED, "the upstream's answer cannot be read"},
+        [SL_UPCONN_NO_CONNECT] = {SL_WHY_UPSTREAM_NO_UPGRADE, _sl_no_tunnel},
+    };
     struct sl_exchange *ex = u->owner;
-    const enum sl_proxy_reason why = malformed ? SL_WHY_UPSTREAM_MALFORMED : SL_WHY_UPSTREAM_RESET;
     u->reused |= u->refused; /* nobody is to blame: RFC 9113 section 8.7 lets any method be sent again */
     if (!ex->head_sent) {
-        sl_forward_failed(ex, why,
-                          malformed ? "the upstream's answer cannot be read"
-                                    : "the upstream ended the stream without an answer");
+        sl_forward_failed(ex, of[how].why, of[how].detail);
         return;
     }
     sl_upconn_counters(u)->resets++;
-    sl_exchange_abort(ex, why, "the upstream ended the stream inside its answer");
+    sl_exchange_abort(ex, of[how].why, "the upstream ended the stream inside its answer");
 }
 
 const struct sl_upconn_h2_ops sl_forward_h2 = {.request = _sl_request,

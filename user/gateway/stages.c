@@ -219,6 +219,7 @@ void sl_route_compile(struct sl_gw_route *r)
     r->chain[n++] =
         _sl_stage_authenticate; /* also where public: it removes identity headers that a client made up */
     r->chain[n++] = sl_stage_limits;
+    r->chain[n++] = sl_stage_upgrade;
     r->chain[n++] = _sl_stage_body_size;
     switch (cfg->action) {
     case SL_ACTION_UPSTREAM:

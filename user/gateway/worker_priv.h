@@ -48,6 +48,7 @@ struct sl_gw_config {
     const struct sl_snapshot *snapshot;
     struct sl_gw_route *routes; /* [n_routes] */
     size_t n_routes;
+    bool upgrades;            /* a route lets connections become something else */
     struct sl_group **groups; /* [n_upstreams] */
     SSL_CTX **tls;            /* [n_listeners]; NULL: plain */
     size_t n_groups, n_tls;

@@ -27,6 +27,7 @@ struct sl_h1_limits {
     X(TARGET_TOO_LONG, "target_too_long", 414, "the request target is too long")                   \
     X(VERSION, "version", 505, "only HTTP/1.0 and HTTP/1.1 are spoken here")                       \
     X(CONNECT, "connect", 405, "CONNECT is refused")                                               \
+    X(PROTOCOL, "protocol", 501, "the only protocol that CONNECT may name is websocket")           \
     X(FIELD_NAME, "field_name", 400, "a field name is not a token")                                \
     X(FIELD_VALUE, "field_value", 400, "a field value has a control character")                    \
     X(FOLD, "fold", 400, "line folding")                                                           \

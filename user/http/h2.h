@@ -27,6 +27,7 @@ struct sl_h2_limits {
     uint32_t headers;      /* bytes of a field list as RFC 9113 section 10.5.1 counts them; 431 past it */
     uint32_t header_count; /* fields, each crumb of a cookie counted; 431 past it */
     uint32_t streams;      /* open at once */
+    bool connect_protocol; /* extended CONNECT is taken, and that is announced (RFC 8441 section 3) */
 };
 
 /* What a stream has to tell. */
@@ -54,6 +55,7 @@ struct sl_h2_stream {
     bool overrun;        /* the client raised its window past all bounds */
     bool waiting;        /* nghttp2 waits to be told of more of the answer */
     bool has_length;     /* of the request's body: left more bytes are due */
+    bool tunnel;         /* extended CONNECT: DATA and nothing else follows (RFC 9113 section 8.5) */
     enum sl_h1_error error;
     uint64_t left;
     const struct sl_headers *trailers; /* of the answer; NULL: none */

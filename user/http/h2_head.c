@@ -41,7 +41,9 @@ static struct sl_slice *_sl_pseudo_of(struct sl_h2_head *hd, struct sl_slice nam
         return &hd->scheme;
     if (sl_slice_eq(name, SL_S(":path")))
         return &hd->path;
-    return sl_slice_eq(name, SL_S(":authority")) ? &hd->authority : NULL;
+    if (sl_slice_eq(name, SL_S(":authority")))
+        return &hd->authority;
+    return hd->limits->connect_protocol && sl_slice_eq(name, SL_S(":protocol")) ? &hd->protocol : NULL;
 }
 
 /* Section 8.3: known, once, before all others, and never in trailers. */
@@ -210,15 +212,6 @@ static int _sl_join_cookies(struct sl_h2_head *hd)
     return 0;
 }
 
-/* Section 8.5: CONNECT has an authority and nothing else; a well-formed one is refused. */
-static void _sl_connect(struct sl_h2_head *hd)
-{
-    if (hd->scheme.p || hd->path.p || !hd->authority.n)
-        _sl_malformed(hd, SL_H1_PSEUDO);
-    else
-        _sl_refused(hd, SL_H1_CONNECT);
-}
-
 /* Section 8.3.1: what must be there, and in which form. */
 static void _sl_check_pseudo(struct sl_h2_head *hd)
 {
@@ -233,6 +226,47 @@ static void _sl_check_pseudo(struct sl_h2_head *hd)
         _sl_malformed(hd, SL_H1_HOST);
     else if (!sl_slice_ieq(hd->scheme, SL_S("http")) && !sl_slice_ieq(hd->scheme, SL_S("https")))
         _sl_refused(hd, SL_H1_TARGET);
+}
+
+/* Section 8.5: CONNECT has an authority and nothing else; a well-formed one is refused. */
+static void _sl_connect(struct sl_h2_head *hd)
+{
+    if (hd->scheme.p || hd->path.p || !hd->authority.n)
+        _sl_malformed(hd, SL_H1_PSEUDO);
+    else
+        _sl_refused(hd, SL_H1_CONNECT);
+}
+
+/* RFC 8441 section 4: what it asks for, and how it is routed, is what GET with Upgrade is in HTTP/1.1. A
+ * tunnel has no content whose length could be told (RFC 9110 section 9.3.6). */
+static void _sl_extended_connect(struct sl_h2_head *hd)
+{
+    struct sl_request *r = hd->req;
+    _sl_check_pseudo(hd);
+    if (!sl_is_token(hd->protocol))
+        _sl_malformed(hd, SL_H1_PSEUDO);
+    else if (hd->has_length)
+        _sl_malformed(hd, SL_H1_BODY_LENGTH);
+    else if (!sl_slice_ieq(hd->protocol, SL_S("websocket")))
+        _sl_refused(hd, SL_H1_PROTOCOL);
+    if (hd->error != SL_H1_OK)
+        return;
+    r->extended_connect = r->upgrade = true;
+    r->method = SL_METHOD_GET;
+    r->method_name = SL_S("GET");
+}
+
+static void _sl_check_method(struct sl_h2_head *hd)
+{
+    const bool connect = hd->req->method == SL_METHOD_CONNECT;
+    if (connect && hd->protocol.p)
+        _sl_extended_connect(hd);
+    else if (connect)
+        _sl_connect(hd);
+    else if (hd->protocol.p)
+        _sl_malformed(hd, SL_H1_PSEUDO);
+    else
+        _sl_check_pseudo(hd);
 }
 
 /* As the target and the Host of HTTP/1.1. */
@@ -257,7 +291,9 @@ static void _sl_framing(struct sl_h2_head *hd, bool end_stream)
     struct sl_request *r = hd->req;
     if (end_stream && hd->length)
         _sl_malformed(hd, SL_H1_BODY_LENGTH);
-    r->framing = hd->has_length ? SL_FRAMING_LENGTH : end_stream ? SL_FRAMING_NONE : SL_FRAMING_CHUNKED;
+    r->framing = hd->has_length                      ? SL_FRAMING_LENGTH
+                 : end_stream || r->extended_connect ? SL_FRAMING_NONE
+                                                     : SL_FRAMING_CHUNKED;
     r->content_length = hd->length;
     r->expect_continue = hd->expect && !end_stream;
 }
@@ -273,10 +309,7 @@ void sl_h2_head_end(struct sl_h2_head *hd, bool end_stream)
     r->keep_alive = true;
     if (hd->error != SL_H1_OK) /* not all fields were kept */
         return;
-    if (r->method == SL_METHOD_CONNECT)
-        _sl_connect(hd);
-    else
-        _sl_check_pseudo(hd);
+    _sl_check_method(hd);
     if (hd->error == SL_H1_OK)
         _sl_target(hd);
     if (hd->error == SL_H1_OK && _sl_join_cookies(hd) < 0)

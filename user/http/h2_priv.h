@@ -17,7 +17,7 @@ struct sl_h2_head {
     bool trailers;
     bool regular; /* a field that is no pseudo-header has come */
     bool has_length, expect;
-    struct sl_slice method, scheme, path, authority, host, cookie;
+    struct sl_slice method, scheme, path, authority, protocol, host, cookie;
     uint64_t length;
     size_t size; /* as section 10.5.1 counts */
     uint32_t count;

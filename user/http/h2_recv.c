@@ -85,13 +85,14 @@ static void _sl_head_done(struct sl_h2 *h, struct sl_h2_stream *st, bool end_str
     struct sl_h2_head *hd = &h->head;
     h->head_of = NULL;
     h->owes_since = 0;
-    if (hd->trailers && !end_stream)
+    if (hd->trailers && (!end_stream || st->tunnel))
         _sl_reject(st, SL_H1_TRAILER);
     sl_h2_head_end(hd, end_stream);
     if (hd->malformed)
         _sl_reject(st, hd->error);
     else if (!hd->trailers || hd->error)
         st->error = hd->error;
+    st->tunnel |= !hd->trailers && hd->protocol.p;
     if (!hd->trailers && hd->has_length) {
         st->has_length = true;
         st->left = hd->length;

@@ -54,8 +54,10 @@ static int _sl_settings(struct sl_h2 *h)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, SL_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, h->limits.headers},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
-    int r = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, s, SL_ARRAY_LEN(s));
+    const size_t n = SL_ARRAY_LEN(s) - !h->limits.connect_protocol;
+    int r = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, s, n);
     if (r == 0)
         r = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, SL_CONNECTION_WINDOW);
     return r < 0 ? -ENOMEM : 0;

@@ -101,8 +101,9 @@ struct sl_request {
     uint8_t minor; /* 0 or 1 on HTTP/1.x */
     bool keep_alive;
     bool expect_continue;
-    bool upgrade;     /* Connection: upgrade with an Upgrade header; sent on: a WebSocket is asked for */
-    bool te_trailers; /* the client takes trailers, and so does who asks for it */
+    bool upgrade;          /* Connection: upgrade with an Upgrade header; sent on: a WebSocket is asked for */
+    bool extended_connect; /* it is asked for by RFC 8441: nothing but a tunnel may come of it */
+    bool te_trailers;      /* the client takes trailers, and so does who asks for it */
     struct sl_headers trailers;               /* complete once the body is */
     const struct sl_client_cert *client_cert; /* NULL: none; lives as long as its connection */
 };

@@ -72,6 +72,9 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(VERSION_NOT_SUPPORTED, "version_not_supported", 505) \
     X(DRAINING, "draining", 503)                           \
     X(TUNNEL_IDLE, "tunnel_idle", 408)                     \
+    X(UPGRADE_NOT_ALLOWED, "upgrade_not_allowed", 403)     \
+    X(UPGRADE_UNKNOWN, "upgrade_unknown", 501)             \
+    X(UPSTREAM_NO_UPGRADE, "upstream_no_upgrade", 502)     \
     X(INTERNAL, "internal", 500)
 
 enum sl_proxy_reason {

@@ -66,7 +66,7 @@ static void _sl_close(struct sl_uph2 *s, int error)
         if (u && u->state == SL_UPCONN_CONNECTING)
             u->ops->connected(u, error ? error : -ECONNRESET);
         else if (u)
-            u->ops->h2->gone(u, s->malformed);
+            u->ops->h2->gone(u, s->malformed ? SL_UPCONN_MALFORMED : SL_UPCONN_RESET);
         else
             sl_uph2_drop(st);
     }

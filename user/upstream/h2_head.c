@@ -47,22 +47,36 @@ static struct sl_slice _sl_path(const struct sl_request *r, struct sl_arena *a)
     return sl_slice(p, r->path.n + 1 + r->query.n);
 }
 
+/* RFC 8441 section 5: extended CONNECT has no key. */
+static bool _sl_is_key(const struct sl_request *r, const struct sl_header *h)
+{
+    return r->upgrade && sl_slice_ieq(h->name, SL_S("Sec-WebSocket-Key"));
+}
+
+static struct sl_slice _sl_method(const struct sl_request *r)
+{
+    if (r->upgrade)
+        return SL_S("CONNECT");
+    return r->method_name.p ? r->method_name : sl_slice_str(sl_method_name(r->method));
+}
+
 nghttp2_nv *sl_uph2_fields(const struct sl_request *r, bool tls, struct sl_arena *a, size_t *n)
 {
     const struct sl_header *host = sl_headers_get(&r->headers, SL_HDR_HOST);
     const struct sl_slice path = _sl_path(r, a);
-    nghttp2_nv *nv = sl_arena_alloc(a, (r->headers.n + 6) * sizeof(*nv));
+    nghttp2_nv *nv = sl_arena_alloc(a, (r->headers.n + 7) * sizeof(*nv));
     if (!nv || !path.p)
         return NULL;
     size_t k = 0;
-    nv[k++] =
-        _sl_nv(SL_S(":method"), r->method_name.p ? r->method_name : sl_slice_str(sl_method_name(r->method)));
+    nv[k++] = _sl_nv(SL_S(":method"), _sl_method(r));
+    if (r->upgrade)
+        nv[k++] = _sl_nv(SL_S(":protocol"), SL_S("websocket"));
     nv[k++] = _sl_nv(SL_S(":scheme"), tls ? SL_S("https") : SL_S("http"));
     if (host || r->authority.n)
         nv[k++] = _sl_nv(SL_S(":authority"), host ? host->value : r->authority);
     nv[k++] = _sl_nv(SL_S(":path"), path);
     for (uint32_t i = 0; i < r->headers.n; i++)
-        if (_sl_is_said(&r->headers.v[i]))
+        if (_sl_is_said(&r->headers.v[i]) && !_sl_is_key(r, &r->headers.v[i]))
             nv[k++] = _sl_nv(r->headers.v[i].name, r->headers.v[i].value);
     if (r->te_trailers)
         nv[k++] = _sl_nv(SL_S("te"), SL_S("trailers"));

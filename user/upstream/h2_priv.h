@@ -37,6 +37,7 @@ struct sl_uph2 {
     bool retired;   /* takes no new streams */
     bool deaf;      /* the socket takes no more: what it still says is read */
     bool malformed; /* it broke the protocol */
+    bool settled;   /* its first SETTINGS have come */
     uint32_t waste;
     struct sl_timer idle;
     struct sl_deferred deferred;
@@ -60,6 +61,8 @@ struct sl_uph2_stream {
     bool closed;         /* for nghttp2 */
     bool pulled, got;    /* what its holder has to hear */
     bool waits;          /* nghttp2 waits to be told of more of the request */
+    bool asks;           /* for a tunnel, as soon as SETTINGS tell whether it may */
+    bool tunnel;         /* DATA and nothing else may follow (section 8.5) */
     size_t unconsumed;   /* of its window */
     uint64_t began;
     struct sl_uph2_head head;

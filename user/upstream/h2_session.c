@@ -42,15 +42,21 @@ static int _sl_on_header(nghttp2_session *session, const nghttp2_frame *f, const
     return st->head.bad ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0; /* resets the stream */
 }
 
+static void _sl_refuse(struct sl_uph2_stream *st)
+{
+    st->head.bad = true;
+    (void)nghttp2_submit_rst_stream(st->h2->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static void _sl_on_head(struct sl_uph2_stream *st, bool end)
 {
     const struct sl_upconn_h2_ops *ops = st->u->ops->h2;
     if (!sl_uph2_head_end(&st->head, ops->request(st->u)->method, end)) {
-        st->head.bad = true;
-        (void)nghttp2_submit_rst_stream(st->h2->session, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_PROTOCOL_ERROR);
+        _sl_refuse(st);
         return;
     }
     st->answered = st->head.res.status >= 200;
+    st->tunnel &= !st->answered || st->head.res.status / 100 == 2;
     ops->head(st->u, &st->head.res);
 }
 
@@ -59,12 +65,36 @@ static void _sl_on_headers(struct sl_uph2_stream *st, bool end)
     st->h2->waste = 0;
     if (!st->u)
         return;
-    if (st->answered)
+    if (st->answered && st->tunnel)
+        _sl_refuse(st);
+    else if (st->answered)
         st->u->ops->h2->trailers(st->u, &st->head.res.trailers);
     else
         _sl_on_head(st, end);
     sl_uph2_ready(st);
     st->got = true;
+}
+
+static struct sl_uph2_stream *_sl_asking(const struct sl_uph2 *s)
+{
+    sl_list_for_each (it, &s->streams)
+        if (SL_LIST_ENTRY(it, struct sl_uph2_stream, node)->asks)
+            return SL_LIST_ENTRY(it, struct sl_uph2_stream, node);
+    return NULL;
+}
+
+static int _sl_submit(struct sl_uph2_stream *st, bool body);
+
+/* Those that have waited to know whether they may. */
+static void _sl_on_settings(struct sl_uph2 *s)
+{
+    s->settled = true;
+    for (struct sl_uph2_stream *st; (st = _sl_asking(s));) {
+        st->asks = false;
+        const int r = st->u ? _sl_submit(st, true) : 0;
+        if (r < 0)
+            st->u->ops->h2->gone(st->u, r == -EOPNOTSUPP ? SL_UPCONN_NO_CONNECT : SL_UPCONN_RESET);
+    }
 }
 
 static int _sl_on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user)
@@ -76,6 +106,8 @@ static int _sl_on_frame(nghttp2_session *session, const nghttp2_frame *f, void *
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (f->hd.type == NGHTTP2_GOAWAY) /* section 6.8: what it will not answer, nghttp2 closes as refused */
         sl_uph2_retire(s);
+    if (f->hd.type == NGHTTP2_SETTINGS && !(f->hd.flags & NGHTTP2_FLAG_ACK))
+        _sl_on_settings(s);
     if (!st || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
         return 0;
     if (f->hd.type == NGHTTP2_HEADERS)
@@ -119,7 +151,8 @@ static int _sl_on_close(nghttp2_session *session, int32_t id, uint32_t code, voi
         sl_uph2_drop(st);
     } else if (!st->ended) {
         st->u->refused = code == NGHTTP2_REFUSED_STREAM; /* section 8.7: nothing of it was processed */
-        st->u->ops->h2->gone(st->u, st->head.bad || code == NGHTTP2_PROTOCOL_ERROR);
+        const bool malformed = st->head.bad || code == NGHTTP2_PROTOCOL_ERROR;
+        st->u->ops->h2->gone(st->u, malformed ? SL_UPCONN_MALFORMED : SL_UPCONN_RESET);
     }
     return 0;
 }
@@ -155,12 +188,21 @@ static ssize_t _sl_read(nghttp2_session *session, int32_t id, uint8_t *to, size_
     return (ssize_t)n;
 }
 
-int sl_upconn_ask(struct sl_upconn *u, bool body)
+/* RFC 8441 section 3 */
+static bool _sl_offers_connect(const struct sl_uph2 *s)
 {
-    struct sl_uph2_stream *st = u->h2;
+    return nghttp2_session_get_remote_settings(s->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+static int _sl_submit(struct sl_uph2_stream *st, bool body)
+{
+    struct sl_upconn *u = st->u;
     const struct sl_upconn_h2_ops *ops = u->ops->h2;
     const nghttp2_data_provider from = {.source = {.ptr = st}, .read_callback = _sl_read};
     size_t n = 0;
+    st->tunnel = ops->request(u)->upgrade;
+    if (st->tunnel && !_sl_offers_connect(st->h2))
+        return -EOPNOTSUPP;
     nghttp2_nv *nv = sl_uph2_fields(ops->request(u), st->h2->pool->tls != NULL, ops->arena(u), &n);
     const int32_t id =
         nv ? nghttp2_submit_request(st->h2->session, NULL, nv, n, body ? &from : NULL, st) : -1;
@@ -169,9 +211,16 @@ int sl_upconn_ask(struct sl_upconn *u, bool body)
         return -ENOMEM;
     }
     st->id = id;
-    st->began = st->h2->pool->all->loop->now;
     sl_upconn_more(u);
     return 0;
+}
+
+int sl_upconn_ask(struct sl_upconn *u, bool body)
+{
+    struct sl_uph2_stream *st = u->h2;
+    st->began = st->h2->pool->all->loop->now;
+    st->asks = u->ops->h2->request(u)->upgrade && !st->h2->settled;
+    return st->asks ? 0 : _sl_submit(st, body);
 }
 
 void sl_upconn_timed_out(struct sl_upconn *u)

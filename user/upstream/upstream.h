@@ -50,6 +50,13 @@ struct sl_upconn_ops {
     const struct sl_upconn_h2_ops *h2; /* NULL: the holder speaks HTTP/1.1 alone */
 };
 
+/* How a stream of HTTP/2 ended that did not end in order. */
+enum sl_upconn_gone {
+    SL_UPCONN_RESET,
+    SL_UPCONN_MALFORMED,  /* by what must not be sent */
+    SL_UPCONN_NO_CONNECT, /* before it began: the upstream does not offer extended CONNECT (RFC 8441) */
+};
+
 /* What the holder of a stream of HTTP/2 is asked and told. The answer comes in pieces while bytes are read;
  * readable() follows once they are, and then is the time to send on. The holder may let go at any time. */
 struct sl_upconn_h2_ops {
@@ -61,8 +68,7 @@ struct sl_upconn_h2_ops {
     void (*data)(struct sl_upconn *c, struct sl_slice data);
     void (*trailers)(struct sl_upconn *c, const struct sl_headers *trailers);
     void (*end)(struct sl_upconn *c);
-    /* The stream ended otherwise. malformed: by what must not be sent. */
-    void (*gone)(struct sl_upconn *c, bool malformed);
+    void (*gone)(struct sl_upconn *c, enum sl_upconn_gone how);
 };
 struct sl_uph2_stream;
 
@@ -142,8 +148,9 @@ static inline void sl_health_changed(struct sl_shared_health *h)
 void sl_upconn_release(struct sl_upconn *c, bool reuse);
 /* Ends one hold on reading (sl_stream_hold). */
 void sl_upconn_resume(struct sl_upconn *c);
-/* A stream, once connected: sends the request's head; with body, what pull() gives behind it. 0 or -ENOMEM.
- */
+/* A stream, once connected: sends the request's head; with body, what pull() gives behind it. A request with
+ * upgrade goes as extended CONNECT, once the upstream has said that it offers that. 0, -ENOMEM, or
+ * -EOPNOTSUPP: it does not. */
 int sl_upconn_ask(struct sl_upconn *c, bool body) SL_MUST_CHECK;
 /* The request ran into a deadline. A connection on which nothing at all has come since is given no more: its
  * peer may be gone without a word. (One of HTTP/1.1 ends with its request.) */

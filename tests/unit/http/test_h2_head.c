@@ -6,6 +6,8 @@
 #include "http/h2_priv.h"
 
 static const struct sl_h2_limits wide = {.headers = 4096, .header_count = 20, .streams = 10};
+static const struct sl_h2_limits offering = {
+    .headers = 4096, .header_count = 20, .streams = 10, .connect_protocol = true};
 
 struct verdict {
     struct sl_request r;
@@ -14,11 +16,11 @@ struct verdict {
 };
 
 /* fields: "name\0value\0name\0value\0"; both ends with an empty name. */
-static struct verdict read_fields(const char *fields, bool end)
+static struct verdict read_under(const struct sl_h2_limits *under, const char *fields, bool end)
 {
     struct verdict v = {0};
     struct sl_h2_head hd;
-    sl_h2_head_begin(&hd, &arena, &v.r, &wide, false);
+    sl_h2_head_begin(&hd, &arena, &v.r, under, false);
     for (const char *p = fields; *p;) {
         struct sl_slice name = sl_slice_str(p), value = sl_slice_str(p + name.n + 1);
         struct sl_slice n = exact(name), x = exact(value); /* gone after the call, as in a session */
@@ -31,6 +33,11 @@ static struct verdict read_fields(const char *fields, bool end)
     v.error = hd.error;
     v.malformed = hd.malformed;
     return v;
+}
+
+static struct verdict read_fields(const char *fields, bool end)
+{
+    return read_under(&wide, fields, end);
 }
 
 #define GET  ":method\0GET\0:scheme\0https\0:path\0/\0:authority\0a.test\0"
@@ -97,6 +104,57 @@ static void test_cookies_are_joined(void **state)
     assert_slice(sl_headers_get(&v.r.headers, SL_HDR_COOKIE)->value, "a=1; b=2; ");
 }
 
+#define REST ":scheme\0https\0:path\0/chat?x\0:authority\0a.test\0"
+#define WS   ":method\0CONNECT\0:protocol\0websocket\0"
+
+/* RFC 8441: only where it was offered, and as the GET with Upgrade that it stands for. */
+static void test_extended_connect(void **state)
+{
+    (void)state;
+    for (int end = 0; end < 2; end++) {
+        struct verdict v = read_under(&offering, WS REST, end);
+        assert_error(v.error, SL_H1_OK);
+        assert_true(v.r.extended_connect && v.r.upgrade);
+        assert_int_equal(v.r.method, SL_METHOD_GET);
+        assert_slice(v.r.method_name, "GET");
+        assert_slice(v.r.path, "/chat");
+        assert_slice(v.r.authority, "a.test");
+        assert_int_equal(v.r.framing, SL_FRAMING_NONE);
+    }
+    assert_error(read_under(&offering, ":method\0CONNECT\0:protocol\0WebSocket\0" REST, false).error,
+                 SL_H1_OK);
+    assert_false(read_under(&offering, GET, true).r.extended_connect);
+    assert_true(read_under(&wide, WS REST, false).malformed);
+}
+
+static void test_extended_connect_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        enum sl_h1_error error;
+        bool malformed;
+    } cases[] = {
+        {":method\0CONNECT\0:protocol\0connect-udp\0" REST, SL_H1_PROTOCOL, false},
+        {":method\0CONNECT\0:protocol\0\0" REST, SL_H1_PSEUDO, true},
+        {":method\0CONNECT\0:protocol\0a b\0" REST, SL_H1_PSEUDO, true},
+        {":method\0GET\0:protocol\0websocket\0" REST, SL_H1_PSEUDO, true},
+        {WS ":protocol\0websocket\0" REST, SL_H1_PSEUDO, true},
+        {WS ":path\0/\0:authority\0a\0", SL_H1_PSEUDO, true},
+        {WS ":scheme\0https\0:authority\0a\0", SL_H1_PSEUDO, true},
+        {WS ":scheme\0https\0:path\0/\0", SL_H1_HOST_MISSING, false},
+        {WS REST "content-length\0"
+                 "0\0",
+         SL_H1_BODY_LENGTH, true},
+        {":method\0CONNECT\0:authority\0a.test:443\0", SL_H1_CONNECT, false},
+    };
+    for (size_t i = 0; i < SL_ARRAY_LEN(cases); i++) {
+        struct verdict v = read_under(&offering, cases[i].fields, false);
+        assert_error(v.error, cases[i].error);
+        assert_int_equal(v.malformed, cases[i].malformed);
+    }
+}
+
 static void test_what_is_malformed(void **state)
 {
     (void)state;
@@ -117,7 +175,7 @@ static void test_what_is_malformed(void **state)
              "200\0",
          SL_H1_PSEUDO},
         {GET ":other\0x\0", SL_H1_PSEUDO},
-        {GET ":protocol\0websocket\0", SL_H1_PSEUDO}, /* RFC 8441 is not offered */
+        {GET ":protocol\0websocket\0", SL_H1_PSEUDO}, /* RFC 8441 was not offered */
         {":method\0GET\0:scheme\0https\0:path\0/\0x\0y\0:authority\0a\0", SL_H1_PSEUDO},
         {GET "X-Up\0y\0", SL_H1_FIELD_NAME}, /* 8.2.1 */
         {GET "x y\0z\0", SL_H1_FIELD_NAME},
@@ -248,6 +306,7 @@ int main(void)
         unit_test_arena(test_cookies_are_joined),  unit_test_arena(test_what_is_malformed),
         unit_test_arena(test_what_is_refused),     unit_test_arena(test_what_is_taken),
         unit_test_arena(test_the_list_is_bounded), unit_test_arena(test_trailers),
+        unit_test_arena(test_extended_connect),    unit_test_arena(test_extended_connect_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,24 @@ static void test_requests(void **state)
                                          "X-Kept=|te=trailers|content-length=18|");
 }
 
+/* RFC 8441 section 5: the key stays here, since its answer is ours to give. */
+static void test_a_websocket(void **state)
+{
+    (void)state;
+    struct sl_request r = {.method = SL_METHOD_GET,
+                           .method_name = SL_S("GET"),
+                           .path = SL_S("/chat"),
+                           .authority = SL_S("api.test"),
+                           .upgrade = true};
+    add(&r.headers, "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    add(&r.headers, "Sec-WebSocket-Version", "13");
+    assert_string_equal(sent(&r, true),
+                        ":method=CONNECT|:protocol=websocket|:scheme=https|:authority=api.test|"
+                        ":path=/chat|Sec-WebSocket-Version=13|");
+    r.upgrade = false;
+    assert_non_null(strstr(sent(&r, true), "Sec-WebSocket-Key="));
+}
+
 static struct sl_uph2_head read_head(const char *const *fields, enum sl_method m, bool end, bool *ok)
 {
     struct sl_uph2_head hd = {0};
@@ -138,8 +156,9 @@ static void test_trailers_that_must_not_come_late_are_dropped(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, with_arena, drop_arena)
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(test_requests), T(test_answers), T(test_what_is_no_answer),
-                                       T(test_heads_are_bounded),
-                                       T(test_trailers_that_must_not_come_late_are_dropped)};
+    const struct CMUnitTest tests[] = {
+        T(test_requests),          T(test_a_websocket),
+        T(test_answers),           T(test_what_is_no_answer),
+        T(test_heads_are_bounded), T(test_trailers_that_must_not_come_late_are_dropped)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from harness import jose, origin as origins
 from harness.gateway import Gateway
+from harness.load import Load
 from harness.origin import Origin
 from harness.origin_h2 import OriginH2
 from harness.policy import merge, serving, upstream
@@ -76,7 +77,8 @@ def policy(origin, tmp_path_factory):
               "inherits": {"paths": ["/inherits"], "upstream": "shown", "auth": ["keys", "public"]},
               "split": {"paths": ["/split"], "split": {"shown": 1, "origin": 1}, "auth": ["keys"]},
               "none": {"paths": ["/none"], "upstream": "shown", "auth": ["public"], "upstream_auth": {"type": "none"}},
-              "plain": {"paths": ["/plain"], "upstream": "origin", "auth": ["public"]}}
+              "plain": {"paths": ["/plain"], "upstream": "origin", "auth": ["public"]},
+              "jwks": {"paths": ["=/jwks/ec256"], "jwks": "ec256", "auth": ["public"]}}
     for name in KEYS:
         routes[name.lower()] = {"paths": [f"/{name.lower()}"], "upstream": "origin", "auth": ["keys"], "upstream_auth": sign(name)}
     routes["ec256"]["upstream_auth"]["audiences"] = ["orders", "billing"]
@@ -203,6 +205,66 @@ def test_a_websocket_is_asked_for_with_it(lo, policy):
             assert c.request("GET", "/ec256", [*KEY, *ask]).status == 101
         value, = o.last().all("authorization")
         verify(value.removeprefix("Bearer "), published(KEYS["EC256"]))
+
+
+def keys_of(text):
+    found = jwk.JWKSet.from_json(text)
+    assert not [k for k in found["keys"] if k.has_private]
+    return found
+
+
+def test_the_key_set_on_a_route_and_on_the_admin_listener(gw, c):
+    r = c.request("GET", "/jwks/ec256")
+    assert r.status == 200 and r.get("Content-Type") == "application/jwk-set+json" and r.get("Cache-Control") == "public, max-age=300"
+    admin = gw.admin("/jwks?signer=ec256")
+    assert admin.status == 200 and admin.get("Content-Type") == "application/jwk-set+json" and admin.body == r.body
+    for name in KEYS:
+        token = bearer(c.request("GET", f"/{name.lower()}", KEY))
+        assert verify(token, keys_of(gw.admin(f"/jwks?signer={name.lower()}").body.decode()))["sub"] == "acme"
+    assert {k["use"] for k in json.loads(r.body)["keys"]} == {"sig"} and {k["alg"] for k in json.loads(r.body)["keys"]} == {"ES256"}
+    head = c.request("HEAD", "/jwks/ec256")
+    assert head.status == 200 and head.body == b"" and int(head.get("Content-Length")) == len(r.body)
+    post = c.request("POST", "/jwks/ec256", body=b"")
+    assert post.status == 405 and post.get("Allow") == "GET, HEAD"
+    for query in ("", "?signer=", "?signer=none", "?x=ec256", "?signer=ec256&x"):
+        assert gw.admin("/jwks" + query).status == 404  # of several, one must be named
+
+
+def test_status_tells_the_keys(gw):
+    signers = {s["signer"]: s for s in gw.status()["signers"]}
+    assert signers["rsa"]["issuer"] == ISSUER and [k["signs"] for k in signers["rsa"]["keys"]] == [True]
+    kid = jwk.JWK.from_pem(public(KEYS["RSA"]).encode()).thumbprint()
+    assert any(line.split() == ["rsa", kid, "PS384", "signs"] for line in gw.ctl("status")[1].splitlines()), gw.ctl("status")
+
+
+def rotated(policy, d, *names):
+    return merge(policy, {"signers": {"rotates": {"issuer": ISSUER, "keys": [{"$file": str(d / n)} for n in names]}}})
+
+
+def test_keys_rotate_under_load_and_no_verifier_meets_an_unknown_one(lo, origin, policy, tmp_path):
+    """As the upstream sees it: a verifier that asks for the key set every now and then verifies each token, through reloads that bring a key, make it
+    the one that signs, and take the old one out."""
+    keys = {n: ec.generate_private_key(ec.SECP256R1()) for n in ("old", "new")}
+    for n, k in keys.items():
+        (tmp_path / n).write_text(private(k))
+    (tmp_path / "old.pub").write_text(public(keys["old"]))
+    p = second(policy, workers=2, routes={
+        "rotates": {"paths": ["/"], "upstream": "origin", "auth": ["public"], "upstream_auth": sign("rotates", claims={"via": "$route"})},
+        "set": {"paths": ["=/set"], "auth": ["public"], "jwks": "rotates"}})
+    with Gateway(rotated(p, tmp_path, "old"), lo) as g, g.client(SECOND) as c:
+        load, kids = Load(lo, "127.0.0.1", SECOND, connections=8, rate=300, seconds=60), []
+        for step in (["old"], ["old", "new"], ["new", "old.pub"], ["new"]):
+            assert g.apply(rotated(p, tmp_path, *step))[0] == 0
+            known = keys_of(c.request("GET", "/set").body.decode())
+            for _ in range(5):
+                token = bearer(c.request("GET", "/"))
+                verify(token, known)
+                kids.append(head(token)["kid"])
+        load.stop()
+        result = load.result()
+        assert result.bad == 0 and result["status"]["2xx"] > 0, result
+    thumb = {n: jwk.JWK.from_pem(public(k).encode()).thumbprint() for n, k in keys.items()}
+    assert kids == [thumb["old"]] * 10 + [thumb["new"]] * 10
 
 
 def test_explain_says_what_is_shown(gw):

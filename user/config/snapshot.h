@@ -387,7 +387,7 @@ struct sl_retries {
     struct sl_statuses on;
     uint32_t budget; /* percent of the route's requests, in each worker */
 };
-enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT };
+enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT, SL_ACTION_JWKS };
 struct sl_method_needs {
     const char *name; /* GET */
     struct sl_pos pos;
@@ -415,6 +415,7 @@ struct sl_route {
         unsigned status;          /* 301 302 303 307 308 */
         struct sl_slice location; /* with variables */
     } redirect;
+    const struct sl_signer *jwks; /* whose key set it gives out */
     struct sl_slice strip_prefix; /* n 0: none */
     const struct sl_auth **auth;  /* any one of them */
     size_t n_auth;

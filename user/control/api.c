@@ -343,6 +343,7 @@ static const struct sl_api_path {
     {"/metrics", SL_METHOD_GET, true, _sl_get_metrics},
     {"/healthz", SL_METHOD_GET, true, _sl_get_healthz},
     {"/readyz", SL_METHOD_GET, true, _sl_get_readyz},
+    {"/jwks", SL_METHOD_GET, true, sl_signers_serve},
     {"/v1/status", SL_METHOD_GET, false, _sl_get_status},
     {"/v1/policy", SL_METHOD_GET, false, _sl_get_policy},
     {"/v1/penalties", SL_METHOD_GET, false, _sl_get_penalties},
@@ -381,10 +382,9 @@ void sl_api_serve(struct sl_admin_client *a)
             p->fn(a);
         return;
     }
-    sl_admin_error(
-        a, 404,
-        a->local
-            ? "no such path"
-            : "over TCP there are /metrics, /healthz and /readyz; the rest is for clients with a certificate "
-              "(admin.tls)");
+    sl_admin_error(a, 404,
+                   a->local ? "no such path"
+                            : "over TCP there are /metrics, /healthz, /readyz and /jwks; the rest is for "
+                              "clients with a certificate "
+                              "(admin.tls)");
 }

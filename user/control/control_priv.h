@@ -188,6 +188,10 @@ json_t *sl_top_sources_json(const struct sl_control *c);
 /* metrics_auth.c: why tokens were refused, and how fetched keys are */
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m);
 
+/* signers.c: keys of the gateway's own; /jwks?signer=NAME */
+json_t *sl_signers_json(const struct sl_control *c);
+void sl_signers_serve(struct sl_admin_client *a);
+
 /* metrics_tokens.c: tokens of the gateway's own */
 void sl_metrics_tokens(const struct sl_control *c, struct sl_metrics *m);
 

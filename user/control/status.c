@@ -55,6 +55,7 @@ json_t *sl_status_json(const struct sl_control *c)
     (void)json_object_set_new(j, "ready", json_boolean(sl_control_ready(c)));
     (void)json_object_set_new(j, "certificates", _sl_certificates(c));
     (void)json_object_set_new(j, "jwks", _sl_jwks(c));
+    (void)json_object_set_new(j, "signers", sl_signers_json(c));
     if (c->cluster)
         (void)json_object_set_new(j, "cluster", sl_cluster_json(c));
     (void)json_object_set_new(j, "build", json_string(SL_VERSION));

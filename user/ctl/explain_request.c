@@ -195,6 +195,8 @@ static void _sl_ends(struct sl_explain *x, const struct sl_route *r)
         sl_explain_verdict(x, "%u, answered by route %s itself", r->respond.status, r->name);
     else if (r->action == SL_ACTION_REDIRECT)
         sl_explain_verdict(x, "%u, redirected by route %s", r->redirect.status, r->name);
+    else if (r->action == SL_ACTION_JWKS)
+        sl_explain_verdict(x, "200, the key set of signer %s, by route %s", r->jwks->name, r->name);
     else if (r->upstream)
         sl_explain_verdict(x, "goes to upstream %s, within limits", r->upstream->name);
     else

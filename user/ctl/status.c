@@ -246,6 +246,31 @@ static int _sl_cluster(const json_t *status, struct sl_buf *out)
                                           : ": does not answer, limits are this host's alone\n");
 }
 
+/* A row for each key that the gateway signs by, or publishes; nothing where there are none. */
+static int _sl_signers(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"signer", "key", "algorithm", ""};
+    struct sl_ctl_table t;
+    size_t i, k;
+    json_t *signer, *key;
+    int r = 0;
+    if (!json_array_size(json_object_get(status, "signers")))
+        return 0;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(json_object_get(status, "signers"), i, signer)
+    {
+        json_array_foreach(json_object_get(signer, "keys"), k, key) if (r == 0) r =
+            sl_ctl_table_row(&t, (const char *const[]){sl_ctl_str(signer, "signer"), sl_ctl_str(key, "kid"),
+                                                       sl_ctl_str(key, "alg"), k ? "published" : "signs"});
+    }
+    if (r == 0)
+        r = sl_buf_append(out, "\n", 1);
+    if (r == 0)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
 static int _sl_status_text(const json_t *status, struct sl_buf *out)
 {
     struct sl_arena arena;
@@ -270,6 +295,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = sl_buf_append(out, "\n", 1);
     if (r == 0)
         r = _sl_processes(status, &arena, out);
+    if (r == 0)
+        r = _sl_signers(status, &arena, out);
     if (r == 0)
         r = _sl_interfaces(status, &arena, out);
     if (r == 0)

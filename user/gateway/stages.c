@@ -161,6 +161,19 @@ static enum sl_stage_result _sl_stage_respond(struct sl_exchange *ex)
     return sl_respond(ex, p->route->respond.status, p->route->respond.body);
 }
 
+/* RFC 7517. Verifiers ask again when they meet a kid that they do not know, and else when this is over. */
+static enum sl_stage_result _sl_stage_jwks(struct sl_exchange *ex)
+{
+    const struct sl_route_policy *p = ex->route->policy;
+    struct sl_headers *h = &ex->res.headers;
+    int r = sl_headers_set(h, &ex->arena, SL_S("Content-Type"), SL_S("application/jwk-set+json"));
+    if (r == 0)
+        r = sl_headers_set(h, &ex->arena, SL_S("Cache-Control"), SL_S("public, max-age=300"));
+    if (r < 0 || sl_respond_decorate(ex, p->response) < 0)
+        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    return sl_respond(ex, 200, sl_minter_jwks(ex->config->policy->minter, p->route->jwks));
+}
+
 static enum sl_stage_result _sl_redirect(struct sl_exchange *ex, unsigned status, struct sl_slice location,
                                          const struct sl_transform *extra)
 {
@@ -235,6 +248,9 @@ void sl_route_compile(struct sl_gw_route *r)
         break;
     case SL_ACTION_REDIRECT:
         r->chain[n++] = _sl_stage_redirect;
+        break;
+    case SL_ACTION_JWKS:
+        r->chain[n++] = _sl_stage_jwks;
         break;
     }
     r->chain[n] = NULL;

@@ -23,6 +23,7 @@ struct sl_minter {
     const struct sl_snapshot *snapshot;
     struct sl_jose jose;
     struct sl_signer_keys *signers; /* as in the snapshot */
+    struct sl_buf *jwks;            /* likewise: what is published of them */
     struct sl_minted_cache cache;
     struct sl_buf says; /* what the token in the making says */
 };
@@ -48,10 +49,13 @@ static int _sl_open_signers(struct sl_minter *m, struct sl_diag *diag)
     const struct sl_snapshot *s = m->snapshot;
     int r = 0;
     m->signers = calloc(s->n_signers + 1, sizeof(*m->signers));
-    if (!m->signers)
+    m->jwks = calloc(s->n_signers + 1, sizeof(*m->jwks));
+    if (!m->signers || !m->jwks)
         return -ENOMEM;
     for (size_t i = 0; r != -ENOMEM && i < s->n_signers; i++) {
-        const int e = sl_signer_open(&m->jose, &s->signers[i], diag, &m->signers[i]);
+        int e = sl_signer_open(&m->jose, &s->signers[i], diag, &m->signers[i]);
+        if (e == 0)
+            e = sl_signer_print(&m->signers[i], &m->jwks[i]);
         r = e < 0 ? e : r;
     }
     return r;
@@ -79,10 +83,18 @@ void sl_minter_free(struct sl_minter *m)
     sl_minted_free(&m->cache);
     for (size_t i = 0; m->signers && i < m->snapshot->n_signers; i++)
         sl_signer_close(&m->signers[i]);
+    for (size_t i = 0; m->jwks && i < m->snapshot->n_signers; i++)
+        sl_buf_free(&m->jwks[i]);
     free(m->signers);
+    free(m->jwks);
     sl_buf_free(&m->says);
     sl_jose_free(&m->jose);
     free(m);
+}
+
+struct sl_slice sl_minter_jwks(const struct sl_minter *m, const struct sl_signer *signer)
+{
+    return sl_buf_slice(&m->jwks[signer - m->snapshot->signers]);
 }
 
 /* ---- compiling what a token says */

@@ -13,6 +13,9 @@ struct sl_minter;
 int sl_minter_new(const struct sl_snapshot *s, struct sl_diag *diag, struct sl_minter **out) SL_MUST_CHECK;
 void sl_minter_free(struct sl_minter *m);
 
+/* The key set of a signer; lives as long as m. */
+struct sl_slice sl_minter_jwks(const struct sl_minter *m, const struct sl_signer *signer);
+
 /* One upstream_auth, compiled. */
 struct sl_mint;
 /* NULL in *out where cfg is not of type sign; -EINVAL with errors in diag, -ENOMEM. cfg is borrowed. */

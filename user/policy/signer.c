@@ -207,7 +207,7 @@ void sl_signer_close(struct sl_signer_keys *s)
 
 /* ---- the key set */
 
-static int _sl_print(const struct sl_signer_keys *s, struct sl_buf *out)
+int sl_signer_print(const struct sl_signer_keys *s, struct sl_buf *out)
 {
     struct sl_arena a;
     sl_arena_init(&a, 0);
@@ -231,7 +231,7 @@ int sl_signer_jwks(const struct sl_signer *cfg, struct sl_diag *diag, struct sl_
         return r;
     r = sl_signer_open(&j, cfg, diag, &s);
     if (r == 0)
-        r = _sl_print(&s, out);
+        r = sl_signer_print(&s, out);
     sl_signer_close(&s);
     sl_jose_free(&j);
     return r;

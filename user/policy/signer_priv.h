@@ -27,6 +27,8 @@ struct sl_signer_keys {
 /* 0; -EINVAL with errors at the keys' places; -ENOMEM. */
 int sl_signer_open(struct sl_jose *j, const struct sl_signer *cfg, struct sl_diag *diag,
                    struct sl_signer_keys *out) SL_MUST_CHECK;
+/* Appends what is published of them: 0 or -ENOMEM. */
+int sl_signer_print(const struct sl_signer_keys *s, struct sl_buf *out) SL_MUST_CHECK;
 void sl_signer_close(struct sl_signer_keys *s);
 /*
  * A compact JWS (RFC 7515 section 7.1) of that payload by the signer's first key, in the arena. typ: "JWT",

@@ -14,9 +14,9 @@
  */
 #include "base/log.h"
 #include "gateway/exchange_priv.h"
-#include "gateway/neighbours_priv.h"
 #include "net/ipc.h"
 #include "net/socket.h"
+#include "telemetry/neighbours.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,8 +41,8 @@ static struct sl_ip _sl_source(const struct sl_exchange *ex)
 
 static uint64_t _sl_source_key(const struct sl_exchange *ex)
 {
-    struct sl_ip ip = _sl_source(ex);
-    return sl_hash(&ip.addr, sizeof(ip.addr), ex->w->buckets.seed ^ ip.family) | 1;
+    const struct sl_ip ip = _sl_source(ex);
+    return sl_neighbours_source(&ip, ex->w->buckets.seed);
 }
 
 /* Who it is: a consumer wherever he comes from; without one, the credential; without that, nobody in
@@ -51,8 +51,8 @@ static uint64_t _sl_identity_key(const struct sl_exchange *ex)
 {
     const struct sl_identity *id = ex->identity;
     if (id && id->consumer_name.n)
-        return sl_hash(id->consumer_name.p, id->consumer_name.n, ex->w->buckets.seed) | 1;
-    return id && id->credential ? id->credential | 1 : 1;
+        return sl_neighbours_identity(id->consumer_name, ex->w->buckets.seed);
+    return id && id->credential ? id->credential | 1 : SL_NEIGHBOURS_NOBODY;
 }
 
 /* ---- the NAT guard */

@@ -271,7 +271,7 @@ struct sl_shared_health {
 };
 struct sl_shared {
     _Alignas(SL_CACHE_LINE) struct sl_shared_tickets tickets;
-    /* which identities succeeded from an address: words of user/gateway/neighbours.c */
+    /* which identities succeeded from an address: words of user/telemetry/neighbours.c */
     _Alignas(SL_CACHE_LINE) uint64_t neighbours[SL_SHARED_NEIGHBOURS][SL_SHARED_NEIGHBOURS_ROW];
     struct sl_shared_subject subjects[SL_SHARED_SUBJECTS];
     struct sl_shared_health health;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who else succeeds from an address: over time, over the table's ends, and noted by several workers at once.
  */
-#include "gateway/neighbours_priv.h"
+#include "telemetry/neighbours.h"
 
 #include "base/clock.h"
 #include "base/hash.h"

@@ -9,7 +9,7 @@
  * pair of identities in a million is taken for one, whose neighbourhood then protects neither; and 24 of the
  * time, which wraps after 13 days: what was not seen for so long may spare an address once.
  */
-#include "gateway/neighbours_priv.h"
+#include "telemetry/neighbours.h"
 
 #include "base/macros.h"
 

@@ -48,7 +48,7 @@ $(COVER)/test_parse_compare: tests/bpf/test_parse_compare.c bpf/lib/parse.h $(ca
 # Fuzz targets: clang's libFuzzer over the sources of their layers, with ASan and UBSan; the layers are compiled once for all targets.
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
-FUZZ_LAYER_SRC := $(foreach l,upstream policy http telemetry config net base,$(call LAYER_SRC,$(l))) $(addprefix $(LLHTTP_SRC)/,api.c http.c llhttp.c)
+FUZZ_LAYER_SRC := $(foreach l,upstream policy http telemetry config net base,$(call LAYER_SRC,$(l))) user/control/cluster_event.c $(addprefix $(LLHTTP_SRC)/,api.c http.c llhttp.c)
 FUZZ_LIB := $(BUILD)/fuzz/liblayers.a
 FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(FUZZ_LAYER_SRC))
 FUZZ_CC = $(CLANG) $(TEST_CPPFLAGS) -std=c11 -g -O1 -w -DLLHTTP_STRICT_MODE=1 -fno-sanitize-recover=all $(LIB_CFLAGS) -MMD -MP

@@ -98,6 +98,37 @@ static void test_scopes_of_penalties(void **state)
     assert_int_equal(th_run_on("sl0", &open), XDP_DROP);
 }
 
+/* As another host has reckoned it: nothing is doubled, and told again it changes nothing. */
+static void test_penalty_of_another_host(void **state)
+{
+    (void)state;
+    uint64_t deadline, again;
+    struct sl_penalty_value v;
+    th_start();
+    struct sl_penalty_request r = request("198.51.100.9", SL_PENALTY_CONNECT, 60 * SL_NS_PER_SEC);
+    assert_int_equal(sl_kernel_penalty_get(guard, &r, &v), -ENOENT);
+    r.level = 5;
+    const uint64_t before = sl_now_ns();
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_in_range(deadline, before + r.duration_ns, sl_now_ns() + r.duration_ns);
+    assert_int_equal(sl_kernel_penalty_get(guard, &r, &v), 0);
+    assert_int_equal(v.level, 5);
+    const uint64_t since = v.since_ns;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &again), 0); /* a little later, since it came a way */
+    assert_int_equal(again, deadline);
+    assert_int_equal(sl_kernel_penalty_get(guard, &r, &v), 0);
+    assert_int_equal(v.since_ns, since);
+    r.duration_ns = 600 * SL_NS_PER_SEC;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &again), 0);
+    assert_true(again > deadline);
+    r.effect = SL_PENALTY_SOURCE;
+    r.duration_ns = SL_NS_PER_SEC;
+    assert_int_equal(sl_kernel_penalty_add(guard, &r, &deadline), 0);
+    assert_int_equal(deadline, again); /* stronger, and no shorter */
+    assert_int_equal(sl_kernel_penalty_get(guard, &r, &v), 0);
+    assert_int_equal(v.effect, SL_PENALTY_SOURCE);
+}
+
 /* Puts the entry's times into the past, as if its deadline had come `ago` ns ago. */
 static void expire(uint64_t ago)
 {
@@ -262,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_penalty_given_listed_taken_back),
         TEST(test_scopes_of_penalties),
+        TEST(test_penalty_of_another_host),
         TEST(test_repeats_double_up_to_the_cap),
         TEST(test_sweep_forgets_old_penalties),
         TEST(test_ipv6_penalties_hold_the_64),

@@ -123,6 +123,11 @@ bool sl_cidr_contains(const struct sl_cidr *c, const struct sl_ip *ip)
     return sl_ip_eq(&c->ip, &masked);
 }
 
+bool sl_cidr_overlaps(const struct sl_cidr *a, const struct sl_cidr *b)
+{
+    return a->len <= b->len ? sl_cidr_contains(a, &b->ip) : sl_cidr_contains(b, &a->ip);
+}
+
 struct sl_ip sl_sockaddr_ip(const struct sl_sockaddr *sa)
 {
     struct sl_ip ip = {0};

@@ -39,6 +39,8 @@ int sl_cidr_parse(struct sl_slice s, struct sl_cidr *out);
 /* "192.0.2.7:80", "[::1]:80", "unix:/path": 0 or -EINVAL. */
 int sl_sockaddr_parse(struct sl_slice s, struct sl_sockaddr *out);
 bool sl_cidr_contains(const struct sl_cidr *c, const struct sl_ip *ip);
+/* Whether they have an address in common. */
+bool sl_cidr_overlaps(const struct sl_cidr *a, const struct sl_cidr *b);
 /* Zeroes all bits past len. */
 struct sl_ip sl_ip_mask(struct sl_ip ip, uint8_t len);
 bool sl_ip_eq(const struct sl_ip *a, const struct sl_ip *b);

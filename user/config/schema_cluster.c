@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Limits that several hosts hold together, by way of Redis. */
+/* Limits that several hosts hold together, and penalties that they share, by way of Redis. */
 #include "config/reader_priv.h"
 
 struct sl_redis_at {
@@ -10,7 +10,7 @@ struct sl_cluster_raw {
     struct sl_redis_at at;
     struct sl_blob password;
     uint64_t sync;
-    const char *name;
+    const char *name, *host;
     bool penalties;
 };
 
@@ -64,7 +64,10 @@ static const struct sl_field _sl_cluster_fields[] = {
      "How often the hosts tell each other; so old is what each knows of the others."},
     {"name", &_sl_cluster_name, AT(name), "\"sluice\"", 0,
      "Begins the keys in Redis: hosts with one name share their limits."},
-    {"penalties", NULL, 0, NULL, SL_F_NOT_BUILT, ""},
+    {"penalties", &sl_type_bool, AT(penalties), "false", 0,
+     "Share penalties of addresses, and operators' timed denies, with the other hosts."},
+    {"host", &_sl_cluster_name, AT(host), NULL, 0,
+     "What the other hosts show this one by, beside its penalties. Not written: its host name."},
     SL_FIELDS_END,
 };
 #undef AT
@@ -80,6 +83,7 @@ static void _sl_finish_cluster(struct sl_reader *r, const struct sl_node *n, voi
                              .password = raw->password,
                              .sync = raw->sync,
                              .name = raw->name,
+                             .host = raw->host,
                              .penalties = raw->penalties};
     /* Of what every host knows, and clients do not: with the password, nobody can aim at a bucket. */
     if (c->name)
@@ -105,6 +109,10 @@ static void _sl_check_shared(struct sl_reader *r, const struct sl_rate_limit *l)
 void sl_check_cluster(struct sl_reader *r)
 {
     const struct sl_snapshot *s = r->s;
+    if (s->cluster.penalties && s->kernel.mode == SL_KERNEL_OFF)
+        sl_diag_warn(
+            r->diag, &s->cluster.pos,
+            "penalties are shared, but the kernel guard is off: this host gives none and takes none");
     _sl_check_shared(r, &s->limits.rate_limit);
     for (size_t i = 0; i < s->n_tiers; i++)
         _sl_check_shared(r, &s->tiers[i].rate_limit);

@@ -133,14 +133,15 @@ struct sl_limits { /* of all routes */
 
 struct sl_cluster { /* the hosts that hold limits together */
     bool enabled;
-    bool penalties;
+    bool penalties; /* shared too */
     struct sl_pos pos;
     struct sl_sockaddr redis;
     uint32_t db;
     struct sl_blob password; /* n 0: none */
     uint64_t sync;
     const char *name;
-    uint64_t seed; /* of the keys of shared buckets: the same on every host */
+    const char *host; /* what others show this one by; NULL: its host name */
+    uint64_t seed;    /* of the keys of shared buckets: the same on every host */
 };
 
 /* ---- what the gateway signs itself */

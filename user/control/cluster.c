@@ -136,6 +136,7 @@ static void _sl_on_sync(struct ev_loop *loop, ev_timer *t, int events)
     l->asked_at = sl_now_ns();
     l->syncs++;
     sl_cluster_tell(l);
+    sl_cluster_penalties_sync(l);
     /* also where there is nothing to tell: that Redis has gone is to be known before it matters */
     if (!l->outstanding && l->redis && redisAsyncCommand(l->redis, sl_cluster_on_answer, NULL, "PING") == 0)
         l->outstanding++;
@@ -143,12 +144,18 @@ static void _sl_on_sync(struct ev_loop *loop, ev_timer *t, int events)
 
 /* ---- as the policy says */
 
+static bool _sl_same_host(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static bool _sl_same(const struct sl_cluster *a, const struct sl_cluster *b)
 {
     const struct sl_ip ip = sl_sockaddr_ip(&a->redis), other = sl_sockaddr_ip(&b->redis);
     return sl_ip_eq(&ip, &other) && sl_sockaddr_port(&a->redis) == sl_sockaddr_port(&b->redis) &&
            a->db == b->db && a->sync == b->sync && a->seed == b->seed && a->penalties == b->penalties &&
-           strcmp(a->name, b->name) == 0 && sl_slice_eq(a->password.data, b->password.data);
+           strcmp(a->name, b->name) == 0 && _sl_same_host(a->host, b->host) &&
+           sl_slice_eq(a->password.data, b->password.data);
 }
 
 void sl_cluster_stop(struct sl_control *c)
@@ -160,6 +167,7 @@ void sl_cluster_stop(struct sl_control *c)
     l->warned = true; /* this end is wanted */
     if (l->redis)
         redisAsyncFree(l->redis); /* what has no answer yet is given back by its callbacks */
+    sl_cluster_penalties_stop(l);
     sl_snapshot_unref(l->snapshot);
     free(l);
 }
@@ -182,10 +190,14 @@ int sl_cluster_start(struct sl_control *c)
         return -ENOMEM;
     *l = (struct sl_cluster_link){.control = c, .snapshot = sl_snapshot_ref(c->snapshot), .config = config};
     (void)sl_sockaddr_text(&config->redis, l->text);
+    c->cluster = l;
+    if (config->penalties && sl_cluster_penalties_start(l) < 0) {
+        sl_cluster_stop(c);
+        return -ENOMEM;
+    }
     ev_timer_init(&l->sync, _sl_on_sync, 0, (double)config->sync / 1e9);
     l->sync.data = l;
     ev_timer_start(c->loop, &l->sync);
-    c->cluster = l;
     return 0;
 }
 
@@ -196,7 +208,10 @@ json_t *sl_cluster_json(const struct sl_control *c)
     const struct sl_cluster_link *l = c->cluster;
     if (!l)
         return NULL;
-    return json_pack("{s:s, s:b, s:I, s:I, s:I}", "redis", l->text, "up", l->up, "syncs",
-                     (json_int_t)l->syncs, "failures", (json_int_t)l->failures, "sync_ms",
-                     (json_int_t)(l->config->sync / SL_NS_PER_MS));
+    json_t *j = json_pack("{s:s, s:b, s:I, s:I, s:I}", "redis", l->text, "up", l->up, "syncs",
+                          (json_int_t)l->syncs, "failures", (json_int_t)l->failures, "sync_ms",
+                          (json_int_t)(l->config->sync / SL_NS_PER_MS));
+    if (l->penalties)
+        (void)json_object_set_new(j, "penalties", sl_cluster_penalties_json(l->penalties));
+    return j;
 }

@@ -78,6 +78,8 @@ static void _sl_unmap(struct sl_slice s)
 
 static void _sl_take_result(struct sl_control *c, const struct sl_ipc_result *m, int fd)
 {
+    if (sl_cluster_result(c, m))
+        return;
     struct sl_admin_client *a = sl_admin_waiting(c, m->h.id);
     struct sl_slice text = _sl_text(fd);
     if (a && a->answer) {
@@ -118,6 +120,9 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
         break;
     case SL_IPC_KEYS_WANTED:
         sl_jwks_wanted(c, m->wanted.source, m->wanted.none);
+        break;
+    case SL_IPC_SHARE:
+        sl_cluster_share(c, &m->shared);
         break;
     case SL_IPC_LISTEN:
         sl_admin_go(c);

@@ -16,6 +16,7 @@ struct sl_control_args {
     struct sl_counters counters;    /* mapped */
     struct sl_kernel_fds kernel;    /* -1 where off */
     struct sl_bucket_table buckets; /* mapped; slots NULL: there are none */
+    char host[65];                  /* its name */
     uid_t owner;                    /* who started the daemon: beside root, who may change things */
 };
 

@@ -166,6 +166,13 @@ void sl_metrics_limits(const struct sl_control *c, struct sl_metrics *m); /* met
 /* NULL: the policy has no cluster. */
 json_t *sl_cluster_json(const struct sl_control *c);
 
+/* cluster_penalties.c: what this host put in or took back, for the others; and the name of the host that a
+ * penalty or deny (enum sl_shared_kind) came from, "" for this one's own. */
+void sl_cluster_share(struct sl_control *c, const struct sl_ipc_shared *m);
+const char *sl_cluster_origin(const struct sl_control *c, uint32_t kind, const struct sl_cidr *prefix);
+/* cluster_heard.c: false: it answers nothing that was asked there. */
+bool sl_cluster_result(struct sl_control *c, const struct sl_ipc_result *m);
+
 /* cluster_buckets.c: the bucket of that key is full again, in Redis too. */
 void sl_cluster_forget_bucket(struct sl_control *c, uint64_t key);
 

@@ -3,6 +3,31 @@
 #include "control/cluster_priv.h"
 #include "telemetry/metrics.h"
 
+static void _sl_events(struct sl_metrics *m, const char *event, uint64_t n)
+{
+    sl_metrics_sample(m, "cluster_penalties_total", (const char *const[]){"event", event, NULL}, (double)n);
+}
+
+static void _sl_penalties(const struct sl_cluster_penalties *p, struct sl_metrics *m)
+{
+    sl_metrics_family(
+        m, "cluster_penalties_total", "counter",
+        "penalties and denies told to other hosts, put in for them, and revoked; and those lost, "
+        "for want of room while Redis did not answer");
+    _sl_events(m, "told", p->told);
+    _sl_events(m, "taken", p->taken);
+    _sl_events(m, "revocation_told", p->revocations_told);
+    _sl_events(m, "revocation_taken", p->revocations_taken);
+    _sl_events(m, "lost", p->lost);
+    sl_metrics_family(m, "cluster_penalties_refused_total", "counter",
+                      "what other hosts told and was not put in, by why");
+    for (unsigned i = 0; i < SL_REFUSE_COUNT; i++)
+        sl_metrics_sample(
+            m, "cluster_penalties_refused_total",
+            (const char *const[]){"reason", sl_shared_refusal_name((enum sl_shared_refusal)i), NULL},
+            (double)p->refused[i]);
+}
+
 static void _sl_cluster(const struct sl_cluster_link *l, struct sl_metrics *m)
 {
     sl_metrics_one(m, "cluster_up", "gauge",
@@ -11,6 +36,8 @@ static void _sl_cluster(const struct sl_cluster_link *l, struct sl_metrics *m)
     sl_metrics_one(m, "cluster_failures_total", "counter", "commands that Redis refused or did not answer",
                    (double)l->failures);
     sl_metrics_one(m, "cluster_buckets_total", "counter", "buckets told of, over all syncs", (double)l->told);
+    if (l->penalties)
+        _sl_penalties(l->penalties, m);
 }
 
 void sl_metrics_limits(const struct sl_control *c, struct sl_metrics *m)

@@ -152,10 +152,22 @@ json_t *sl_top_json(const struct sl_control *c)
 
 /* ---- penalties */
 
+struct sl_penalties_list {
+    const struct sl_control *c;
+    json_t *list;
+};
+
+static const char *_sl_origin(const struct sl_control *c, const struct sl_penalty_key *k)
+{
+    const struct sl_cidr of = {.ip = {.family = k->family, .addr = k->addr},
+                               .len = k->family == SL_AF_INET6 ? 64 : 32};
+    return k->scope == SL_PENALTY_FLOW ? "" : sl_cluster_origin(c, SL_SHARED_PENALTY, &of);
+}
+
 static int _sl_penalty(const struct sl_penalty_key *k, const struct sl_penalty_value *v, void *arg)
 {
     static const char *const effects[] = {"", "flow", "connect", "source"};
-    json_t *list = arg;
+    const struct sl_penalties_list *all = arg;
     uint64_t now = sl_now_ns();
     struct sl_ip ip = {.family = k->family, .addr = k->addr};
     char address[SL_IP_STRLEN], source[SL_IP_STRLEN + 8];
@@ -165,18 +177,38 @@ static int _sl_penalty(const struct sl_penalty_key *k, const struct sl_penalty_v
                        ntohs(k->sport_be));
     else
         (void)snprintf(source, sizeof(source), "%s%s", address, k->family == SL_AF_INET6 ? "/64" : "");
-    json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:s}", "source", source, "effect",
+    json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:s, s:s}", "source", source, "effect",
                           v->effect < SL_ARRAY_LEN(effects) ? effects[v->effect] : "", "left_ms",
                           _sl_n(v->deadline_ns > now ? (v->deadline_ns - now) / SL_NS_PER_MS : 0), "level",
                           _sl_n(v->level), "rejections", _sl_n(v->rejections), "manual", v->manual != 0,
-                          "consumer", v->consumer, "rule", v->rule);
-    return json_array_append_new(list, j);
+                          "consumer", v->consumer, "rule", v->rule, "from", _sl_origin(all->c, k));
+    return json_array_append_new(all->list, j);
+}
+
+/* The operators' own, and other hosts'; left_ms null: until it is taken back. */
+static json_t *_sl_denies(const struct sl_control *c)
+{
+    json_t *list = json_array(), *d;
+    const uint64_t now = sl_now_ns();
+    size_t i;
+    json_array_foreach(json_object_get(json_object_get(c->state, "kernel"), "denies"), i, d)
+    {
+        const uint64_t end = (uint64_t)json_integer_value(json_object_get(d, "deadline_ns"));
+        const char *source = json_string_value(json_object_get(d, "source"));
+        struct sl_cidr prefix;
+        if (sl_cidr_parse(sl_slice_str(source), &prefix) < 0 || (end && end <= now))
+            continue;
+        (void)json_array_append_new(list, json_pack("{s:s, s:o, s:s}", "source", source, "left_ms",
+                                                    end ? _sl_n((end - now) / SL_NS_PER_MS) : json_null(),
+                                                    "from", sl_cluster_origin(c, SL_SHARED_DENY, &prefix)));
+    }
+    return list;
 }
 
 json_t *sl_penalties_json(const struct sl_control *c)
 {
-    json_t *list = json_array();
+    struct sl_penalties_list all = {.c = c, .list = json_array()};
     if (c->args->kernel.penalties >= 0)
-        (void)sl_maps_penalties(c->args->kernel.penalties, _sl_penalty, list);
-    return json_pack("{s:o}", "penalties", list);
+        (void)sl_maps_penalties(c->args->kernel.penalties, _sl_penalty, &all);
+    return json_pack("{s:o, s:o}", "penalties", all.list, "denies", _sl_denies(c));
 }

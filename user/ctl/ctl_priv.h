@@ -145,7 +145,8 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * [{"interface", "xdp": "native|generic|none", "tc"}], "maps": [{"map", "entries", "max"}], "programs":
  * [{"program", "runs", "run_ns"}], "syn_cookies": {"policy": "auto|always|off", "state":
  * "off|idle|missing|on", "why"}}} /v1/penalties  {"penalties": [{"source", "effect": "flow|connect|source",
- * "left_ms", "level", "rejections", "manual", "consumer", "rule"}]} /v1/top        {"kernel": {REASON:
+ * "left_ms", "level", "rejections", "manual", "consumer", "rule", "from"}], "denies": [{"source", "left_ms"
+ * or null, "from"}]} /v1/top        {"kernel": {REASON:
  * {"packets", "bytes", "would_drop_packets", "would_drop_bytes", "drops", "answers"}}, "listeners": {NAME:
  * {counters by field name, "kernel": {"passed": {"packets", "bytes"}, "dropped": {…}, "would_drop": {…}}}},
  * "routes": {NAME: {"codes": {"2xx": N, …}, "reasons": {REASON: N}, "bytes_in", "bytes_out", "seconds":

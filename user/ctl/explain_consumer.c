@@ -12,9 +12,9 @@ void sl_explain_penalties_of(struct sl_explain *x, const char *consumer)
     {
         char left[SL_CTL_UNIT];
         if (strncmp(sl_ctl_str(p, "consumer"), consumer, SL_NAME_LEN - 1) == 0)
-            sl_explain_say(x, NULL, "a penalty of %s on %s for another %s, by %s", sl_ctl_str(p, "effect"),
+            sl_explain_say(x, NULL, "a penalty of %s on %s for another %s%s, by %s", sl_ctl_str(p, "effect"),
                            sl_ctl_str(p, "source"), sl_ctl_span(sl_ctl_num(p, "left_ms") / 1000, left),
-                           sl_ctl_str(p, "rule"));
+                           sl_explain_from(x, p), sl_ctl_str(p, "rule"));
     }
 }
 

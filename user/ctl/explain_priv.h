@@ -42,6 +42,8 @@ void sl_explain_consumer(struct sl_explain *x, const char *name);
 bool sl_explain_request(struct sl_explain *x, struct sl_slice method, struct sl_slice url);
 /* Whether the address may use the route; says why not. */
 bool sl_explain_sources(struct sl_explain *x, const struct sl_route *r, const struct sl_ip *ip);
+/* ", from host NAME" where another host of the cluster gave it, else "". */
+const char *sl_explain_from(struct sl_explain *x, const json_t *entry);
 void sl_explain_penalties_of(struct sl_explain *x, const char *consumer);
 void sl_explain_usage(struct sl_explain *x, const char *consumer);
 

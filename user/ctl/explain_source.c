@@ -33,6 +33,36 @@ static int _sl_list(const struct sl_kernel *k, const struct sl_ip *ip, struct sl
     return verdict;
 }
 
+const char *sl_explain_from(struct sl_explain *x, const json_t *entry)
+{
+    const char *from = sl_ctl_str(entry, "from"), *text = NULL;
+    if (*from)
+        text = sl_arena_printf(&x->arena, ", from host %s", from);
+    return text ? text : "";
+}
+
+/* Whether an operator's entry denies it, of a prefix that is no wider than what the policy's lists say of it.
+ */
+static bool _sl_denied(struct sl_explain *x, const struct sl_ip *ip, uint8_t least)
+{
+    bool denied = false;
+    size_t i;
+    json_t *d;
+    json_array_foreach(json_object_get(x->penalties, "denies"), i, d)
+    {
+        struct sl_cidr c;
+        char left[SL_CTL_UNIT];
+        const char *source = sl_ctl_str(d, "source");
+        if (sl_cidr_parse(sl_slice_str(source), &c) < 0 || !sl_cidr_contains(&c, ip) || c.len < least)
+            continue;
+        const bool ends = json_is_number(json_object_get(d, "left_ms"));
+        sl_explain_say(x, NULL, "%s is denied by an operator%s%s%s", source, ends ? " for another " : "",
+                       ends ? sl_ctl_span(sl_ctl_num(d, "left_ms") / 1000, left) : "", sl_explain_from(x, d));
+        denied = true;
+    }
+    return denied;
+}
+
 /* "flow", "connect" or "source" of the penalty that weighs most; NULL: none. */
 static const char *_sl_penalised(struct sl_explain *x, const struct sl_ip *ip)
 {
@@ -52,8 +82,9 @@ static const char *_sl_penalised(struct sl_explain *x, const struct sl_ip *ip)
         char left[SL_CTL_UNIT];
         if (!whole || (strcmp(of, whole) != 0 && !its_flow))
             continue;
-        sl_explain_say(x, NULL, "a penalty of %s on %s for another %s: %.0f rejections of %s by %s%s", effect,
-                       of, sl_ctl_span(sl_ctl_num(p, "left_ms") / 1000, left), sl_ctl_num(p, "rejections"),
+        sl_explain_say(x, NULL, "a penalty of %s on %s for another %s%s: %.0f rejections of %s by %s%s",
+                       effect, of, sl_ctl_span(sl_ctl_num(p, "left_ms") / 1000, left), sl_explain_from(x, p),
+                       sl_ctl_num(p, "rejections"),
                        *sl_ctl_str(p, "consumer") ? sl_ctl_str(p, "consumer") : "nobody known",
                        *sl_ctl_str(p, "rule") ? sl_ctl_str(p, "rule") : "an operator",
                        sl_ctl_num(p, "level") > 1 ? ", not for the first time" : "");
@@ -137,13 +168,14 @@ void sl_explain_source(struct sl_explain *x, const struct sl_ip *ip)
                           sl_cidr_text(&range, text),
                           list == 1 ? "allowed: no limit of the guard holds" : "denied",
                           file ? ", by a file that is named there" : "");
-    const char *penalty = list == 1 ? NULL : _sl_penalised(x, ip);
+    const bool denied = on && _sl_denied(x, ip, list ? range.len : 0);
+    const char *penalty = list == 1 || denied ? NULL : _sl_penalised(x, ip);
     if (on && list == 0)
         _sl_kernel_limits(x);
     _sl_consumer(x, ip);
     for (size_t i = 0; i < s->n_routes; i++)
         (void)sl_explain_sources(x, &s->routes[i], ip);
-    if (list == 2)
+    if (list == 2 || denied)
         sl_explain_verdict(x, "all its packets are dropped in the kernel%s",
                            s->kernel.shadow ? " (shadow: counted)" : "");
     else if (penalty)

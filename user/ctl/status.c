@@ -232,6 +232,23 @@ static int _sl_programs(const json_t *kernel, struct sl_arena *a, struct sl_buf 
     return r;
 }
 
+static int _sl_cluster_penalties(const json_t *p, struct sl_buf *out)
+{
+    double refused = 0;
+    const char *why;
+    json_t *n;
+    if (!p)
+        return 0;
+    json_object_foreach(json_object_get(p, "refused"), why, n) refused +=
+        json_is_number(n) ? json_number_value(n) : 0;
+    int r = sl_buf_printf(out, "         as ");
+    if (r == 0)
+        r = sl_ctl_escape(out, sl_slice_str(sl_ctl_str(p, "host")), false);
+    return r < 0 ? r
+                 : sl_buf_printf(out, ": %.0f penalties told, %.0f of others taken, %.0f refused\n",
+                                 sl_ctl_num(p, "told"), sl_ctl_num(p, "taken"), refused);
+}
+
 static int _sl_cluster(const json_t *status, struct sl_buf *out)
 {
     const json_t *cluster = json_object_get(status, "cluster");
@@ -240,10 +257,11 @@ static int _sl_cluster(const json_t *status, struct sl_buf *out)
     int r = sl_buf_printf(out, "cluster  redis ");
     if (r == 0)
         r = sl_ctl_escape(out, sl_slice_str(sl_ctl_str(cluster, "redis")), false);
-    return r < 0 ? r
-                 : sl_buf_printf(out, json_is_true(json_object_get(cluster, "up"))
-                                          ? ": limits are shared\n"
-                                          : ": does not answer, limits are this host's alone\n");
+    if (r == 0)
+        r = sl_buf_printf(out, json_is_true(json_object_get(cluster, "up"))
+                                   ? ": limits are shared\n"
+                                   : ": does not answer, limits are this host's alone\n");
+    return r < 0 ? r : _sl_cluster_penalties(json_object_get(cluster, "penalties"), out);
 }
 
 /* A row for each key that the gateway signs by, or publishes; nothing where there are none. */
@@ -317,30 +335,58 @@ static const char *_sl_seconds(struct sl_arena *a, double ms)
     return sl_arena_strdup(a, sl_slice_str(sl_ctl_span(ms / 1000, span)));
 }
 
-static int _sl_penalties_text(const json_t *list, struct sl_buf *out)
+static const char *_sl_or_none(const char *s)
+{
+    return *s ? s : NULL;
+}
+
+/* Operators' denies: for ever, where nothing is said to be left. */
+static int _sl_denies_rows(const json_t *list, struct sl_ctl_table *t, struct sl_arena *a)
+{
+    size_t i;
+    json_t *d;
+    int r = 0;
+    json_array_foreach(list, i, d)
+    {
+        const bool ends = json_is_number(json_object_get(d, "left_ms"));
+        if (r == 0)
+            r = sl_ctl_table_row(
+                t, (const char *const[]){sl_ctl_str(d, "source"), "deny",
+                                         ends ? _sl_seconds(a, sl_ctl_num(d, "left_ms")) : NULL, NULL, NULL,
+                                         NULL, "operator", _sl_or_none(sl_ctl_str(d, "from"))});
+    }
+    return r;
+}
+
+/* from: the host of the cluster that it came from. */
+static int _sl_penalties_text(const json_t *all, struct sl_buf *out)
 {
     static const char *const titles[] = {"source",      "drops",    ">left", ">level",
-                                         ">rejections", "consumer", "rule"};
+                                         ">rejections", "consumer", "rule",  "from"};
+    const json_t *list = json_object_get(all, "penalties"), *denies = json_object_get(all, "denies");
     struct sl_ctl_table t;
     struct sl_arena arena;
     size_t i;
     json_t *p;
     int r = 0;
-    if (json_array_size(list) == 0)
+    if (json_array_size(list) + json_array_size(denies) == 0)
         return sl_buf_printf(out, "no penalties\n");
     sl_arena_init(&arena, 0);
     sl_ctl_table_init(&t, &arena, titles, SL_ARRAY_LEN(titles));
     json_array_foreach(list, i, p)
     {
-        const char *consumer = sl_ctl_str(p, "consumer"), *rule = sl_ctl_str(p, "rule");
         if (r == 0)
             r = sl_ctl_table_row(
                 &t, (const char *const[]){sl_ctl_str(p, "source"), sl_ctl_str(p, "effect"),
                                           _sl_seconds(&arena, sl_ctl_num(p, "left_ms")),
                                           sl_arena_printf(&arena, "%.0f", sl_ctl_num(p, "level")),
                                           sl_arena_printf(&arena, "%.0f", sl_ctl_num(p, "rejections")),
-                                          *consumer ? consumer : NULL, *rule ? rule : NULL});
+                                          _sl_or_none(sl_ctl_str(p, "consumer")),
+                                          _sl_or_none(sl_ctl_str(p, "rule")),
+                                          _sl_or_none(sl_ctl_str(p, "from"))});
     }
+    if (r == 0)
+        r = _sl_denies_rows(denies, &t, &arena);
     if (r == 0)
         r = sl_ctl_table_print(&t, 0, out);
     sl_ctl_table_free(&t);
@@ -378,5 +424,5 @@ int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv)
 
 int sl_ctl_penalties(const struct sl_ctl *ctl, int argc, char **argv)
 {
-    return _sl_show(ctl, argc, argv, "/v1/penalties", "penalties", _sl_penalties_text);
+    return _sl_show(ctl, argc, argv, "/v1/penalties", NULL, _sl_penalties_text);
 }

@@ -129,6 +129,7 @@ struct sl_penalty_request {
     enum sl_penalty_scope effect;
     uint64_t duration_ns, max_ns; /* doubled per repeat within twice the last duration, up to max_ns */
     uint32_t rejections;
+    uint32_t level; /* 0: reckoned here; else the penalty was reckoned elsewhere, and lasts duration_ns */
     bool manual;
     char consumer[SL_NAME_LEN], rule[SL_NAME_LEN];
 };
@@ -137,6 +138,9 @@ struct sl_penalty_request {
  * weakens a stronger entry that is still alive. */
 int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_request *r,
                           uint64_t *deadline_ns);
+/* The entry that stands where r's would: 0 or -ENOENT, -ENODEV. */
+int sl_kernel_penalty_get(const struct sl_kernel_guard *g, const struct sl_penalty_request *r,
+                          struct sl_penalty_value *out) SL_MUST_CHECK;
 /* Takes back one flow's penalty. */
 void sl_kernel_penalty_withdraw(struct sl_kernel_guard *g, const struct sl_penalty_request *r);
 /* Penalties that the full table took out before their end, and those that it had no room for. */
@@ -148,6 +152,17 @@ int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c)
 int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict v,
                        uint64_t for_ns);
 int sl_kernel_list_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
+/* The operators' entries, in no order: how many there are, with the first max of them in out. */
+struct sl_kernel_operators {
+    struct sl_cidr prefix;
+    enum sl_list_verdict verdict;
+    uint64_t deadline_ns; /* 0: until it is removed */
+};
+size_t sl_kernel_list_operators(const struct sl_kernel_guard *g, struct sl_kernel_operators *out, size_t max);
+/* Until when an operator's entry denies this very prefix: UINT64_MAX without an end, 0: there is none. */
+uint64_t sl_kernel_list_denied_until(const struct sl_kernel_guard *g, const struct sl_cidr *c);
+/* Whether an operator has allowed an address of the prefix. */
+bool sl_kernel_list_allows(const struct sl_kernel_guard *g, const struct sl_cidr *c);
 /* How many ranges hold, by where they come from; [0] allow, [1] deny, each IPv4 and IPv6. */
 struct sl_kernel_list_counts {
     size_t policy, operators, files;

@@ -102,6 +102,39 @@ int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum 
     return r;
 }
 
+size_t sl_kernel_list_operators(const struct sl_kernel_guard *g, struct sl_kernel_operators *out, size_t max)
+{
+    for (size_t i = 0; i < SL_MIN(g->manuals.n, max); i++) {
+        const struct sl_manual *m = &g->manuals.v[i];
+        out[i] = (struct sl_kernel_operators){.prefix = m->prefix,
+                                              .verdict = (enum sl_list_verdict)m->value.verdict,
+                                              .deadline_ns = m->value.deadline_ns};
+    }
+    return g->manuals.n;
+}
+
+uint64_t sl_kernel_list_denied_until(const struct sl_kernel_guard *g, const struct sl_cidr *c)
+{
+    for (size_t i = 0; i < g->manuals.n; i++) {
+        const struct sl_manual *m = &g->manuals.v[i];
+        if (m->value.verdict == SL_LIST_DENY && _sl_same_prefix(&m->prefix, c))
+            return m->value.deadline_ns ? m->value.deadline_ns : UINT64_MAX;
+    }
+    return 0;
+}
+
+bool sl_kernel_list_allows(const struct sl_kernel_guard *g, const struct sl_cidr *c)
+{
+    const uint64_t now = sl_now_ns();
+    for (size_t i = 0; i < g->manuals.n; i++) {
+        const struct sl_manual *m = &g->manuals.v[i];
+        if (m->value.verdict == SL_LIST_ALLOW && (!m->value.deadline_ns || m->value.deadline_ns > now) &&
+            sl_cidr_overlaps(&m->prefix, c))
+            return true;
+    }
+    return false;
+}
+
 int sl_kernel_list_remove(struct sl_kernel_guard *g, const struct sl_cidr *c)
 {
     if (g->off)

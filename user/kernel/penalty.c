@@ -4,6 +4,7 @@
  *
  * Invariant: an entry alive is never weakened or shortened by an escalation. A repeat is one that comes after
  * an entry's end and within twice its duration, so that several workers that ask at once double nothing.
+ * What another host has reckoned is taken as it is, and doubles nothing here.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,6 +12,8 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+
+#define SL_SAME_NS SL_NS_PER_SEC /* between the ends of one penalty, as two hosts have it */
 
 static struct sl_penalty_key _sl_key(const struct sl_penalty_request *r)
 {
@@ -49,12 +52,15 @@ static struct sl_penalty_value _sl_value(const struct sl_penalty_request *r,
     memcpy(v.consumer, r->consumer, sizeof(v.consumer) - 1);
     memcpy(v.rule, r->rule, sizeof(v.rule) - 1);
     const bool alive = was && was->deadline_ns > now;
-    if (alive)
+    if (r->level)
+        v.level = r->level;
+    else if (alive)
         v.level = was->level;
     else if (was && _sl_is_repeat(was, now))
         v.level = was->level < UINT32_MAX ? was->level + 1 : was->level;
-    v.deadline_ns = now + _sl_duration(r, v.level);
-    if (alive && was->effect >= r->effect && was->deadline_ns >= v.deadline_ns)
+    v.deadline_ns = now + (r->level ? r->duration_ns : _sl_duration(r, v.level));
+    /* told over and over, an end is never told to the ns */
+    if (alive && was->effect >= r->effect && was->deadline_ns + (r->level ? SL_SAME_NS : 0) >= v.deadline_ns)
         return *was;
     if (alive) {
         v.effect = SL_MAX(was->effect, v.effect);
@@ -171,6 +177,15 @@ int sl_kernel_penalty_add(struct sl_kernel_guard *g, const struct sl_penalty_req
         return 0;
     g->have_penalties = true;
     return sl_guard_write_config(g);
+}
+
+int sl_kernel_penalty_get(const struct sl_kernel_guard *g, const struct sl_penalty_request *r,
+                          struct sl_penalty_value *out)
+{
+    const struct sl_penalty_key key = _sl_key(r);
+    if (g->off)
+        return -ENODEV;
+    return bpf_map_lookup_elem(sl_guard_penalties(g), &key, out) < 0 ? -errno : 0;
 }
 
 void sl_kernel_penalty_withdraw(struct sl_kernel_guard *g, const struct sl_penalty_request *r)

@@ -6,13 +6,49 @@
  */
 #include "net/ipc.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <string.h>
+
+#define SL_SHARED_PENALTY_NS (7 * 86400 * SL_NS_PER_SEC)
+#define SL_SHARED_DENY_NS    (366 * 86400 * SL_NS_PER_SEC)
+#define SL_SHARED_DENY_LEN4  8
+#define SL_SHARED_DENY_LEN6  32
 
 union _sl_ipc_control {
     char bytes[CMSG_SPACE(sizeof(int) * SL_IPC_MAX_FDS)];
     struct cmsghdr align;
 };
+
+static bool _sl_prefix_ok(const struct sl_cidr *c)
+{
+    const bool v4 = c->ip.family == SL_AF_INET;
+    if ((!v4 && c->ip.family != SL_AF_INET6) || c->len > (v4 ? 32 : 128))
+        return false;
+    const struct sl_ip masked = sl_ip_mask(c->ip, c->len);
+    return sl_ip_eq(&c->ip, &masked);
+}
+
+bool sl_ipc_shared_ok(const struct sl_ipc_shared *m)
+{
+    const bool v6 = m->prefix.ip.family == SL_AF_INET6;
+    if (!_sl_prefix_ok(&m->prefix))
+        return false;
+    switch (m->kind) {
+    case SL_SHARED_REVOKED:
+        return m->left_ns == 0;
+    case SL_SHARED_DENY:
+        return m->prefix.len >= (v6 ? SL_SHARED_DENY_LEN6 : SL_SHARED_DENY_LEN4) && m->left_ns &&
+               m->left_ns <= SL_SHARED_DENY_NS;
+    case SL_SHARED_PENALTY:
+        return m->prefix.len == (v6 ? 64 : 32) && m->level && m->left_ns &&
+               m->left_ns <= SL_SHARED_PENALTY_NS &&
+               (m->effect == SL_PENALTY_CONNECT || m->effect == SL_PENALTY_SOURCE);
+    default:
+        return false;
+    }
+}
 
 size_t sl_ipc_size(uint32_t type)
 {
@@ -29,6 +65,9 @@ size_t sl_ipc_size(uint32_t type)
         return sizeof(struct sl_ipc_penalty);
     case SL_IPC_LIST:
         return sizeof(struct sl_ipc_list);
+    case SL_IPC_SHARE:
+    case SL_IPC_SHARED:
+        return sizeof(struct sl_ipc_shared);
     case SL_IPC_RELOAD:
         return sizeof(struct sl_ipc_reload);
     case SL_IPC_HAND:
@@ -127,6 +166,9 @@ static bool _sl_valid(const union sl_ipc *m, size_t n)
     if (m->h.type == SL_IPC_PENALTY)
         return _sl_terminated(m->penalty.consumer, sizeof(m->penalty.consumer)) &&
                _sl_terminated(m->penalty.rule, sizeof(m->penalty.rule));
+    if (m->h.type == SL_IPC_SHARE || m->h.type == SL_IPC_SHARED)
+        return _sl_terminated(m->shared.consumer, sizeof(m->shared.consumer)) &&
+               _sl_terminated(m->shared.rule, sizeof(m->shared.rule));
     return true;
 }
 

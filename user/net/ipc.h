@@ -23,9 +23,10 @@ enum sl_ipc_type {
     SL_IPC_LISTEN, /* the supervisor before has let go: what was held by a SNAPSHOT serves from now on */
     SL_IPC_KEYS,   /* to a worker: keys of a provider, fetched by the controller; fds[0]: a memfd with them */
     SL_IPC_KEYS_WANTED, /* to the controller: a worker met a token whose key it does not know */
+    SL_IPC_SHARE,       /* to the controller: what other hosts are to put in or take back as this one did */
     /* child -> supervisor */
     SL_IPC_READY = 64,   /* serves `version` */
-    SL_IPC_PENALTY,      /* worker: escalation; controller: `sluicectl deny --for` of one address */
+    SL_IPC_PENALTY,      /* worker: escalation; controller: an operator's */
     SL_IPC_RELOAD,       /* controller: read the policy again and apply it, for good or on trial */
     SL_IPC_CONFIRM,      /* controller: the policy on trial stays */
     SL_IPC_ROLLBACK,     /* controller: the policy before comes back */
@@ -34,6 +35,7 @@ enum sl_ipc_type {
     SL_IPC_UPGRADE,      /* controller: the program at the supervisor's path takes over */
     SL_IPC_KEYS_FETCHED, /* controller: for SL_IPC_KEYS */
     SL_IPC_KEYS_UNKNOWN, /* worker: for SL_IPC_KEYS_WANTED */
+    SL_IPC_SHARED,       /* controller: what another host has put in or taken back */
     /* supervisor -> the one that takes over */
     SL_IPC_HAND = 128, /* fds: the listening sockets of one address */
     SL_IPC_HAND_REST,  /* fds: what `has` says, in the order of its bits; nothing follows until GO */
@@ -91,6 +93,21 @@ struct sl_ipc_list {
     uint32_t verdict; /* enum sl_list_verdict; 0: remove the entry and its penalties */
     uint64_t for_ns;
 };
+enum sl_shared_kind {
+    SL_SHARED_PENALTY = 1, /* of an address */
+    SL_SHARED_DENY,        /* an operator's, with an end */
+    SL_SHARED_REVOKED,     /* all of both in the range */
+};
+struct sl_ipc_shared { /* SHARE, SHARED */
+    struct sl_ipc_header h;
+    struct sl_cidr prefix; /* of a penalty: the address, or an IPv6 /64 */
+    uint16_t zero;
+    uint32_t kind;              /* enum sl_shared_kind */
+    uint32_t effect;            /* the rest: of penalties, but for left_ns */
+    uint32_t level, rejections; /* as in struct sl_penalty_value */
+    uint64_t left_ns;           /* until its end, since clocks differ; of what is revoked: 0 */
+    char consumer[SL_NAME_LEN], rule[SL_NAME_LEN];
+};
 struct sl_ipc_reload {
     struct sl_ipc_header h;
     uint64_t confirm_ns; /* the policy before comes back after that long without a CONFIRM; 0: it does not */
@@ -139,6 +156,7 @@ union sl_ipc {
     struct sl_ipc_result result;
     struct sl_ipc_penalty penalty;
     struct sl_ipc_list list;
+    struct sl_ipc_shared shared;
     struct sl_ipc_reload reload;
     struct sl_ipc_keys keys;
     struct sl_ipc_wanted wanted;
@@ -147,6 +165,9 @@ union sl_ipc {
     struct sl_ipc_hand_rest rest;
 };
 
+/* Whether it may be told and taken: a penalty of one source for at most 7 days, a deny of no more than what a
+ * registry gives to one network (IPv4 /8, IPv6 /32) for at most 366, or a revocation. */
+bool sl_ipc_shared_ok(const struct sl_ipc_shared *m);
 /* Exact size of a type's message; 0 for an unknown type. */
 size_t sl_ipc_size(uint32_t type);
 /* Sends m (h.type set by the caller, h.size by this) with n_fds descriptors: 0, -EAGAIN when the peer is

@@ -9,6 +9,7 @@
 #include "control/control.h"
 #include "gateway/gateway.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -142,6 +143,19 @@ static struct sl_bucket_table _sl_buckets(struct sl_supervisor *s)
     return t;
 }
 
+/* What other hosts show this one by: of the characters that names of the policy may have. */
+static void _sl_host_name(char *out, size_t room)
+{
+    if (gethostname(out, room) < 0)
+        out[0] = '\0';
+    out[room - 1] = '\0';
+    for (char *c = out; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
+            *c = '-';
+    if (!*out)
+        (void)snprintf(out, room, "unknown");
+}
+
 static int _sl_child_main(const struct sl_child *c, pid_t parent)
 {
     char name[16];
@@ -153,6 +167,9 @@ static int _sl_child_main(const struct sl_child *c, pid_t parent)
                                .counters = s->counters,
                                .kernel = k,
                                .buckets = buckets};
+    struct sl_control_args a = {
+        .ipc_fd = c->ipc, .counters = s->counters, .kernel = k, .buckets = buckets, .owner = s->owner};
+    _sl_host_name(a.host, sizeof(a.host));
     int r = _sl_become(c, &k, sl_child_name(c, name), &w.files);
     if (r < 0)
         return sl_error_r(r, "dropping privileges"), 1;
@@ -160,8 +177,6 @@ static int _sl_child_main(const struct sl_child *c, pid_t parent)
         return 1;
     if (c->index >= 0)
         return sl_worker_run(&w);
-    const struct sl_control_args a = {
-        .ipc_fd = c->ipc, .counters = s->counters, .kernel = k, .buckets = buckets, .owner = s->owner};
     return sl_control_run(&a);
 }
 

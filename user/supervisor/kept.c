@@ -187,6 +187,7 @@ static size_t _sl_restore_penalties(struct sl_supervisor *s, const struct sl_kep
                                        .duration_ns = k.left_ns - gone,
                                        .max_ns = k.left_ns - gone,
                                        .rejections = k.value.rejections,
+                                       .level = SL_MAX(k.value.level, 1u),
                                        .manual = k.value.manual != 0};
         memcpy(r.consumer, k.value.consumer, sizeof(r.consumer) - 1);
         memcpy(r.rule, k.value.rule, sizeof(r.rule) - 1);

@@ -102,9 +102,12 @@ static void _sl_penalty(struct sl_child *c, const struct sl_ipc_penalty *p)
                                    .manual = c->index < 0 && p->manual};
     memcpy(r.consumer, p->consumer, sizeof(r.consumer));
     memcpy(r.rule, p->rule, sizeof(r.rule));
+    const uint64_t begun = sl_now_ns();
     int error = sl_kernel_penalty_add(s->guard, &r, &deadline);
-    if (error == 0)
+    if (error == 0) {
         _sl_spare_successor(s, &r, p->cookie);
+        sl_shared_tell_penalty(s, &r, begun);
+    }
     if (c->index < 0)
         sl_request_result(s, p->h.id, error, deadline, NULL);
 }
@@ -125,6 +128,8 @@ static void _sl_list(struct sl_child *c, const struct sl_ipc_list *l)
             r = lists < 0 && lists != -ENOENT ? lists : penalties < 0 ? penalties : penalties + (lists >= 0);
         }
     }
+    if (r >= 0)
+        sl_shared_tell_list(s, l);
     sl_state_publish(s); /* before the answer: who asks next sees it */
     sl_request_result(s, l->h.id, r < 0 ? r : 0, r < 0 ? 0 : deadline + (uint64_t)r, NULL);
 }
@@ -175,6 +180,9 @@ static int _sl_controller_asks(struct sl_child *c, const union sl_ipc *m)
     case SL_IPC_LIST:
         if (!sl_upgrade_refuses(c->s, m->h.id))
             _sl_list(c, &m->list);
+        return 0;
+    case SL_IPC_SHARED:
+        sl_shared_take(c->s, &m->shared);
         return 0;
     case SL_IPC_DETACH:
         if (!sl_upgrade_refuses(c->s, m->h.id))

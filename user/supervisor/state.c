@@ -12,6 +12,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#define SL_DENIES_TOLD 512 /* of the operators' entries, so many are looked at */
+
 static int _sl_choose(struct sl_supervisor *s)
 {
     const char *run = getenv("XDG_RUNTIME_DIR");
@@ -109,6 +111,21 @@ static json_t *_sl_lists_json(const struct sl_supervisor *s)
     return all;
 }
 
+/* The operators' denies, whose end is an instant of the clock that all processes share; 0: none. */
+static json_t *_sl_denies_json(const struct sl_supervisor *s)
+{
+    struct sl_kernel_operators v[SL_DENIES_TOLD];
+    const size_t n = SL_MIN(sl_kernel_list_operators(s->guard, v, SL_DENIES_TOLD), (size_t)SL_DENIES_TOLD);
+    json_t *all = json_array();
+    char text[SL_IP_STRLEN];
+    for (size_t i = 0; i < n; i++)
+        if (v[i].verdict == SL_LIST_DENY)
+            (void)json_array_append_new(all,
+                                        json_pack("{s:s, s:I}", "source", sl_cidr_text(&v[i].prefix, text),
+                                                  "deadline_ns", (json_int_t)v[i].deadline_ns));
+    return all;
+}
+
 static json_t *_sl_features_json(const struct sl_supervisor *s)
 {
     const struct sl_feature *v;
@@ -160,6 +177,7 @@ static json_t *_sl_kernel_json(const struct sl_supervisor *s)
                   "why", cookies.why, "penalties_evicted", (json_int_t)sl_kernel_penalties_evicted(s->guard),
                   "penalties_refused", (json_int_t)sl_kernel_penalties_refused(s->guard), "lists",
                   _sl_lists_json(s), "list_bytes", (json_int_t)sl_kernel_list_bytes(s->guard));
+    (void)json_object_set_new(j, "denies", _sl_denies_json(s));
     (void)json_object_set_new(j, "features", _sl_features_json(s));
     (void)json_object_set_new(j, "maps", _sl_maps_json(s));
     (void)json_object_set_new(j, "programs", _sl_programs_json(s));

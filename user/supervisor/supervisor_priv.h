@@ -278,6 +278,15 @@ void sl_keys_prune(struct sl_supervisor *s);
 int sl_request_serve(struct sl_child *c, const union sl_ipc *m, int fd) SL_MUST_CHECK;
 void sl_request_result(struct sl_supervisor *s, uint64_t id, int error, uint64_t value, const char *text);
 
+/* shared.c: penalties and timed denies that other hosts are to have, and theirs */
+/* After a worker's penalty was added, at begun or later. */
+void sl_shared_tell_penalty(struct sl_supervisor *s, const struct sl_penalty_request *r, uint64_t begun);
+/* After an operator's entry was. */
+void sl_shared_tell_list(struct sl_supervisor *s, const struct sl_ipc_list *l);
+/* Puts in or takes back what another host has, and answers: 0; -EEXIST: what stands is as strong; -EPERM:
+ * this host protects the source; -EBUSY: ask again; or another -errno. */
+void sl_shared_take(struct sl_supervisor *s, const struct sl_ipc_shared *m);
+
 /* notify.c: sd_notify(3) over $NOTIFY_SOCKET; without it, nothing. */
 void sl_notify(const char *text);
 /* Half of $WATCHDOG_USEC in seconds; 0: no watchdog. */

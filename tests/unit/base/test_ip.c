@@ -128,6 +128,26 @@ static void test_contains(void **state)
     assert_false(sl_cidr_contains(&all4, &six));
 }
 
+static void test_overlaps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool want;
+    } t[] = {{"10.0.0.0/8", "10.1.2.3/32", true},
+             {"10.1.2.0/24", "10.1.3.0/24", false},
+             {"0.0.0.0/0", "2001:db8::/32", false},
+             {"2001:db8::/32", "2001:db8:1::/48", true},
+             {"192.0.2.1/32", "192.0.2.1/32", true}};
+    for (size_t i = 0; i < SL_ARRAY_LEN(t); i++) {
+        struct sl_cidr a, b;
+        assert_int_equal(sl_cidr_parse(sl_slice_str(t[i].a), &a), 0);
+        assert_int_equal(sl_cidr_parse(sl_slice_str(t[i].b), &b), 0);
+        assert_int_equal(sl_cidr_overlaps(&a, &b), t[i].want);
+        assert_int_equal(sl_cidr_overlaps(&b, &a), t[i].want);
+    }
+}
+
 static void test_sockets(void **state)
 {
     (void)state;
@@ -174,7 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses), cmocka_unit_test(test_mapped_addresses_are_ipv4),
         cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_contains),
-        cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_sockets),   cmocka_unit_test(test_overlaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,8 @@ static void only_the_controller_may_ask_for_these(void **state)
 {
     struct fixture *f = *state;
     SL_CLOSE int fd = controller_of(f);
-    const uint32_t types[] = {SL_IPC_RELOAD, SL_IPC_CONFIRM, SL_IPC_ROLLBACK, SL_IPC_LIST, SL_IPC_DETACH};
+    const uint32_t types[] = {SL_IPC_RELOAD, SL_IPC_CONFIRM, SL_IPC_ROLLBACK,
+                              SL_IPC_LIST,   SL_IPC_DETACH,  SL_IPC_SHARED};
     for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
         union sl_ipc m = {.h = {.type = types[i], .id = 1}};
         struct sl_ipc_result r;
@@ -70,7 +71,8 @@ static void what_only_the_supervisor_says_is_said_by_no_child(void **state)
 {
     struct fixture *f = *state;
     SL_CLOSE int fd = controller_of(f);
-    const uint32_t types[] = {SL_IPC_SNAPSHOT, SL_IPC_DRAIN, SL_IPC_REOPEN, SL_IPC_RESULT, SL_IPC_STATE, 999};
+    const uint32_t types[] = {SL_IPC_SNAPSHOT, SL_IPC_DRAIN, SL_IPC_REOPEN, SL_IPC_RESULT, SL_IPC_STATE,
+                              SL_IPC_SHARE,    999};
     for (int who = CONTROLLER; who <= WORKER; who++)
         for (size_t i = 0; i < SL_ARRAY_LEN(types); i++) {
             union sl_ipc m = {.h = {.type = types[i], .id = 1}};
@@ -193,6 +195,62 @@ static void a_trusted_proxy_is_boxed_by_no_worker(void **state)
         assert_false(refused_in_the_log(&f->children[WORKER], m));
     }
     assert_false(refused_in_the_log(&f->children[WORKER], penalty_for("10.10.0.1")));
+}
+
+/* ---- shared with other hosts */
+
+static union sl_ipc shared_of(uint32_t kind, const char *prefix)
+{
+    union sl_ipc m = {.shared = {.h = {.type = SL_IPC_SHARED, .id = 11}, .kind = kind}};
+    assert_int_equal(sl_cidr_parse(sl_slice_str(prefix), &m.shared.prefix), 0);
+    if (kind != SL_SHARED_REVOKED)
+        m.shared.left_ns = SL_NS_PER_SEC;
+    if (kind == SL_SHARED_PENALTY) {
+        m.shared.effect = SL_PENALTY_SOURCE;
+        m.shared.level = 1;
+    }
+    return m;
+}
+
+static int answer_to(struct fixture *f, int fd, union sl_ipc m)
+{
+    struct sl_ipc_result r;
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, -1), 0);
+    assert_true(result(fd, &r));
+    assert_int_equal(r.h.id, 11);
+    return r.error;
+}
+
+/* The guard is off: what passes the checks is answered -ENODEV. */
+static void what_this_host_protects_no_other_shuts_out(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    sl_snapshot_unref(f->s.snapshot);
+    f->s.snapshot = snapshot_of("trusted_proxies: [10.9.0.0/16]\n"
+                                "kernel: {interfaces: [lo], allow: [203.0.113.0/24]}\n"
+                                "listeners: {a: {bind: ['127.0.0.1:1']}}");
+    assert_int_equal(answer_to(f, fd, shared_of(SL_SHARED_PENALTY, "192.0.2.1")), -ENODEV);
+    assert_int_equal(answer_to(f, fd, shared_of(SL_SHARED_DENY, "192.0.2.0/24")), -ENODEV);
+    assert_int_equal(answer_to(f, fd, shared_of(SL_SHARED_REVOKED, "0.0.0.0/0")), -ENODEV);
+    static const char *const one[] = {"10.9.1.1", "203.0.113.7"}, *const ranges[] = {
+                                                                      "10.9.1.0/24", "10.0.0.0/8",
+                                                                      "203.0.113.128/25", "203.0.0.0/16"};
+    for (size_t i = 0; i < SL_ARRAY_LEN(one); i++)
+        assert_int_equal(answer_to(f, fd, shared_of(SL_SHARED_PENALTY, one[i])), -EPERM);
+    for (size_t i = 0; i < SL_ARRAY_LEN(ranges); i++)
+        assert_int_equal(answer_to(f, fd, shared_of(SL_SHARED_DENY, ranges[i])), -EPERM);
+    union sl_ipc m = shared_of(SL_SHARED_PENALTY, "192.0.2.1");
+    m.shared.effect = SL_PENALTY_FLOW; /* a flow is its host's alone */
+    assert_int_equal(answer_to(f, fd, m), -EINVAL);
+    m = shared_of(SL_SHARED_DENY, "192.0.2.0/24");
+    m.shared.prefix.len = 4;
+    assert_int_equal(answer_to(f, fd, m), -EINVAL);
+    f->s.upgrade.pid = 1; /* nobody changes the guard then */
+    assert_int_equal(answer_to(f, fd, shared_of(SL_SHARED_PENALTY, "192.0.2.1")), -EBUSY);
+    f->s.upgrade.pid = 0;
+    m = shared_of(SL_SHARED_PENALTY, "192.0.2.1");
+    assert_int_equal(sl_request_serve(&f->children[WORKER], &m, -1), -EPERM);
 }
 
 /* A child that asks without end is not served without end. */
@@ -342,6 +400,7 @@ int main(void)
         with_fixture(penalties_out_of_range),
         with_fixture(lists_out_of_range),
         with_fixture(a_trusted_proxy_is_boxed_by_no_worker),
+        with_fixture(what_this_host_protects_no_other_shuts_out),
         with_fixture(requests_are_metered),
         with_fixture(a_result_carries_its_text_sealed),
         with_fixture(keys_go_from_the_controller_to_workers),

@@ -43,6 +43,7 @@ void sl_conn_close(struct sl_conn *c)
     sl_bufpool_return(&c->w->bufs, &c->in);
     sl_bufpool_return(&c->w->bufs, &c->out);
     sl_list_remove(&c->node);
+    sl_list_remove(&c->unread);
     sl_overload_left(c->w, c->source_row);
     c->w->n_conns--;
     c->bind->active--;
@@ -84,7 +85,7 @@ static void _sl_hold_full(struct sl_conn *c)
 {
     if (!c->full) {
         c->full = true;
-        sl_stream_hold(&c->stream);
+        sl_conn_hold(c);
     }
 }
 
@@ -100,7 +101,7 @@ void sl_conn_pause(struct sl_conn *c)
 {
     if (!c->paused) {
         c->paused = true;
-        sl_stream_hold(&c->stream);
+        sl_conn_hold(c);
     }
 }
 
@@ -161,6 +162,8 @@ static void _sl_begin_streams(struct sl_conn *c)
         sl_conn_close(c);
     else if (sl_buf_len(&c->in))
         sl_codec_h2_data(c);
+    if (c->state == SL_CONN_STREAMS && sl_conn_is_last(c))
+        sl_codec_h2_drain(c);
 }
 
 /* While an exchange is under way: its body, or what the client pipelines, of which one chunk is kept. */
@@ -193,12 +196,13 @@ static void _sl_handshake(struct sl_conn *c)
     if (r <= 0)
         return;
     c->bind->handshaking--;
-    const bool h2 = sl_tls_speaks(c->stream.ssl, SL_S("h2"));
-    if (h2) {
+    const struct sl_listener *l = c->bind->listener;
+    if (sl_tls_speaks(c->stream.ssl, SL_S("h2"))) {
         _sl_begin_streams(c);
     } else {
         sl_conn_set_state(c, SL_CONN_IDLE);
-        sl_timer_set(&c->w->loop, &c->timer, c->w->loop.now + c->bind->listener->timeouts.headers);
+        sl_timer_set(&c->w->loop, &c->timer,
+                     c->w->loop.now + (sl_conn_is_leaving(c) ? SL_FAREWELL_NS : l->timeouts.headers));
     }
     if (c->state != SL_CONN_CLOSED && SSL_has_pending(c->stream.ssl))
         _sl_on_readable(&c->stream);
@@ -207,6 +211,8 @@ static void _sl_handshake(struct sl_conn *c)
 static void _sl_on_readable(struct sl_stream *s)
 {
     struct sl_conn *c = SL_CONTAINER_OF(s, struct sl_conn, stream);
+    if (c->silent)
+        sl_conn_begins_late(c);
     switch (c->state) {
     case SL_CONN_PROXIED:
         if (sl_conn_proxied_read(c) > 0)
@@ -356,23 +362,11 @@ void sl_conn_go_on(struct sl_conn *c)
         _sl_process(c);
 }
 
-/* Closing on a client that has not been told so may meet its next request on the way. */
-static bool _sl_may_ask_once_more(const struct sl_conn *c)
-{
-    return c->w->draining && c->trust == c->bind->trust;
-}
-
-static uint64_t _sl_idle_until(const struct sl_conn *c)
-{
-    bool farewell = c->w->draining && !c->w->patient;
-    return farewell ? c->w->loop.now + SL_FAREWELL_NS : sl_shape_from(c) + c->bind->listener->timeouts.idle;
-}
-
 void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
 {
     c->ex = NULL;
     bool unread = sl_buf_len(&c->in) > 0;
-    bool leaving = sl_conn_is_last(c) && !_sl_may_ask_once_more(c);
+    bool leaving = sl_conn_is_last(c) && !sl_conn_may_ask_once_more(c);
     bool last = next == SL_CLIENT_FINISH || leaving || (c->stream.eof && !unread);
     sl_conn_resume(c);
     _sl_release_full(c);
@@ -386,22 +380,10 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next)
     } else {
         sl_conn_set_state(c, SL_CONN_IDLE);
         c->scanned = 0;
-        sl_timer_set(&c->w->loop, &c->timer, _sl_idle_until(c));
+        sl_timer_set(&c->w->loop, &c->timer, sl_conn_idle_until(c));
         if (!sl_shape_hold_next(c))
             _sl_process(c);
     }
-}
-
-void sl_conn_drain(struct sl_conn *c)
-{
-    if (c->state == SL_CONN_IDLE && c->trust == c->bind->trust)
-        _sl_read_head(c); /* a request that has come is served, and told that it is the last */
-    if (c->state == SL_CONN_IDLE && !_sl_may_ask_once_more(c))
-        sl_conn_close(c);
-    else if (c->state == SL_CONN_IDLE && !c->w->patient)
-        sl_timer_set(&c->w->loop, &c->timer, _sl_idle_until(c));
-    else if (c->state == SL_CONN_STREAMS)
-        sl_codec_h2_drain(c);
 }
 
 /* ---- deadlines, and the beginning */
@@ -415,9 +397,9 @@ static void _sl_on_timer(struct sl_timer *t)
         sl_codec_h2_timer(c);
         return;
     }
-    if (c->state <= SL_CONN_HANDSHAKE || c->state == SL_CONN_HEAD)
+    if ((c->state <= SL_CONN_HANDSHAKE && !c->silent) || c->state == SL_CONN_HEAD)
         c->counters->timeouts++;
-    if (c->state == SL_CONN_HANDSHAKE)
+    if (c->state == SL_CONN_HANDSHAKE && !c->silent)
         sl_conn_handshake_failed(c, -ETIMEDOUT);
     if (c->state != SL_CONN_HEAD) {
         sl_conn_close(c);
@@ -477,6 +459,7 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer, u
     c->stream.on_readable = _sl_on_readable;
     c->stream.on_writable = _sl_on_writable;
     sl_timer_init(&c->timer, _sl_on_timer);
+    sl_list_init(&c->unread);
     sl_shape_init(c);
     sl_list_push_back(&b->w->conns, &c->node);
     if (c->state == SL_CONN_IDLE)

@@ -60,6 +60,7 @@ struct sl_conn {
     struct sl_bind *bind; /* one reference */
     struct sl_list node;
     struct sl_list idle;   /* in w->idle while IDLE */
+    struct sl_list unread; /* in w->unread once reading was held (gone.c) */
     struct sl_timer timer; /* handshake, head, idle, linger; the exchange has its own */
     struct sl_deferred deferred;
     struct sl_sockaddr peer;
@@ -81,6 +82,7 @@ struct sl_conn {
     bool paused;                  /* holds reading: the exchange asked for it */
     bool reset;                   /* end with RST */
     bool acked;                   /* sl_conn_ack_now has been called */
+    bool silent;                  /* had sent nothing when the worker began to drain */
     bool mixed;                   /* more than one identity has succeeded here */
     bool shared;                  /* HTTP/2: more than one has asked, maybe at once: it is nobody's */
     uint64_t asked;               /* HTTP/2: who did, last; 0: nobody */
@@ -97,6 +99,12 @@ struct sl_conn {
 static inline bool sl_conn_is_last(const struct sl_conn *c)
 {
     return c->w->draining || c->bind->fd < 0 || c->trust != c->bind->trust;
+}
+
+/* The worker drains, and does not wait for who is idle. */
+static inline bool sl_conn_is_leaving(const struct sl_conn *c)
+{
+    return c->w->draining && !c->w->patient;
 }
 
 /* Takes fd, and what is held in the table of sources; on failure both are given back. */
@@ -123,9 +131,19 @@ void sl_conn_exchange_done(struct sl_conn *c, enum sl_client_next next);
 int sl_conn_handshake_done(struct sl_conn *c);
 void sl_conn_handshake_failed(struct sl_conn *c, int r);
 void sl_client_cert_free(struct sl_client_cert *cert);
+
+/* ---- conn_drain.c */
 /* Others than idle ones end with their exchange; those may ask once more: where the worker is patient for as
  * long as ever, else for SL_FAREWELL_NS. */
 void sl_conn_drain(struct sl_conn *c);
+bool sl_conn_may_ask_once_more(const struct sl_conn *c);
+uint64_t sl_conn_idle_until(const struct sl_conn *c);
+/* One that was silent has sent something: it has the time of a handshake. */
+void sl_conn_begins_late(struct sl_conn *c);
+
+/* ---- gone.c */
+/* Reading is held until sl_stream_release. */
+void sl_conn_hold(struct sl_conn *c);
 
 /* ---- proxied.c */
 /* Whether the listener's connections may come from there; false: it is closed. */

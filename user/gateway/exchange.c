@@ -367,6 +367,13 @@ void sl_exchange_client_eof(struct sl_exchange *ex)
         sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the request's body ended early");
         return;
     }
+    sl_exchange_client_left(ex);
+}
+
+void sl_exchange_client_left(struct sl_exchange *ex)
+{
+    if (ex->gone_at || ex->tunnel || ex->state >= SL_EX_STREAMING)
+        return;
     ex->gone_at = ex->w->loop.now + SL_GONE_NS;
     sl_exchange_rearm(ex);
 }

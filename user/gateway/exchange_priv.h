@@ -137,6 +137,8 @@ void sl_exchange_abort(struct sl_exchange *ex, enum sl_proxy_reason why, const c
 void sl_exchange_client_data(struct sl_exchange *ex);
 void sl_exchange_client_writable(struct sl_exchange *ex);
 void sl_exchange_client_eof(struct sl_exchange *ex);
+/* It has said FIN, which is not read yet: as if it were, but that what is unread may still be some. */
+void sl_exchange_client_left(struct sl_exchange *ex);
 void sl_exchange_client_gone(struct sl_exchange *ex);
 void sl_exchanges_free_spare(struct sl_worker *w);
 

@@ -70,7 +70,7 @@ static void _sl_hold_in(struct sl_conn *c)
 {
     if (!c->shape.holds_client) {
         c->shape.holds_client = true;
-        sl_stream_hold(&c->stream);
+        sl_conn_hold(c);
     }
 }
 

@@ -200,6 +200,7 @@ static void _sl_housekeep(struct sl_timer *t)
     }
     (void)sl_worker_tickets_refresh(w);
     sl_overload_tick(w);
+    sl_gone_tick(w);
     sl_worker_keys_tick(w);
     if (w->draining && w->loop.now >= w->drain_deadline)
         sl_loop_stop(&w->loop);
@@ -253,6 +254,7 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     sl_list_init(&w->binds);
     sl_list_init(&w->conns);
     sl_list_init(&w->idle);
+    sl_list_init(&w->unread);
     sl_list_init(&w->keys);
     sl_list_init(&w->h2_dirty);
     int r = sl_loop_init(&w->loop);

@@ -113,9 +113,11 @@ struct sl_worker {
     bool log_stdout;           /* it goes to standard output */
     struct sl_gw_config *config;
     struct sl_list binds, conns, idle; /* idle: connections in IDLE, the longest idle first */
+    struct sl_list unread;             /* connections that are not read from, or were not (gone.c) */
     size_t n_conns;
     uint64_t descriptors_said; /* the second in which that was said last */
     uint64_t slow_at;          /* when slow clients are looked for again */
+    uint64_t look_at;          /* and those that have left */
     struct sl_hasher *hasher;  /* NULL: no password came yet */
     struct sl_list keys;       /* struct sl_worker_keys */
     size_t n_keys;
@@ -167,6 +169,9 @@ void sl_worker_maybe_done(struct sl_worker *w);
 /* "Sun, 22 Nov 2026 22:19:00 GMT" of now (RFC 9110 section 5.6.7). */
 struct sl_slice sl_worker_date(struct sl_worker *w);
 uint64_t sl_worker_random(struct sl_worker *w);
+
+/* gone.c, every tick: clients that have left while nobody read from them */
+void sl_gone_tick(struct sl_worker *w);
 
 /* keys.c */
 struct sl_ipc_keys;

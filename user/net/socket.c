@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/tcp.h>
+#include <poll.h>
 #include <stddef.h>
 
 static void _sl_no_delay(int fd, sa_family_t family)
@@ -81,12 +82,38 @@ uint64_t sl_socket_cookie(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &n) < 0 ? 0 : cookie;
 }
 
+/* Whether the kernel knows all of it up to that offset. */
+static bool _sl_info(int fd, struct tcp_info *info, size_t up_to)
+{
+    socklen_t n = sizeof(*info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &n) == 0 && n >= up_to;
+}
+
 uint64_t sl_socket_acked(int fd)
 {
     struct tcp_info info;
-    socklen_t n = sizeof(info);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0 ||
-        n < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
-        return UINT64_MAX;
-    return info.tcpi_bytes_acked;
+    const size_t end = offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked);
+    return _sl_info(fd, &info, end) ? info.tcpi_bytes_acked : UINT64_MAX;
+}
+
+bool sl_socket_is_silent(int fd)
+{
+    struct tcp_info info;
+    const size_t end = offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received);
+    return _sl_info(fd, &info, end) && info.tcpi_bytes_received == 0;
+}
+
+enum sl_peer sl_socket_peer(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    if (poll(&p, 1, 0) <= 0)
+        return SL_PEER_THERE;
+    return p.revents & (POLLHUP | POLLERR) ? SL_PEER_GONE : SL_PEER_SAID_FIN;
+}
+
+/* tcp(7): with MSG_TRUNC nothing is copied, and with MSG_PEEK (tcp_recvmsg) nothing is taken either. */
+size_t sl_socket_unread(int fd)
+{
+    const ssize_t n = recv(fd, NULL, INT32_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
 }

@@ -24,6 +24,17 @@ int sl_socket_local(int fd, struct sl_sockaddr *out);
 int sl_socket_pace(int fd, uint64_t bytes_per_second);
 /* The next close sends RST and drops what is unsent. */
 void sl_socket_reset_on_close(int fd);
+/* What the peer has done, whatever of its bytes is unread. */
+enum sl_peer {
+    SL_PEER_THERE,
+    SL_PEER_SAID_FIN, /* it sends no more */
+    SL_PEER_GONE,     /* nor does it take any */
+};
+enum sl_peer sl_socket_peer(int fd);
+/* Bytes that have come and are not read; of TCP alone. */
+size_t sl_socket_unread(int fd);
+/* Whether the peer has not sent a byte yet; of TCP alone, and false where the kernel does not tell. */
+bool sl_socket_is_silent(int fd);
 /* The socket's SO_COOKIE: no other socket of this boot has it. 0: not known. */
 uint64_t sl_socket_cookie(int fd);
 /* Bytes of the stream that the peer's kernel has acknowledged, the SYN counted in; UINT64_MAX where unknown.

@@ -140,6 +140,14 @@ static void _sl_get_consumers(struct sl_admin_client *a)
     sl_admin_json(a, 200, sl_consumers_json(a->control, who));
 }
 
+static void _sl_get_suggest(struct sl_admin_client *a)
+{
+    if (a->control->demand)
+        sl_admin_json(a, 200, sl_suggest_json(a->control));
+    else
+        sl_admin_error(a, 503, "no policy is in force yet");
+}
+
 /* ---- changing: asked of the supervisor */
 
 static void _sl_ask(struct sl_admin_client *a, union sl_ipc *m,
@@ -352,6 +360,7 @@ static const struct sl_api_path {
     {"/v1/top/sources", SL_METHOD_GET, false, _sl_get_top_sources},
     {"/v1/samples", SL_METHOD_GET, false, _sl_get_samples},
     {"/v1/consumers", SL_METHOD_GET, false, _sl_get_consumers},
+    {"/v1/suggest", SL_METHOD_GET, false, _sl_get_suggest},
     {"/v1/consumers/reset", SL_METHOD_POST, false, _sl_post_consumers_reset},
     {"/v1/apply", SL_METHOD_POST, false, _sl_post_apply},
     {"/v1/confirm", SL_METHOD_POST, false, _sl_post_confirm},

@@ -47,6 +47,8 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
                      (unsigned long long)m->version);
         if (sl_cluster_start(c) < 0)
             sl_error("policy version %llu: no memory to share limits", (unsigned long long)m->version);
+        if (sl_demand_start(c) < 0)
+            sl_error("no memory to watch who asks how much: `sluicectl suggest` has nothing to say");
     } else {
         (void)sl_error_r(r, "taking policy version %llu", (unsigned long long)m->version);
         for (size_t i = 1; i < n; i++)
@@ -195,6 +197,7 @@ int sl_control_run(const struct sl_control_args *args)
     sl_names_stop(&c);
     sl_jwks_stop(&c);
     sl_cluster_stop(&c);
+    sl_demand_stop(&c);
     sl_bundle_free(c.bundle);
     sl_snapshot_unref(c.snapshot);
     json_decref(c.state);

@@ -26,6 +26,7 @@ struct sl_control;
 struct sl_checks;
 struct sl_names;
 struct sl_cluster_link;
+struct sl_demand;
 struct sl_samples;
 struct sl_jwks_all;
 
@@ -78,6 +79,7 @@ struct sl_control {
     struct sl_names *names;          /* NULL: no target is by DNS */
     struct sl_jwks_all *jwks;        /* NULL: none yet */
     struct sl_cluster_link *cluster; /* NULL: no other hosts */
+    struct sl_demand *demand;        /* NULL: no policy yet, or no memory for it */
     uint64_t checks_total[2];        /* passed, failed */
     uint64_t version, next_id;
     uint64_t started_ns;
@@ -181,6 +183,12 @@ void sl_cluster_forget_bucket(struct sl_control *c, uint64_t key);
 json_t *sl_consumers_json(struct sl_control *c, const char *who);
 /* How many buckets are full again; -E2BIG: too many consumers to do them all, -ENOMEM. */
 int sl_consumers_reset(struct sl_control *c, const char *who);
+
+/* demand.c: who asks how much, under c->snapshot from now on. 0 or -ENOMEM. */
+int sl_demand_start(struct sl_control *c);
+void sl_demand_stop(struct sl_control *c);
+/* suggest.c: what limits may be proposed of; c->demand must be there. NULL: memory is out. */
+json_t *sl_suggest_json(const struct sl_control *c);
 
 /* samples.c: sampled drops */
 void sl_control_samples_start(struct sl_control *c);

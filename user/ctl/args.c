@@ -78,6 +78,13 @@ static const struct sl_ctl_verb _sl_verbs[] = {
      "until when it is full again, and what was admitted and refused. `reset` makes them full at once; of\n"
      "limits that are shared in a cluster, here and in Redis: other hosts keep what they know.\n",
      sl_ctl_consumers},
+    {"suggest", "[--headroom 1.5]", "limits as the traffic would have them, as a patch of the policy",
+     "[--headroom 1.5] [--windows N] [--format yaml|json]: a merge patch (RFC 7396), in YAML with the\n"
+     "evidence beside each line: peak and p99 of one asker in a window, and how often the limit of now\n"
+     "refused. Limits that bind often go up, limits far above the peak go down, routes and consumers\n"
+     "without one get one; what too little was seen of is said. Windows of which 60 seconds, 30 minutes,\n"
+     "24 hours or 7 days were watched tell enough, or N of each. Nothing is applied by this.\n",
+     sl_ctl_suggest},
     {"metrics", "", "the Prometheus text of /metrics", "", sl_ctl_metrics},
     {"jwt", "verify --jwks FILE --token -", "check a token's signature; needs no daemon",
      "[--algorithms RS256,ES256,…]: by the code that the gateway verifies with. --token - reads the token\n"

@@ -156,6 +156,10 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * "consumers": {NAME: {"in": {"packets", "bytes"}, "out": …}}}
  * /v1/consumers[?name=N]  {"consumers": [{"consumer", "tier", "in_policy", "limits": [{"limit", "window",
  * "quota", "remaining", "reset_ms", "admitted", "refused", "shared"}]}], "left_out"}
+ * /v1/suggest    {"since_s", "watched_s", "without", "ceiling": {"key", "per_second"} or null, "limits":
+ * [{"section": "limits|tiers|consumers|routes", "name", "by", "shadow", "file", "line", "askers":
+ * ["consumer|name|address"], "windows": [{"window", "limit", "peak", "p99", "busy", "watched", "bound",
+ * "bound_of", "bound_days", "bound_days_of"}]}]}
  * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",
  * "pending", "retries", "ejections", "panics", "targets": [{"target", "weight", "state":
  *                 "healthy|unhealthy|ejected|drained", "left_ms", "active", "requests", "failures"}]}]}
@@ -176,6 +180,7 @@ int sl_ctl_upgrade(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_status(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_explain(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_consumers(const struct sl_ctl *ctl, int argc, char **argv);
+int sl_ctl_suggest(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_drain(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_top(const struct sl_ctl *ctl, int argc, char **argv);
 int sl_ctl_deny(const struct sl_ctl *ctl, int argc, char **argv);

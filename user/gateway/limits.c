@@ -101,6 +101,42 @@ static struct sl_limit_set *_sl_limits_of(const struct sl_exchange *ex)
     return own ? own : p->tiers[ex->tier - p->snapshot->tiers].limits;
 }
 
+/* ---- what was asked: the evidence that `sluicectl suggest` proposes limits of */
+
+static uint64_t _sl_asker(const struct sl_exchange *ex, const struct sl_limit_subject *s)
+{
+    const struct sl_consumer *c = ex->identity ? ex->identity->consumer : NULL;
+    const uint32_t route = ex->route->policy->route->slot;
+    if (c && c->slot)
+        return sl_demand_key(route, SL_ASKER_CONSUMER, c->slot);
+    if (s->consumer.n)
+        return sl_demand_key(route, SL_ASKER_NAME, sl_hash(s->consumer.p, s->consumer.n, 0));
+    return sl_demand_key(route, SL_ASKER_ADDRESS,
+                         sl_hash(s->ip.addr.bytes, sizeof(s->ip.addr.bytes), s->ip.family));
+}
+
+/* NULL: there is no room to tell of it. */
+static struct sl_demand_row *_sl_note_asked(struct sl_exchange *ex, const struct sl_limit_subject *s)
+{
+    struct sl_worker_counters *n = ex->w->counters;
+    struct sl_demand_row *row =
+        sl_demand_take(n->demand, _sl_asker(ex, s), (uint32_t)(ex->w->loop.now / SL_NS_PER_SEC));
+    if (row)
+        row->asked++;
+    else
+        n->demand_untold++;
+    return row;
+}
+
+static void _sl_note_refused(const struct sl_exchange *ex, struct sl_demand_row *row)
+{
+    const struct sl_limit_verdict *v = &ex->verdict;
+    const enum sl_demand_limit which = v->set == ex->route->policy->limits    ? SL_DEMAND_ROUTE
+                                       : v->set == ex->config->policy->limits ? SL_DEMAND_ALL
+                                                                              : SL_DEMAND_OWN;
+    row->refused[which][sl_demand_window(sl_limit_set_config(v->set)->windows[v->window].seconds)]++;
+}
+
 static enum sl_stage_result _sl_limited(struct sl_exchange *ex, const struct sl_limit_subject *subject)
 {
     if (ex->verdict.table_full && subject->full_refuses)
@@ -136,9 +172,13 @@ enum sl_stage_result sl_stage_limits(struct sl_exchange *ex)
         .request = &ex->req,
         .full_refuses = p->snapshot->limits.table_full == SL_TABLE_FULL_REFUSE,
     };
+    struct sl_demand_row *asked = _sl_note_asked(ex, &subject);
     enum sl_stage_result r = _sl_at_once(ex, &subject);
-    if (r == SL_STAGE_NEXT && ex->n_limits)
+    if (r == SL_STAGE_NEXT && ex->n_limits) {
         r = _sl_rates(ex, &subject);
+        if (asked && !ex->verdict.admitted && !ex->verdict.table_full)
+            _sl_note_refused(ex, asked);
+    }
     if (r == SL_STAGE_NEXT)
         _sl_counters(ex)->admitted++;
     return r;

@@ -20,6 +20,7 @@
 
 #define SL_KEPT_MAGIC   0x31746b6563756c73ull /* "sluckt1" */
 #define SL_KEPT_VERSION 1
+#define SL_KEPT_NAME    "limits.state"
 #define SL_KEPT_LEAST   SL_NS_PER_SEC /* what is full again in a second is not worth a line */
 #define SL_KEPT_MAX     (1u << 30)    /* bytes that are read */
 #define SL_KEPT_SHARE   50            /* writing takes at most so small a part of the time */
@@ -40,9 +41,9 @@ struct sl_kept_penalty {
     struct sl_penalty_value value;
 };
 
-static int _sl_path(const struct sl_supervisor *s, const char *suffix, char out[300])
+int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *suffix, char out[300])
 {
-    const int n = snprintf(out, 300, "%s/limits.state%s", s->state_dir, suffix);
+    const int n = snprintf(out, 300, "%s/%s%s", s->state_dir, name, suffix);
     return n < 0 || n >= 300 ? -ENAMETOOLONG : 0;
 }
 
@@ -78,12 +79,12 @@ static int _sl_add_penalty(const struct sl_penalty_key *key, const struct sl_pen
     return sl_buf_append(k->out, &p, sizeof(p));
 }
 
-static int _sl_replace(const struct sl_supervisor *s, const struct sl_buf *b)
+int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b)
 {
     char path[300], fresh[300];
-    int r = _sl_path(s, "", path);
+    int r = sl_kept_path(s, name, "", path);
     if (r == 0)
-        r = _sl_path(s, ".new", fresh);
+        r = sl_kept_path(s, name, ".new", fresh);
     if (r < 0)
         return r;
     SL_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -115,7 +116,7 @@ void sl_kept_save(struct sl_supervisor *s)
         const size_t n = sl_buf_len(&b) - sizeof(h);
         h.checksum = sl_hash(sl_buf_data(&b) + sizeof(h), n, h.wall_ns ^ h.seed ^ h.buckets);
         memcpy(b.base + b.start, &h, sizeof(h));
-        r = _sl_replace(s, &b);
+        r = sl_kept_replace(s, SL_KEPT_NAME, &b);
     }
     if (r < 0 && !s->kept.failed)
         (void)sl_error_r(r, "what is left of limits cannot be kept in %s", s->state_dir);
@@ -201,7 +202,7 @@ void sl_kept_load(struct sl_supervisor *s)
     struct sl_buf SL_BUF b = {0};
     struct sl_kept_header h = {0};
     char path[300];
-    int r = _sl_path(s, "", path);
+    int r = sl_kept_path(s, SL_KEPT_NAME, "", path);
     if (r == 0)
         r = sl_read_file(path, SL_KEPT_MAX, &b);
     if (r == -ENOENT)

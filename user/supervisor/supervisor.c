@@ -105,6 +105,7 @@ static void _sl_on_sweep(struct ev_loop *loop, ev_timer *t, int events)
     if (!_sl_hands_off(s)) {
         sl_kernel_sweep(s->guard);
         sl_kept_save(s);
+        sl_kept_evidence_save(s);
     }
     sl_takeover_follow(s, true);
     sl_state_publish(s);
@@ -190,8 +191,10 @@ static int _sl_start(struct sl_supervisor *s)
         r = _sl_first_policy(s);
     if (r < 0)
         return r;
-    if (!s->takeover.waits) /* else the table is the former supervisor's, in use */
+    if (!s->takeover.waits) { /* else the table is the former supervisor's, in use */
         sl_kept_load(s);
+        sl_kept_evidence_load(s);
+    }
     _sl_watch(s);
     for (size_t i = 0; r == 0 && i < s->n_children; i++)
         r = sl_child_start(&s->children[i]);
@@ -203,8 +206,10 @@ static int _sl_start(struct sl_supervisor *s)
 static void _sl_stop(struct sl_supervisor *s)
 {
     sl_sockets_close(s);
-    if (s->guard && s->stopping && !_sl_hands_off(s))
+    if (s->guard && s->stopping && !_sl_hands_off(s)) {
         sl_kept_save(s);
+        sl_kept_evidence_save(s);
+    }
     if (s->guard)
         sl_kernel_close(s->guard);
     if (s->counters.blocks)

@@ -108,6 +108,7 @@ struct sl_supervisor {
     struct {              /* limits.state */
         uint64_t next_ns; /* it is not written before */
         bool empty, failed;
+        uint64_t evidence_ns; /* evidence.state is not written before */
     } kept;
     struct sl_shares shares; /* v NULL: not made yet */
     struct sl_bound *bound;
@@ -169,6 +170,13 @@ void sl_state_publish(struct sl_supervisor *s);
 /* kept.c: what is left of limits and penalties, over a restart and a reboot */
 void sl_kept_load(struct sl_supervisor *s);
 void sl_kept_save(struct sl_supervisor *s);
+/* A file of the state directory; written whole, under another name first. 0 or -errno. */
+int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *suffix, char out[300]);
+int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b);
+
+/* kept_evidence.c: what limits are proposed of, likewise; saved now and then, or where it is the last time */
+void sl_kept_evidence_load(struct sl_supervisor *s);
+void sl_kept_evidence_save(struct sl_supervisor *s);
 
 /* privilege.c: whom children become, and becoming it. */
 int sl_privilege_resolve(struct sl_supervisor *s, const char *user);

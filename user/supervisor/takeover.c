@@ -157,6 +157,7 @@ void sl_takeover_counters(struct sl_supervisor *s)
     memcpy(&to->health, &from->shared->health, offsetof(struct sl_shared_health, names));
     for (size_t i = 1; i < SL_MIN(rows.targets, (size_t)SL_COUNTER_TARGETS); i++)
         (void)sl_named_copy(&to->health.names[i], &from->shared->health.names[i]);
+    sl_evidence_copy(&to->evidence, &from->shared->evidence);
     /* not the flights: what its workers hold they give back there */
 }
 

@@ -9,6 +9,8 @@
 #define SL_TELEMETRY_COUNTERS_H
 
 #include "base/flight.h"
+#include "telemetry/demand.h"
+#include "telemetry/evidence.h"
 #include <stdint.h>
 
 #define SL_COUNTER_LISTENERS     256
@@ -191,6 +193,7 @@ struct sl_worker_counters {
     uint64_t jwt_waited; /* requests that waited for keys to be fetched */
     uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */
     uint64_t bucket_cas_exhausted, bucket_table_full;
+    uint64_t demand_untold; /* requests that `demand` had no row for */
     uint64_t log_lines, log_dropped;
     uint64_t requests_lost, connections_lost; /* of a worker that died; its successor counts them */
     uint64_t arena_bytes, buffer_bytes;       /* gauges */
@@ -199,6 +202,7 @@ struct sl_worker_counters {
     struct sl_upstream_counters upstreams[SL_COUNTER_UPSTREAMS];
     struct sl_target_counters targets[SL_COUNTER_TARGETS];
     struct sl_route_counters routes[SL_COUNTER_ROUTES];
+    struct sl_demand_row demand[SL_DEMAND_ROWS];
 };
 
 /*
@@ -275,7 +279,8 @@ struct sl_shared {
     _Alignas(SL_CACHE_LINE) uint64_t neighbours[SL_SHARED_NEIGHBOURS][SL_SHARED_NEIGHBOURS_ROW];
     struct sl_shared_subject subjects[SL_SHARED_SUBJECTS];
     struct sl_shared_health health;
-    _Alignas(SL_CACHE_LINE) struct sl_flights flights; /* requests at once */
+    _Alignas(SL_CACHE_LINE) struct sl_flights flights;   /* requests at once */
+    _Alignas(SL_CACHE_LINE) struct sl_evidence evidence; /* of the controller: what limits are proposed of */
 };
 
 /* The region: supervisor makes it before the fork (memfd, sparse); all map it. workers <= SL_MAX_WORKERS. */

@@ -87,7 +87,7 @@ SOAK_SECONDS ?= 600
 .PHONY: soak
 soak: all
 	@SOAK_SECONDS=$(SOAK_SECONDS) SLUICED=$(CURDIR)/$(BUILD)/sluiced $(if $(SAN),SLUICE_SAN=1) \
-	    /usr/bin/python3 -m pytest -q tests/e2e/test_soak.py
+	    /usr/bin/python3 -m pytest -q -s tests/e2e/test_soak.py
 e2e: all
 	@/usr/bin/python3 -m pytest -q tests/e2e
 FUZZ_SECONDS ?= 600

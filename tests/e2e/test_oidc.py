@@ -43,10 +43,12 @@ class Provider:
         self.proc.stdin.flush()
         return self._line()
 
-    def token(self):
-        r = self.host.run(["curl", "-sS", "--cacert", self.ca.cert, "-u", "svc:a-secret-of-this-test", "-d", "grant_type=client_credentials",
-                           "-d", "scope=orders.read", f"{self.issuer}/token"], check=True)
-        return json.loads(r.stdout)["access_token"]
+    def post(self, path, **form):
+        fields = [x for k, v in form.items() for x in ("-d", f"{k}={v}")]
+        return self.host.run(["curl", "-sS", "--cacert", self.ca.cert, "-u", "svc:a-secret-of-this-test", *fields, self.issuer + path], check=True).stdout
+
+    def token(self, **more):
+        return json.loads(self.post("/token", grant_type="client_credentials", scope="orders.read", **more))["access_token"]
 
 
 @pytest.fixture
@@ -85,3 +87,27 @@ def test_discovery_rotation_and_an_end(lo, ca, provider):
             assert ask(second).status == 200
             state = gw.status()["jwks"][0]
             assert state["keys"] == 1 and state["failed"] == 0 and state["url"] == provider.issuer
+
+
+def test_an_opaque_token_is_introspected_beside_jwts_until_it_is_revoked(lo, ca, provider, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("of: the/gateway")
+    trust = {"tls": {"ca": ca.cert}, "consumer_claim": "client_id", "claims_to_headers": {"client_id": "X-Client"}}
+    auth = {"opaque": {"type": "introspection", "uri": f"{provider.issuer}/token/introspection", "client_id": "gw", "client_secret": {"$file": str(secret)},
+                       "issuer": provider.issuer, "audiences": ["https://orders.test/opaque"], "cache": "0s", **trust},
+            "sso": {"type": "jwt", "issuer": provider.issuer, "algorithms": ["ES256"], **trust}}
+    with Origin(lo) as origin:
+        policy = serving(origin, auth=auth, consumers={"svc": {}}, routes={"all": {"auth": ["opaque", "sso"], "require": {"scopes": ["orders.read"]}}})
+        with Gateway(policy, lo) as gw:
+            def ask(token):
+                with gw.client(P) as c:
+                    return c.request("GET", "/", [("Authorization", f"Bearer {token}")])
+            token = provider.token(resource="https://orders.test/opaque")
+            assert "." not in token
+            r = ask(token)
+            assert r.status == 200 and ["X-Client", "svc"] in r.json()["headers"], r
+            assert gw.metric("sluice_errands_total", kind="introspection", result="ok") == 1
+            assert ask(provider.token()).status == 200 and gw.metric("sluice_errands_total", kind="introspection", result="ok") == 1
+
+            provider.post("/token/revocation", token=token)
+            problem(ask(token), 401, "not active")

@@ -29,6 +29,7 @@ def shipped(ca, tmp_path_factory):
         shutil.copy(ca.cert, d / "pki" / f"{name}.pem")
     (d / "pki" / "jwks.json").write_text(json.dumps(jose.jwks(jose.Key("RS256"), jose.Key("ES256"))))
     shutil.copy(d / "pki" / "api.key", d / "pki" / "internal.key")
+    (d / "pki" / "introspection.secret").write_text("a secret")
     (d / "pki" / "session.key").write_bytes(os.urandom(32).hex().encode())
     return d
 

@@ -2,10 +2,12 @@
 /*
  * Tokens: the first byte says what the rest is. 't' a token, in a header, cookie and query; 'c' a header and
  * claims (split at a newline), which are signed here, so that the fuzzer gets behind the signature; 'k' a key
- * set. What was not signed here must never be accepted, and no header may carry a control byte.
+ * set; 'i' what an introspection endpoint answers. What was not signed here must never be accepted, and no
+ * header may carry a control byte.
  */
 #include "config/config.h"
 #include "harness/b64url.h"
+#include "harness/ca.h"
 #include "http/uri.h"
 #include "policy/jose_priv.h"
 #include "policy/policy.h"
@@ -35,6 +37,10 @@ static const char text[] =
     "\"hs\": {\"type\": \"jwt\", \"algorithms\": [\"HS256\"], \"secret\": {\"$env\": \"S\"}, \"cache\": "
     "\"0s\","
     "\"claims_to_verify\": [\"nbf\"], \"roles_claim\": \"r\", \"consumer_claim\": \"a.b\","
+    "\"claims_to_headers\": {\"sub\": \"X-User-Id\", \"r\": \"X-Roles\", \"a.b\": \"X-A\"}},"
+    "\"op\": {\"type\": \"introspection\", \"uri\": \"https://a/\", \"client_id\": \"c\", \"client_secret\": "
+    "{\"$env\": \"S\"}, \"tls\": {\"ca\": \"" TEST_CA
+    "\"}, \"roles_claim\": \"r\", \"consumer_claim\": \"a.b\","
     "\"claims_to_headers\": {\"sub\": \"X-User-Id\", \"r\": \"X-Roles\", \"a.b\": \"X-A\"}}},"
     "\"routes\": {\"r\": {\"respond\": {\"status\": 200}, \"auth\": [\"ec\", \"hs\"], \"require\": "
     "{\"roles\": [\"x\"]}}}}";
@@ -122,6 +128,17 @@ static void key_set(struct sl_slice data)
     sl_diag_free(&diag);
 }
 
+static void answer(struct sl_slice data)
+{
+    struct sl_auth_again verdict = {.provider = 2, .hash = {1}};
+    sl_authenticator_hear(policy->auth, SL_S("opaque"), SL_AUTH_SAID_SO, data, NOW, &verdict);
+    must(!verdict.identity || sl_auth_is_introspection(data));
+    must((verdict.identity == NULL) == (verdict.error != 0));
+    for (size_t i = 0; verdict.identity && i < verdict.identity->headers.n; i++)
+        must(sl_is_field_value(verdict.identity->headers.v[i].value));
+    sl_auth_again_clear(&verdict);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -134,6 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         signed_claims(rest, &a);
     else if (data[0] == 'k')
         key_set(rest);
+    else if (data[0] == 'i')
+        answer(rest);
     else
         one_token(rest, &a);
     sl_arena_free(&a);

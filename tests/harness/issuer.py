@@ -3,14 +3,22 @@
 import json
 import ssl
 import threading
+import urllib.parse
 
 from . import jose, ns
+
+
+class Form:
+    """A page that reads what was posted: f(form, head) gives (status, headers, body)."""
+
+    def __init__(self, f):
+        self.f = f
 
 
 class Issuer:
     """
     pages: {path: (status, headers, body)}, body bytes or anything that json takes; or a callable(connection, path) that answers by itself.
-    Answers close the connection. keys() puts a key set at /jwks.
+    A Form has its body read; forms has what came. Answers close the connection. keys() puts a key set at /jwks.
     """
 
     def __init__(self, pki, *names, host=None, port=0, address="127.0.0.1", **issue):
@@ -20,7 +28,7 @@ class Issuer:
         self._tls.load_cert_chain(cert, key)
         self._socket = self.host.listen(port, address)
         self.address, self.port = address, self._socket.getsockname()[1]
-        self.pages, self.asked, self.heads = {}, [], []
+        self.pages, self.asked, self.heads, self.forms = {}, [], [], []
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -58,12 +66,20 @@ class Issuer:
                     if not more:
                         return
                     head += more
+                head, body = head.split(b"\r\n\r\n", 1)
+                n = next((int(h.split(b":")[1]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:")), 0)
+                while len(body) < n:
+                    body += c.recv(65536)
+                form = dict(urllib.parse.parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)) if body else {}
                 path = head.split(b" ")[1].decode()
                 page = self.pages.get(path, (404, (), b"nothing here"))
                 with self._changed:
                     self.asked.append(path)
                     self.heads.append(head)
+                    self.forms.append(form)
                     self._changed.notify_all()
+                if isinstance(page, Form):
+                    page = page.f(form, head)
                 if callable(page):
                     page(c, path)
                     return

@@ -19,16 +19,20 @@ function fresh() {
 function publish() {
   const provider = new Provider(issuer, {
     jwks: { keys },
-    clients: [{ client_id: 'svc', client_secret: 'a-secret-of-this-test', grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
+    clients: [{ client_id: 'gw', client_secret: 'of: the/gateway', grant_types: [], redirect_uris: [], response_types: [],
+      id_token_signed_response_alg: 'ES256' },
+    { client_id: 'svc', client_secret: 'a-secret-of-this-test', grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
       id_token_signed_response_alg: 'ES256' }],
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
-      introspection: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'gw' },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => 'https://orders.test',
-        getResourceServerInfo: () => ({ scope: 'orders.read', audience: 'https://orders.test', accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }),
+        getResourceServerInfo: (ctx, resource) => ({ scope: 'orders.read', audience: resource, accessTokenFormat: resource.endsWith('/opaque') ? 'opaque' : 'jwt',
+          jwt: { sign: { alg: 'ES256' } } }),
       },
     },
   });

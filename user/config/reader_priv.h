@@ -113,6 +113,8 @@ void sl_check_cluster(struct sl_reader *r);
 
 /* ---- schema_remote.c: where a token provider's keys come from, once all else of it is read */
 void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
+/* ---- schema_remote.c: whom to trust at a server that is asked about tokens, and which server it is */
+void sl_check_introspection(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
 /* ---- schema_upstream.c: without `ca`, the authorities that the loader read beside the policy */
 void sl_read_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca);
 

@@ -111,20 +111,40 @@ static const struct sl_type _sl_from = {.kind = SL_T_OBJECT,
                                         .fields = _sl_from_fields,
                                         .finish = _sl_finish_from};
 
-static const struct sl_choice _sl_type_choices[] = {
-    {"jwt", SL_AUTH_JWT, false},   {"key", SL_AUTH_KEY, false}, {"basic", SL_AUTH_BASIC, false},
-    {"mtls", SL_AUTH_MTLS, false}, {"introspection", 0, true},  {NULL, 0, false}};
+static const struct sl_choice _sl_type_choices[] = {{"jwt", SL_AUTH_JWT, false},
+                                                    {"key", SL_AUTH_KEY, false},
+                                                    {"basic", SL_AUTH_BASIC, false},
+                                                    {"mtls", SL_AUTH_MTLS, false},
+                                                    {"introspection", SL_AUTH_INTROSPECTION, false},
+                                                    {NULL, 0, false}};
 static const struct sl_type _sl_auth_type = {.kind = SL_T_CHOICE,
                                              .size = sizeof(unsigned),
-                                             .what = "jwt, key, basic or mtls",
+                                             .what = "jwt, introspection, key, basic or mtls",
                                              .choices = _sl_type_choices};
 
 #define AT(m) offsetof(struct sl_auth_raw, m)
+/* What tokens have in common, whoever vouches for them. */
+/* clang-format off */
+#define TOKEN_FIELDS                                                                                        \
+    {"issuer", &sl_type_string, AT(a.jwt.issuer), NULL, 0, "What iss must be. Not written: any."},          \
+    {"audiences", &sl_type_strings, AT(a.jwt.audiences), NULL, 0,                                           \
+     "One of them must stand in aud. Not written: any."},                                                   \
+    {"clock_skew", &_sl_skew, AT(a.jwt.clock_skew), "\"60s\"", 0, "By how much clocks may differ."},        \
+    {"consumer_claim", &_sl_claim, AT(a.jwt.consumer_claim), "\"sub\"", 0,                                  \
+     "Claim that names the consumer."},                                                                     \
+    {"claims_to_headers", &_sl_claims, AT(claims), NULL, 0,                                                 \
+     "Headers for the upstream; what the client sent under these names is removed."},                       \
+    {"roles_claim", &_sl_claim, AT(a.jwt.roles_claim), NULL, 0,                                             \
+     "Claim with the roles, an array or words. Not written: there are none."},                              \
+    {"scopes_claim", &_sl_claim, AT(a.jwt.scopes_claim), "\"scope\"", 0,                                    \
+     "Claim with the scopes (RFC 8693)."},                                                                  \
+    {"from", &_sl_from, AT(a.jwt.from_header), "{\"header\":\"Authorization\"}", 0,                         \
+     "Where the token stands."},                                                                            \
+    {"forward", &sl_type_bool, AT(a.jwt.forward), "false", 0,                                               \
+     "Pass the token itself on to the upstream."}
+/* clang-format on */
 static const struct sl_field _sl_jwt_fields[] = {
     {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED, "jwt: signed tokens (RFC 7519)."},
-    {"issuer", &sl_type_string, AT(a.jwt.issuer), NULL, 0, "What iss must be. Not written: any."},
-    {"audiences", &sl_type_strings, AT(a.jwt.audiences), NULL, 0,
-     "One of them must stand in aud. Not written: any."},
     {"algorithms", &_sl_algorithms, AT(a.jwt.algorithms), NULL, SL_F_REQUIRED,
      "What is not listed is refused; HS* stand alone, with secret."},
     {"typ", &_sl_typ, AT(a.jwt.typ), NULL, 0,
@@ -148,20 +168,28 @@ static const struct sl_field _sl_jwt_fields[] = {
      "not "
      "written."},
     {"secret", &sl_type_secret, AT(a.jwt.secret), NULL, 0, "Shared secret of HS256, HS384, HS512."},
-    {"clock_skew", &_sl_skew, AT(a.jwt.clock_skew), "\"60s\"", 0, "By how much clocks may differ."},
     {"claims_to_verify", &_sl_verify, AT(verify), "[\"exp\",\"nbf\"]", 0,
      "exp must be there, and nbf hold where it is, unless left out here."},
-    {"consumer_claim", &_sl_claim, AT(a.jwt.consumer_claim), "\"sub\"", 0, "Claim that names the consumer."},
-    {"claims_to_headers", &_sl_claims, AT(claims), NULL, 0,
-     "Headers for the upstream; what the client sent under these names is removed."},
-    {"roles_claim", &_sl_claim, AT(a.jwt.roles_claim), NULL, 0,
-     "Claim with the roles, an array or words. Not written: there are none."},
-    {"scopes_claim", &_sl_claim, AT(a.jwt.scopes_claim), "\"scope\"", 0, "Claim with the scopes (RFC 8693)."},
-    {"from", &_sl_from, AT(a.jwt.from_header), "{\"header\":\"Authorization\"}", 0,
-     "Where the token stands."},
-    {"forward", &sl_type_bool, AT(a.jwt.forward), "false", 0, "Pass the token itself on to the upstream."},
+    TOKEN_FIELDS,
     {"cache", &sl_type_duration_or_none, AT(a.jwt.cache), "\"5m\"", 0,
      "How long a verified token is believed without verifying it again, within its exp; 0s: never."},
+    SL_FIELDS_END,
+};
+
+static const struct sl_field _sl_introspection_fields[] = {
+    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+     "introspection: tokens that their authorization server is asked about (RFC 7662)."},
+    {"uri", &sl_type_https, AT(a.introspection.url), NULL, SL_F_REQUIRED, "Its introspection endpoint."},
+    {"client_id", &sl_type_string, AT(a.introspection.client_id), NULL, SL_F_REQUIRED,
+     "Whom the gateway is there (HTTP Basic, RFC 6749 section 2.3.1)."},
+    {"client_secret", &sl_type_secret, AT(a.introspection.client_secret), NULL, SL_F_REQUIRED,
+     "By what it shows that."},
+    {"timeout", &sl_type_fetch_timeout, AT(a.introspection.timeout), "\"5s\"", 0,
+     "How long an answer may take, from the name to the last byte."},
+    {"tls", &sl_type_fetch_tls, AT(a.introspection.ca), NULL, 0, "Whom to trust when it is asked."},
+    TOKEN_FIELDS,
+    {"cache", &sl_type_duration_or_none, AT(a.jwt.cache), "\"60s\"", 0,
+     "How long a token that is active is believed without asking again, within its exp; 0s: never."},
     SL_FIELDS_END,
 };
 
@@ -269,9 +297,12 @@ static const struct sl_field _sl_basic_fields[] = {
 };
 #undef AT
 
-static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields},     {"key", _sl_key_fields},
-                                                      {"basic", _sl_basic_fields}, {"mtls", _sl_mtls_fields},
-                                                      {"introspection", NULL},     {NULL, NULL}};
+static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields},
+                                                      {"key", _sl_key_fields},
+                                                      {"basic", _sl_basic_fields},
+                                                      {"mtls", _sl_mtls_fields},
+                                                      {"introspection", _sl_introspection_fields},
+                                                      {NULL, NULL}};
 
 static bool _sl_listed(const struct sl_strings *list, const char *word)
 {
@@ -420,10 +451,15 @@ static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *
         _sl_finish_mtls(r, n, &raw->claims, out);
         return;
     }
+    _sl_claim_headers(r, n, &raw->claims, out);
+    if (out->type == SL_AUTH_INTROSPECTION) {
+        out->jwt.verify_exp = out->jwt.verify_nbf = true;
+        sl_check_introspection(r, n, out);
+        return;
+    }
     _sl_finish_own(out);
     out->jwt.verify_exp = _sl_listed(&raw->verify, "exp");
     out->jwt.verify_nbf = _sl_listed(&raw->verify, "nbf");
-    _sl_claim_headers(r, n, &raw->claims, out);
     _sl_check_keys(r, n, out);
     sl_check_remote_keys(r, n, out);
     _sl_check_secret(r, n, out);
@@ -437,7 +473,7 @@ static const struct sl_type _sl_auth_name = {
     .kind = SL_T_TEXT, .what = "name", .valid = _sl_valid_auth_name, .pattern = "^[A-Za-z0-9._-]{1,64}$"};
 static const struct sl_type _sl_auth = {.kind = SL_T_VARIANT,
                                         .size = sizeof(struct sl_auth),
-                                        .what = "jwt, key, basic or mtls",
+                                        .what = "jwt, introspection, key, basic or mtls",
                                         .variant = "type",
                                         .variants = _sl_auth_variants,
                                         .raw = sizeof(struct sl_auth_raw),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a provider of identity fetches over the network: URLs, whom to trust on the way, and how fresh. */
+/* Where a provider of identity goes over the network: URLs, whom to trust on the way, and how fresh. */
 #include "config/reader_priv.h"
 
 #include "base/url.h"
@@ -76,6 +76,17 @@ bool sl_schema_fetches(const struct sl_node *auth)
            !_sl_is_hmac(sl_node_get(auth, "algorithms"));
 }
 
+static bool _sl_introspects(const struct sl_node *auth)
+{
+    const struct sl_node *type = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "type") : NULL;
+    return type && sl_slice_eq(type->text, SL_S("introspection"));
+}
+
+static bool _sl_goes_out(const struct sl_node *auth)
+{
+    return sl_schema_fetches(auth) || _sl_introspects(auth);
+}
+
 static bool _sl_any_auth(const struct sl_node *root, bool (*is)(const struct sl_node *))
 {
     const struct sl_node *auths = root->kind == SL_NODE_MAP ? sl_node_get(root, "auth") : NULL;
@@ -88,7 +99,7 @@ static bool _sl_any_auth(const struct sl_node *root, bool (*is)(const struct sl_
 static bool _sl_wants_system_ca(const struct sl_node *auth)
 {
     const struct sl_node *tls = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "tls") : NULL;
-    return sl_schema_fetches(auth) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
+    return _sl_goes_out(auth) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
 }
 
 bool sl_schema_auth_system_ca(const struct sl_node *root)
@@ -98,18 +109,26 @@ bool sl_schema_auth_system_ca(const struct sl_node *root)
 
 bool sl_schema_asks_names(const struct sl_node *root)
 {
-    return _sl_any_auth(root, sl_schema_fetches) || sl_schema_names_targets(root);
+    return _sl_any_auth(root, _sl_goes_out) || sl_schema_names_targets(root);
 }
 
 /* ---- a token provider's keys */
 
-/* Keys come from elsewhere under this name: workers know by it whose they are. */
-static uint64_t _sl_source(struct sl_reader *r, const struct sl_auth *a)
+/* Workers and controller know by it whose keys, or which server, are meant. */
+static uint64_t _sl_source(struct sl_reader *r, const char *name, const char *url, const char *how)
 {
-    const char *text = sl_arena_printf(&r->scratch, "%s\n%s\n%s", a->name, a->jwt.remote.url,
-                                       a->jwt.remote.discover ? "discover" : "");
+    const char *text = sl_arena_printf(&r->scratch, "%s\n%s\n%s", name, url, how);
     const uint64_t h = text ? sl_hash(text, strlen(text), 0x6a776b73) : 0;
     return h ? h : 1;
+}
+
+static void _sl_read_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca)
+{
+    const struct sl_node *tls = sl_node_get(n, "tls");
+    if (!tls || !sl_node_get(tls, "ca"))
+        sl_read_system_ca(r, tls ? tls : n, ca);
+    else
+        sl_check_ca(r, ca);
 }
 
 static void _sl_not_fetched(struct sl_reader *r, const struct sl_node *n)
@@ -125,7 +144,7 @@ static void _sl_not_fetched(struct sl_reader *r, const struct sl_node *n)
 void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a)
 {
     struct sl_remote_keys *k = &a->jwt.remote;
-    const struct sl_node *issuer = sl_node_get(n, "issuer"), *tls = sl_node_get(n, "tls");
+    const struct sl_node *issuer = sl_node_get(n, "issuer");
     if (!sl_schema_fetches(n)) {
         _sl_not_fetched(r, n);
         return;
@@ -146,10 +165,16 @@ void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct s
             r, sl_node_get(n, "jwks_stale") ? sl_node_get(n, "jwks_stale") : n,
             "jwks_stale is shorter than jwks_refresh: keys would be thrown away before they are asked "
             "for again");
-    if (!tls || !sl_node_get(tls, "ca"))
-        sl_read_system_ca(r, tls ? tls : n, &k->ca);
-    else
-        sl_check_ca(r, &k->ca);
+    _sl_read_ca(r, n, &k->ca);
     if (k->url)
-        k->source = _sl_source(r, a);
+        k->source = _sl_source(r, a->name, k->url, k->discover ? "discover" : "");
+}
+
+/* ---- a server that is asked about tokens */
+
+void sl_check_introspection(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a)
+{
+    _sl_read_ca(r, n, &a->introspection.ca);
+    if (a->introspection.url && a->introspection.client_id)
+        a->introspection.source = _sl_source(r, a->name, a->introspection.url, a->introspection.client_id);
 }

@@ -415,18 +415,19 @@ static void _sl_check_require(struct sl_reader *r, const struct sl_node *n, cons
     if (!require || !auth || auth->kind != SL_NODE_LIST)
         return;
     for (size_t i = 0; i < route->n_auth; i++) {
-        roles |= route->auth[i]->type == SL_AUTH_JWT && route->auth[i]->jwt.roles_claim;
-        scopes |= route->auth[i]->type == SL_AUTH_JWT;
+        roles |= sl_auth_takes_tokens(route->auth[i]) && route->auth[i]->jwt.roles_claim;
+        scopes |= sl_auth_takes_tokens(route->auth[i]);
     }
     if (route->is_public && auth->n == 1)
         sl_read_key_error(
             r, require, "a public route has no identity to require anything of: name a provider under auth");
     else if (route->require_roles.n && !roles && route->n_auth + route->is_public == auth->n)
         sl_read_error(r, sl_node_get(require, "roles"),
-                      "none of this route's providers knows roles: one of type jwt with roles_claim does");
+                      "none of this route's providers knows roles: one of type jwt or introspection with "
+                      "roles_claim does");
     else if (route->require_scopes.n && !scopes && route->n_auth + route->is_public == auth->n)
         sl_read_error(r, sl_node_get(require, "scopes"),
-                      "none of this route's providers knows scopes: one of type jwt does");
+                      "none of this route's providers knows scopes: one of type jwt or introspection does");
 }
 
 static void _sl_check_forwarded(struct sl_reader *r, const struct sl_node *n, const struct sl_route *route)

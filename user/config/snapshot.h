@@ -173,7 +173,7 @@ struct sl_upstream_auth {
 };
 
 /* ---- who */
-enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS, SL_AUTH_BASIC };
+enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS, SL_AUTH_BASIC, SL_AUTH_INTROSPECTION };
 /* X(enumerator, name): what can be told of a client's certificate. */
 #define SL_CERT_FIELDS(X)                                                    \
     X(SAN_DNS, "san_dns")                                                    \
@@ -215,7 +215,7 @@ struct sl_auth {
     const char *name;
     struct sl_pos pos;
     enum sl_auth_type type;
-    struct {
+    struct {                /* of introspection too: where tokens stand, what claims must say and become */
         const char *issuer; /* NULL: any */
         struct sl_strings audiences;
         struct sl_strings algorithms;
@@ -237,6 +237,14 @@ struct sl_auth {
         bool forward;
         uint64_t cache; /* ceiling of a verified token's life in the cache; 0: no cache */
     } jwt;
+    struct { /* whom tokens are shown to (RFC 7662) */
+        const char *url;
+        const char *client_id;
+        struct sl_blob client_secret;
+        uint64_t timeout;
+        struct sl_blob ca; /* PEM */
+        uint64_t source;   /* of name, url and client: the same over reloads */
+    } introspection;
     struct {
         struct sl_strings names;
         bool in_header, in_query;
@@ -253,6 +261,11 @@ struct sl_auth {
         size_t n_headers;
     } mtls;
 };
+/* Bearer tokens, of which there are claims; a->jwt says where they stand. */
+static inline bool sl_auth_takes_tokens(const struct sl_auth *a)
+{
+    return a->type == SL_AUTH_JWT || a->type == SL_AUTH_INTROSPECTION;
+}
 
 struct sl_bandwidth { /* bytes; in: from the client */
     struct sl_rate in, out;

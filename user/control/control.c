@@ -45,6 +45,9 @@ static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot
         if (sl_jwks_start(c) < 0)
             sl_error("policy version %llu: not every provider's keys are fetched",
                      (unsigned long long)m->version);
+        if (sl_errands_start(c) < 0)
+            sl_error("policy version %llu: not every server can be asked about credentials",
+                     (unsigned long long)m->version);
         if (sl_cluster_start(c) < 0)
             sl_error("policy version %llu: no memory to share limits", (unsigned long long)m->version);
         if (sl_demand_start(c) < 0)
@@ -102,10 +105,42 @@ static void _sl_take_state(struct sl_control *c, int fd)
     _sl_unmap(text);
 }
 
+/* Workers that drain beside us, after a binary upgrade, may still have servers asked; all else is the new
+ * controller's. */
 static void _sl_on_drained(struct ev_loop *loop, ev_timer *t, int events)
 {
-    (void)t, (void)events;
-    ev_break(loop, EVBREAK_ALL);
+    (void)events;
+    struct sl_control *c = t->data;
+    const uint64_t now = sl_now_ns();
+    if (sl_errands_idle(c) || now >= c->drain_deadline) {
+        ev_break(loop, EVBREAK_ALL);
+        return;
+    }
+    c->lingers = true;
+    sl_admin_close(c);
+    sl_checks_stop(c);
+    sl_names_stop(c);
+    sl_jwks_stop(c);
+    sl_cluster_stop(c);
+    ev_timer_set(t, (double)(c->drain_deadline - now) / 1e9, 0);
+    ev_timer_start(loop, t);
+}
+
+void sl_control_maybe_done(struct sl_control *c)
+{
+    if (c->lingers && sl_errands_idle(c))
+        ev_break(c->loop, EVBREAK_ALL);
+}
+
+static void _sl_drain(struct sl_control *c, const struct sl_ipc_drain *m)
+{
+    sl_admin_stop(c);
+    c->drain_deadline = m->deadline_ns;
+    if (ev_is_active(&c->drain) || c->lingers)
+        return; /* said before, by an upgrade: libev must not have it twice */
+    ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
+    c->drain.data = c;
+    ev_timer_start(c->loop, &c->drain);
 }
 
 static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int *fds, size_t n)
@@ -130,11 +165,10 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
         sl_admin_go(c);
         break;
     case SL_IPC_DRAIN: /* nobody is left to ask about; an answer under way may still get out */
-        sl_admin_stop(c);
-        if (ev_is_active(&c->drain))
-            break; /* said before, by an upgrade: libev must not have it twice */
-        ev_timer_init(&c->drain, _sl_on_drained, 0.1, 0);
-        ev_timer_start(c->loop, &c->drain);
+        _sl_drain(c, &m->drain);
+        break;
+    case SL_IPC_ERRANDS:
+        sl_errands_connect(c, m->errands.worker, n ? fds[0] : -1);
         break;
     default:
         sl_warn("a message of type %u is not for the controller", m->h.type);
@@ -196,6 +230,7 @@ int sl_control_run(const struct sl_control_args *args)
     sl_checks_stop(&c);
     sl_names_stop(&c);
     sl_jwks_stop(&c);
+    sl_errands_stop(&c);
     sl_cluster_stop(&c);
     sl_demand_stop(&c);
     sl_bundle_free(c.bundle);

@@ -29,6 +29,7 @@ struct sl_cluster_link;
 struct sl_demand;
 struct sl_samples;
 struct sl_jwks_all;
+struct sl_errands;
 
 /* A listening admin socket. */
 struct sl_admin_bind {
@@ -64,6 +65,8 @@ struct sl_control {
     struct ev_loop *loop;
     ev_io ipc;
     ev_timer drain;
+    uint64_t drain_deadline;
+    bool lingers; /* while draining: only errands are left */
     struct sl_list clients;
     size_t n_clients;
     struct sl_admin_bind *binds;
@@ -80,6 +83,7 @@ struct sl_control {
     struct sl_jwks_all *jwks;        /* NULL: none yet */
     struct sl_cluster_link *cluster; /* NULL: no other hosts */
     struct sl_demand *demand;        /* NULL: no policy yet, or no memory for it */
+    struct sl_errands *errands;      /* NULL: none yet */
     uint64_t checks_total[2];        /* passed, failed */
     uint64_t version, next_id;
     uint64_t started_ns;
@@ -161,6 +165,25 @@ struct sl_jwks_state {
 };
 typedef void (*sl_jwks_fn)(void *ctx, const struct sl_jwks_state *s);
 void sl_jwks_each(const struct sl_control *c, sl_jwks_fn f, void *ctx);
+
+/* errand.c: what workers have the controller ask of servers. The pair's end replaces that worker's former
+ * one; fd is borrowed. */
+void sl_errands_connect(struct sl_control *c, uint32_t worker, int fd);
+/* The servers of c->snapshot from now on. 0 or -errno: not all can be asked. */
+int sl_errands_start(struct sl_control *c);
+void sl_errands_stop(struct sl_control *c);
+/* Nobody is there who could still ask. */
+bool sl_errands_idle(const struct sl_control *c);
+struct sl_errand_state {
+    const char *kind, *provider, *url;
+    const char *error; /* of the last question; "": it was answered */
+    uint64_t held_ns;  /* it is left alone for so long; 0: it is not */
+    unsigned running, queued;
+    const uint64_t *total; /* by enum sl_errand_status */
+};
+typedef void (*sl_errand_state_fn)(void *ctx, const struct sl_errand_state *s);
+void sl_errands_each(const struct sl_control *c, sl_errand_state_fn f, void *ctx);
+
 /* cluster.c: limits shared with other hosts, as c->snapshot says from now on. 0 or -ENOMEM. */
 int sl_cluster_start(struct sl_control *c);
 void sl_cluster_stop(struct sl_control *c);
@@ -215,6 +238,8 @@ json_t *sl_top_json(const struct sl_control *c);
 json_t *sl_penalties_json(const struct sl_control *c);
 json_t *sl_status_json(const struct sl_control *c);
 int sl_metrics_print(const struct sl_control *c, struct sl_buf *out);
+/* control.c: an asker is gone; perhaps nothing is left to do. */
+void sl_control_maybe_done(struct sl_control *c);
 /* Do all workers serve the version in force? */
 bool sl_control_ready(const struct sl_control *c);
 

@@ -12,6 +12,7 @@
 #include "net/tls.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
@@ -60,9 +61,12 @@ static void _sl_disconnect(struct sl_fetch *f)
 static void _sl_free(struct sl_deferred *d)
 {
     struct sl_fetch *f = SL_CONTAINER_OF(d, struct sl_fetch, end);
-    sl_buf_free(&f->out);
-    sl_buf_free(&f->in);
-    sl_buf_free(&f->body);
+    struct sl_buf *const bufs[] = {&f->out, &f->in, &f->body}; /* tokens and secrets, some of them */
+    for (size_t i = 0; i < SL_ARRAY_LEN(bufs); i++) {
+        if (bufs[i]->base)
+            OPENSSL_cleanse(bufs[i]->base, bufs[i]->cap);
+        sl_buf_free(bufs[i]);
+    }
     sl_arena_free(&f->arena);
     sl_arena_free(&f->head);
     free(f);

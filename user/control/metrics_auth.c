@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Identity in /metrics: why tokens were refused, and how fetched keys are. */
+/* Identity in /metrics: why tokens were refused, how fetched keys are, and servers that are asked. */
 #include "control/control_priv.h"
+#include "net/errand.h"
 #include "policy/auth.h"
 #include "telemetry/metrics.h"
 
@@ -36,6 +37,42 @@ static void _sl_jwks(const struct sl_control *c, struct sl_metrics *m)
     sl_jwks_each(c, _sl_fetches, m);
 }
 
+/* ---- servers that are asked */
+
+static void _sl_asked(void *m, const struct sl_errand_state *s)
+{
+    for (unsigned i = 0; i < SL_ERRAND_STATUS_COUNT; i++)
+        if (s->total[i])
+            sl_metrics_sample(m, "errands_total",
+                              (const char *const[]){"kind", s->kind, "provider", s->provider, "result",
+                                                    sl_errand_status_name((enum sl_errand_status)i), NULL},
+                              (double)s->total[i]);
+}
+
+static void _sl_up(void *m, const struct sl_errand_state *s)
+{
+    sl_metrics_sample(m, "errand_server_up",
+                      (const char *const[]){"kind", s->kind, "provider", s->provider, NULL}, !*s->error);
+}
+
+static void _sl_waiting(void *m, const struct sl_errand_state *s)
+{
+    sl_metrics_sample(m, "errands_active",
+                      (const char *const[]){"kind", s->kind, "provider", s->provider, NULL},
+                      (double)s->running + (double)s->queued);
+}
+
+static void _sl_errands(const struct sl_control *c, struct sl_metrics *m)
+{
+    sl_metrics_family(m, "errands_total", "counter",
+                      "questions that servers were asked for requests, by what came of them");
+    sl_errands_each(c, _sl_asked, m);
+    sl_metrics_family(m, "errand_server_up", "gauge", "whether a server answered what it was asked last");
+    sl_errands_each(c, _sl_up, m);
+    sl_metrics_family(m, "errands_active", "gauge", "questions under way");
+    sl_errands_each(c, _sl_waiting, m);
+}
+
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m)
 {
     const struct sl_counters *all = &c->args->counters;
@@ -52,6 +89,7 @@ void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m)
                    (double)anonymous);
     sl_metrics_one(m, "jwt_waited_total", "counter", "requests that waited for a key to be fetched",
                    (double)waited);
+    _sl_errands(c, m);
     if (c->jwks)
         _sl_jwks(c, m);
     sl_metrics_family(m, "jwt_refused_reason_total", "counter",

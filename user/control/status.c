@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the supervisor said last, with what the controller knows itself. */
 #include "control/control_priv.h"
+#include "net/errand.h"
 
 /* The supervisor names the instant, since what it said may be seconds old. */
 static void _sl_trial(json_t *status)
@@ -48,6 +49,26 @@ static json_t *_sl_jwks(const struct sl_control *c)
     return list;
 }
 
+static void _sl_server(void *list, const struct sl_errand_state *s)
+{
+    uint64_t failed = 0;
+    for (unsigned i = SL_ERRAND_FAILED; i < SL_ERRAND_STATUS_COUNT; i++)
+        failed += s->total[i];
+    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:s}", "kind", s->kind, "provider",
+                          s->provider, "url", s->url, "answered",
+                          (json_int_t)(s->total[SL_ERRAND_OK] + s->total[SL_ERRAND_REFUSED]), "failed",
+                          (json_int_t)failed, "running", (int)s->running, "queued", (int)s->queued, "held_ms",
+                          (json_int_t)(s->held_ns / SL_NS_PER_MS), "error", s->error);
+    (void)json_array_append_new(list, j);
+}
+
+static json_t *_sl_servers(const struct sl_control *c)
+{
+    json_t *list = json_array();
+    sl_errands_each(c, _sl_server, list);
+    return list;
+}
+
 json_t *sl_status_json(const struct sl_control *c)
 {
     json_t *j = c->state ? json_deep_copy(c->state) : json_object();
@@ -56,6 +77,7 @@ json_t *sl_status_json(const struct sl_control *c)
     (void)json_object_set_new(j, "certificates", _sl_certificates(c));
     (void)json_object_set_new(j, "jwks", _sl_jwks(c));
     (void)json_object_set_new(j, "signers", sl_signers_json(c));
+    (void)json_object_set_new(j, "auth_servers", _sl_servers(c));
     if (c->cluster)
         (void)json_object_set_new(j, "cluster", sl_cluster_json(c));
     (void)json_object_set_new(j, "build", json_string(SL_VERSION));

@@ -137,6 +137,11 @@ static bool _sl_who(struct sl_explain *x, const struct sl_route *r, struct sl_re
             o.identity->tier->name);
     if (o.result == SL_AUTH_OK)
         return true;
+    if (o.result == SL_AUTH_WAIT && o.errand) {
+        sl_explain_verdict(x, "its token cannot be judged here: the daemon asks %s about it",
+                           o.errand->auth->introspection.url);
+        return false;
+    }
     if (o.result == SL_AUTH_WAIT) {
         sl_explain_verdict(x, "its password cannot be judged here: the daemon hashes it");
         return false;

@@ -96,6 +96,7 @@ static void _sl_put(struct sl_deferred *d)
     sl_bufpool_return(&w->bufs, &ex->req_out);
     if (ex->identity)
         sl_identity_unref(ex->identity);
+    sl_auth_again_clear(&ex->again);
     sl_gw_config_unref(ex->config);
     sl_arena_reset(&ex->arena);
     _sl_count_arena(ex);

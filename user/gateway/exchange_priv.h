@@ -87,6 +87,7 @@ struct sl_exchange {
     struct sl_list parked;                      /* among those */
     uint64_t parked_until;
     struct sl_auth_again again; /* what came of waiting */
+    uint8_t errand_status;      /* enum sl_errand_status of the last one */
     const struct sl_tier *tier;
     struct sl_limit_set *limits[4];
     size_t n_limits;
@@ -271,6 +272,10 @@ void sl_exchange_park_at(struct sl_exchange *ex, struct sl_parking *p, uint64_t 
 void sl_exchange_unpark(struct sl_exchange *ex);
 /* keys.c: until keys of that source were looked for. False: there is nothing to wait for. */
 bool sl_worker_keys_wait(struct sl_exchange *ex, uint64_t source);
+/* errand_auth.c: until the server that knows the credential was asked. */
+enum sl_stage_result sl_auth_errand_begin(struct sl_exchange *ex, const struct sl_auth_errand *errand);
+/* Answers one whose server could not be asked. */
+enum sl_stage_result sl_auth_errand_refuse(struct sl_exchange *ex, const char *detail);
 
 /* ---- account.c */
 void sl_account(struct sl_exchange *ex);

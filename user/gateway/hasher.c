@@ -96,7 +96,11 @@ static void _sl_finish(struct sl_hasher *h, struct sl_hash_job *j)
     sl_authenticator_settle(j->config->policy->auth, &j->verdict, sl_loop_wall(&w->loop) / SL_NS_PER_SEC);
     while (!sl_list_empty(&j->parking.waiting)) {
         struct sl_exchange *ex = SL_LIST_ENTRY(j->parking.waiting.next, struct sl_exchange, parked);
-        ex->again = j->verdict;
+        ex->again.known = true;
+        ex->again.ok = j->verdict.ok;
+        ex->again.provider = j->verdict.provider;
+        ex->again.user = j->verdict.user;
+        memcpy(ex->again.hash, j->verdict.hash, sizeof(ex->again.hash));
         sl_exchange_unpark(ex);
         sl_exchange_continue(ex);
     }

@@ -54,6 +54,7 @@ static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct
         [SL_AUTH_INVALID_KEY] = {SL_WHY_INVALID_KEY, 401, "the key is not known"},
         [SL_AUTH_INVALID_CERTIFICATE] = {SL_WHY_INVALID_CERTIFICATE, 401, "the certificate names nobody"},
         [SL_AUTH_INVALID_PASSWORD] = {SL_WHY_INVALID_PASSWORD, 401, "the user or the password is wrong"},
+        [SL_AUTH_UNAVAILABLE] = {SL_WHY_AUTH_UNAVAILABLE, 503, "the credentials cannot be judged now"},
         [SL_AUTH_NO_KEYS] = {SL_WHY_KEYS_UNAVAILABLE, 503, "the token cannot be verified now"},
         [SL_AUTH_FORBIDDEN_ROLE] = {SL_WHY_FORBIDDEN_ROLE, 403, "a role is missing"},
         [SL_AUTH_FORBIDDEN_SCOPE] = {SL_WHY_FORBIDDEN_SCOPE, 403, "a scope is missing"},
@@ -91,6 +92,8 @@ static enum sl_stage_result _sl_wait_for(struct sl_exchange *ex, const struct sl
             return SL_STAGE_WAIT;
         return sl_respond_problem(ex, SL_WHY_AUTH_OVERLOADED, 503, "too many passwords wait to be checked");
     }
+    if (o->errand)
+        return sl_auth_errand_begin(ex, o->errand);
     ex->again.sought = true;
     return sl_worker_keys_wait(ex, o->source) ? SL_STAGE_WAIT : _sl_stage_authenticate(ex);
 }
@@ -106,6 +109,8 @@ static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
     ex->identity = o.identity;
     if (ex->identity)
         ex->tier = ex->identity->tier;
+    if (o.result == SL_AUTH_UNAVAILABLE)
+        return sl_auth_errand_refuse(ex, o.detail);
     if (o.result != SL_AUTH_OK)
         return _sl_refuse_auth(ex, &o);
     sl_escalate_asked(ex);

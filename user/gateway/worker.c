@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "config/config.h"
+#include "gateway/errand_priv.h"
 #include "gateway/exchange_priv.h"
 #include "gateway/hasher_priv.h"
 #include "gateway/overload_priv.h"
@@ -149,6 +150,9 @@ static void _sl_dispatch(struct sl_worker *w, const union sl_ipc *m, int *fds, s
     case SL_IPC_KEYS:
         sl_worker_keys_take(w, &m->keys, n_fds == 1 ? fds[0] : -1);
         break;
+    case SL_IPC_ERRANDS:
+        sl_worker_errands_connect(w, n_fds == 1 ? fds[0] : -1);
+        break;
     case SL_IPC_DRAIN:
         _sl_drain(w, &m->drain);
         break;
@@ -202,6 +206,7 @@ static void _sl_housekeep(struct sl_timer *t)
     sl_overload_tick(w);
     sl_gone_tick(w);
     sl_worker_keys_tick(w);
+    sl_worker_errands_tick(w);
     if (w->draining && w->loop.now >= w->drain_deadline)
         sl_loop_stop(&w->loop);
     sl_timer_set(&w->loop, t, w->loop.now + SL_HOUSEKEEPING_NS);
@@ -256,6 +261,8 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
     sl_list_init(&w->idle);
     sl_list_init(&w->unread);
     sl_list_init(&w->keys);
+    w->errands.fd = -1;
+    sl_list_init(&w->errands.calls);
     sl_list_init(&w->h2_dirty);
     int r = sl_loop_init(&w->loop);
     if (r < 0)
@@ -289,6 +296,7 @@ static void _sl_worker_close(struct sl_worker *w)
         sl_list_for_each_safe (it, &w->conns)
             sl_conn_close(SL_LIST_ENTRY(it, struct sl_conn, node));
         sl_worker_keys_close(w);
+        sl_worker_errands_close(w);
         sl_hasher_close(w);
         sl_gw_config_unref(w->config);
         ev_io_stop(w->loop.ev, &w->ipc);

@@ -96,6 +96,16 @@ struct sl_worker_keys {
     struct sl_parking parking;
 };
 
+/* What the controller is asked: errand.c. */
+struct sl_worker_errands {
+    int fd; /* -1: there is no controller */
+    ev_io io;
+    struct sl_list calls; /* struct sl_errand_call, in the order of their beginning */
+    unsigned n;
+    uint64_t next_id;
+    char *buf; /* of one answer */
+};
+
 struct sl_uuid_source {
     size_t used;
     uint8_t bytes[4096];
@@ -121,6 +131,7 @@ struct sl_worker {
     struct sl_hasher *hasher;  /* NULL: no password came yet */
     struct sl_list keys;       /* struct sl_worker_keys */
     size_t n_keys;
+    struct sl_worker_errands errands;
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
     size_t arena_bytes; /* held by exchanges */

@@ -82,6 +82,8 @@ size_t sl_ipc_size(uint32_t type)
     case SL_IPC_KEYS_WANTED:
     case SL_IPC_KEYS_UNKNOWN:
         return sizeof(struct sl_ipc_wanted);
+    case SL_IPC_ERRANDS:
+        return sizeof(struct sl_ipc_errands);
     case SL_IPC_REOPEN:
     case SL_IPC_STATE:
     case SL_IPC_LISTEN:

@@ -24,6 +24,7 @@ enum sl_ipc_type {
     SL_IPC_KEYS,   /* to a worker: keys of a provider, fetched by the controller; fds[0]: a memfd with them */
     SL_IPC_KEYS_WANTED, /* to the controller: a worker met a token whose key it does not know */
     SL_IPC_SHARE,       /* to the controller: what other hosts are to put in or take back as this one did */
+    SL_IPC_ERRANDS,     /* fds[0]: an end of a new pair between a worker and the controller (net/errand.h) */
     /* child -> supervisor */
     SL_IPC_READY = 64,   /* serves `version` */
     SL_IPC_PENALTY,      /* worker: escalation; controller: an operator's */
@@ -124,6 +125,11 @@ struct sl_ipc_wanted { /* KEYS_WANTED, KEYS_UNKNOWN */
     uint32_t none; /* 1: the worker has no keys of it at all */
     uint32_t zero;
 };
+struct sl_ipc_errands {
+    struct sl_ipc_header h;
+    uint32_t worker; /* its index: the pair takes the place of its former one */
+    uint32_t zero;
+};
 struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE, LISTEN, UPGRADE, GO */
     struct sl_ipc_header h;
 };
@@ -160,6 +166,7 @@ union sl_ipc {
     struct sl_ipc_reload reload;
     struct sl_ipc_keys keys;
     struct sl_ipc_wanted wanted;
+    struct sl_ipc_errands errands;
     struct sl_ipc_plain plain;
     struct sl_ipc_hand hand;
     struct sl_ipc_hand_rest rest;

@@ -44,8 +44,9 @@ enum sl_auth_result {
     SL_AUTH_FORBIDDEN_GROUP,
     SL_AUTH_INVALID_PASSWORD, /* 401 */
     SL_AUTH_NO_KEYS,          /* 503: of a provider whose keys are fetched there are none */
-    SL_AUTH_WAIT, /* no verdict yet: a password is to be hashed, or keys may be there that we do not know;
-                     the request is untouched */
+    SL_AUTH_UNAVAILABLE,      /* 503: the server that would know cannot be asked */
+    SL_AUTH_WAIT, /* no verdict yet: a password is to be hashed, a server is to be asked, or keys may be there
+                     that we do not know; the request is untouched */
 };
 
 /* A password whose hash is wanted: whether crypt(password, setting) is setting. */
@@ -56,15 +57,34 @@ struct sl_password_job {
     unsigned char hash[32];
     uint32_t provider;
 };
-/* What became of a job, for the request that is judged again. Zeroed: it is judged for the first time. */
+/* A credential that a server is to be asked about, by whoever may speak to one. */
+struct sl_auth_errand {
+    const struct sl_auth *auth; /* of the policy: which server, and how long it may take */
+    struct sl_slice credential;
+    unsigned char hash[32]; /* for sl_auth_again */
+    uint32_t provider;
+};
+/* What came of asking. */
+enum sl_auth_said {
+    SL_AUTH_NOT_ASKED,    /* there was no room, or nobody to ask it: nothing is remembered */
+    SL_AUTH_SAID_NOTHING, /* it was not reached, or made no sense */
+    SL_AUTH_SAID_NO,
+    SL_AUTH_SAID_SO, /* what it said is to be read */
+};
+/* What became of a job or an errand, for the request that is judged again. Zeroed: it is judged for the first
+ * time. */
 struct sl_auth_again {
-    bool sought; /* keys were asked for: it does not wait for them once more */
-    bool known;  /* what follows is set */
+    bool sought;     /* keys were asked for: it does not wait for them once more */
+    bool known;      /* a password was hashed: ok, provider, user and hash are its */
+    uint8_t errands; /* servers that were asked: ok, provider, hash and what follows are of the last one */
     bool ok;
     uint32_t provider;
     const void *user; /* of the policy that the job is of */
     unsigned char hash[32];
+    struct sl_identity *identity; /* one reference; NULL: none */
+    uint8_t error;                /* why not; for sl_auth_token_reason() */
 };
+#define SL_AUTH_ERRANDS 4 /* servers that are asked for one request */
 
 struct sl_auth_outcome {
     enum sl_auth_result result;
@@ -73,10 +93,11 @@ struct sl_auth_outcome {
     const char *challenge;        /* WWW-Authenticate value for a 401, static or in the arena; NULL: none */
     uint8_t token_reason;         /* of SL_AUTH_INVALID_TOKEN: for sl_auth_token_reason() */
     uint64_t source;              /* of SL_AUTH_WAIT: sl_remote_keys.source; 0: none */
-    const struct sl_password_job *job; /* of SL_AUTH_WAIT, in the arena; NULL: none */
-    bool cached;                       /* token was in the verified-token cache */
-    bool verified;                     /* a signature was checked */
-    bool anonymous;                    /* without credentials, and so the route's anonymous consumer's */
+    const struct sl_password_job *job;   /* of SL_AUTH_WAIT, in the arena; NULL: none */
+    const struct sl_auth_errand *errand; /* likewise */
+    bool cached;                         /* token was in the verified-token cache */
+    bool verified;                       /* a signature was checked */
+    bool anonymous;                      /* without credentials, and so the route's anonymous consumer's */
 };
 
 /* The metric name of why a token was refused; NULL past the last. */
@@ -100,6 +121,21 @@ size_t sl_auth_usable_keys(const struct sl_auth *provider, struct sl_slice text,
 /* Remembers what became of a job, for requests to come. */
 void sl_authenticator_settle(struct sl_authenticator *a, const struct sl_auth_again *verdict,
                              uint64_t now_wall_s);
+/*
+ * Reads what a server said of the credential that provider and hash of *out stand for, remembers it for
+ * requests to come, and puts the verdict into *out, whose identity it gives a reference to.
+ */
+void sl_authenticator_hear(struct sl_authenticator *a, struct sl_slice credential, enum sl_auth_said how,
+                           struct sl_slice said, uint64_t now_wall_s, struct sl_auth_again *out);
+/* Hands such a verdict to one who waited for it, with a reference of his own. */
+void sl_auth_again_tell(struct sl_auth_again *to, const struct sl_auth_again *verdict);
+/* Gives the reference back. */
+void sl_auth_again_clear(struct sl_auth_again *again);
+/*
+ * What such a text is worth, before anybody trusts it: false where it is none that an introspection endpoint
+ * may say.
+ */
+bool sl_auth_is_introspection(struct sl_slice text);
 /*
  * Authenticates and authorises. On return the credentials that the
  * policy hides are removed from req (headers, cookie, query), as are all identity headers of every provider

@@ -37,6 +37,10 @@ struct sl_authenticator {
     uint64_t identity_lengths;      /* bit n: a name of n bytes is among them; bit 63: of 63 or more */
 };
 
+/* authenticate.c: a token that is good is believed without being judged again, for so long as its provider
+ * says. */
+void sl_token_remember(struct sl_authenticator *a, const struct sl_provider *p, struct sl_slice token,
+                       uint64_t now, struct sl_identity *id);
 /* Coarse authorisation: SL_AUTH_OK or SL_AUTH_FORBIDDEN_*. id must not be NULL. */
 enum sl_auth_result sl_authorize(const struct sl_route *route, struct sl_slice method,
                                  const struct sl_identity *id);

@@ -18,9 +18,10 @@ struct sl_attempt {
     struct sl_slice method;
     struct sl_arena *arena;
     uint64_t now;
-    struct sl_slice hashed; /* the credential that hash is of */
-    unsigned char hash[32]; /* SHA-256 */
-    unsigned tokens;        /* providers of the route that found a token */
+    struct sl_slice hashed;  /* the credential that hash is of */
+    unsigned char hash[32];  /* SHA-256 */
+    unsigned tokens;         /* providers of the route that found a token */
+    struct sl_slice claimed; /* the token that is one of a provider with keys, for good or bad */
     bool password_refused;
     bool any; /* some credential is there */
     const struct sl_client_cert *cert;
@@ -57,19 +58,19 @@ static void _sl_remember_refusal(struct sl_attempt *at, const struct sl_provider
 {
     if (e == SL_TOKEN_NOT_YET || e == SL_TOKEN_MEMORY || e < SL_TOKEN_SIGNATURE)
         return;
-    sl_cache_refuse(&at->a->cache, at->hash, sl_provider_id(p), at->now, (uint8_t)e);
+    sl_cache_refuse(&at->a->cache, at->hash, sl_provider_id(p), at->now + SL_REFUSED_SECONDS, (uint8_t)e);
 }
 
-static void _sl_remember(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice token,
-                         struct sl_identity *id)
+void sl_token_remember(struct sl_authenticator *a, const struct sl_provider *p, struct sl_slice token,
+                       uint64_t now, struct sl_identity *id)
 {
     const uint64_t cap = p->cfg->jwt.cache / SL_NS_PER_SEC, skew = p->cfg->jwt.clock_skew / SL_NS_PER_SEC;
-    uint64_t until = at->now + cap;
+    uint64_t until = now + cap;
     if (!cap)
         return;
     if (id->expires_wall_s)
         until = SL_MIN(until, id->expires_wall_s + skew);
-    sl_cache_keep(&at->a->cache, token, sl_provider_id(p), at->now, until, id);
+    sl_cache_keep(&a->cache, token, sl_provider_id(p), now, until, id);
 }
 
 static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_provider *p,
@@ -79,10 +80,10 @@ static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_pro
     uint64_t exp;
     bool checked = false;
     enum sl_token_error e = sl_token_parse(text, at->arena, &t);
-    if (e == SL_TOKEN_OK && !sl_token_is_type(&t, p->cfg->jwt.typ))
-        e = SL_TOKEN_TYPE;
     if (e == SL_TOKEN_OK && !_sl_is_for(at, p, &t))
         e = SL_TOKEN_ISSUER;
+    if (e == SL_TOKEN_OK && !sl_token_is_type(&t, p->cfg->jwt.typ))
+        e = SL_TOKEN_TYPE;
     if (e == SL_TOKEN_OK && !p->jwks.n)
         e = SL_TOKEN_NO_KEYS;
     if (e == SL_TOKEN_OK)
@@ -97,7 +98,7 @@ static enum sl_token_error _sl_verify(struct sl_attempt *at, const struct sl_pro
     at->out.identity = sl_identity_of_token(at->a->snapshot, p->cfg, SL_TAKE_PTR(claims), at->hash, exp);
     if (!at->out.identity)
         return SL_TOKEN_MEMORY;
-    _sl_remember(at, p, text, at->out.identity);
+    sl_token_remember(at->a, p, text, at->now, at->out.identity);
     return SL_TOKEN_OK;
 }
 
@@ -114,29 +115,72 @@ static enum sl_token_error _sl_bound(struct sl_attempt *at)
     return SL_TOKEN_UNBOUND;
 }
 
-static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct sl_provider *p,
-                                           const struct sl_credential *c)
+/* What is known of it: true with *e, which is OK where there is an identity. */
+static bool _sl_is_known(struct sl_attempt *at, const struct sl_provider *p, const struct sl_credential *c,
+                         enum sl_token_error *e)
 {
-    if (c->bad)
-        return SL_TOKEN_DOUBLED;
-    if (c->value.n > SL_TOKEN_MAX)
-        return SL_TOKEN_TOO_LONG;
+    *e = c->bad ? SL_TOKEN_DOUBLED : c->value.n > SL_TOKEN_MAX ? SL_TOKEN_TOO_LONG : SL_TOKEN_OK;
+    if (*e != SL_TOKEN_OK)
+        return true;
     struct sl_identity *known = sl_cache_verified(&at->a->cache, c->value, sl_provider_id(p), at->now);
     if (known) {
         at->out.identity = sl_identity_ref(known);
         at->out.cached = true;
-        return _sl_bound(at);
+        *e = _sl_bound(at);
+        return true;
     }
-    if (!_sl_hash(at, c->value))
-        return SL_TOKEN_MEMORY;
-    const uint8_t refused = sl_cache_refused(&at->a->cache, at->hash, sl_provider_id(p), at->now);
-    if (refused)
-        return (enum sl_token_error)refused;
+    *e = _sl_hash(at, c->value)
+             ? (enum sl_token_error)sl_cache_refused(&at->a->cache, at->hash, sl_provider_id(p), at->now)
+             : SL_TOKEN_MEMORY;
+    return *e != SL_TOKEN_OK;
+}
+
+static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct sl_provider *p,
+                                           const struct sl_credential *c)
+{
+    enum sl_token_error known;
+    if (_sl_is_known(at, p, c, &known))
+        return known;
     const enum sl_token_error e = _sl_verify(at, p, c->value);
     if (e == SL_TOKEN_OK)
         return _sl_bound(at);
     _sl_remember_refusal(at, p, e);
     return e;
+}
+
+/* ---- tokens that a server is asked about */
+
+static bool _sl_same_errand(const struct sl_auth_again *v, const struct sl_provider *p,
+                            const unsigned char hash[32])
+{
+    return v->errands && v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0;
+}
+
+static void _sl_want_errand(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice credential)
+{
+    struct sl_auth_errand *e = at->out.errand || at->again->errands >= SL_AUTH_ERRANDS
+                                   ? NULL
+                                   : sl_arena_zalloc(at->arena, sizeof(*e));
+    if (!e)
+        return;
+    *e = (struct sl_auth_errand){.auth = p->cfg, .credential = credential, .provider = sl_provider_id(p)};
+    memcpy(e->hash, at->hash, sizeof(e->hash));
+    at->out.errand = e;
+}
+
+static enum sl_token_error _sl_judge_opaque(struct sl_attempt *at, const struct sl_provider *p,
+                                            const struct sl_credential *c)
+{
+    enum sl_token_error known;
+    const struct sl_auth_again *v = at->again;
+    if (_sl_is_known(at, p, c, &known))
+        return known;
+    if (_sl_same_errand(v, p, at->hash)) {
+        at->out.identity = v->identity ? sl_identity_ref(v->identity) : NULL;
+        return v->identity ? _sl_bound(at) : (enum sl_token_error)v->error;
+    }
+    _sl_want_errand(at, p, c->value);
+    return SL_TOKEN_UNAVAILABLE;
 }
 
 /* ---- keys */
@@ -220,7 +264,7 @@ void sl_authenticator_settle(struct sl_authenticator *a, const struct sl_auth_ag
     if (v->ok && user && cap)
         sl_cache_keep(&a->cache, _sl_as_key(v->hash), v->provider, now, now + cap, user->identity);
     if (!v->ok || !user)
-        sl_cache_refuse(&a->cache, v->hash, v->provider, now, 1);
+        sl_cache_refuse(&a->cache, v->hash, v->provider, now + SL_REFUSED_SECONDS, 1);
 }
 
 /* ---- certificates */
@@ -259,10 +303,20 @@ static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const s
         _sl_judge_password(at, p, c);
         return;
     }
-    const enum sl_token_error e = _sl_judge_token(at, p, c);
+    const bool opaque = auth->type == SL_AUTH_INTROSPECTION;
+    const enum sl_token_error e = opaque ? _sl_judge_opaque(at, p, c) : _sl_judge_token(at, p, c);
     at->error = SL_MAX(at->error, e);
+    if (!opaque && e != SL_TOKEN_MALFORMED && e != SL_TOKEN_HEADER && e != SL_TOKEN_ISSUER)
+        at->claimed = c->value;
     if (e == SL_TOKEN_KEY || e == SL_TOKEN_NO_KEYS) /* where they are fetched, its key may be there by now */
         at->out.source = at->out.source ? at->out.source : auth->jwt.remote.source;
+}
+
+/* A token that its own provider has keys for is not shown to another server, whatever was wrong with it. */
+static bool _sl_is_opaque(const struct sl_attempt *at, const struct sl_auth *auth,
+                          const struct sl_credential *c)
+{
+    return auth->type == SL_AUTH_INTROSPECTION && (!c->value.n || !sl_slice_eq(c->value, at->claimed));
 }
 
 /* false: memory is out. */
@@ -274,10 +328,14 @@ static bool _sl_try_providers(struct sl_attempt *at, const struct sl_route *rout
         return false;
     for (size_t i = 0; i < route->n_auth; i++) {
         c[i] = sl_credential_find(route->auth[i], req, at->arena);
-        at->tokens += route->auth[i]->type == SL_AUTH_JWT && c[i].value.n;
+        at->tokens += sl_auth_takes_tokens(route->auth[i]) && c[i].value.n;
     }
     for (size_t i = 0; i < route->n_auth && !at->out.identity; i++)
-        _sl_judge(at, route->auth[i], &c[i]);
+        if (route->auth[i]->type != SL_AUTH_INTROSPECTION)
+            _sl_judge(at, route->auth[i], &c[i]);
+    for (size_t i = 0; i < route->n_auth && !at->out.identity; i++)
+        if (_sl_is_opaque(at, route->auth[i], &c[i]))
+            _sl_judge(at, route->auth[i], &c[i]);
     return true;
 }
 
@@ -288,11 +346,12 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
     if (at->out.identity)
         return sl_authorize(route, at->method, at->out.identity);
     if (at->any)
-        return at->error == SL_TOKEN_NO_KEYS ? SL_AUTH_NO_KEYS
-               : at->error != SL_TOKEN_OK    ? SL_AUTH_INVALID_TOKEN
-               : at->password_refused        ? SL_AUTH_INVALID_PASSWORD
-               : at->cert_error              ? SL_AUTH_INVALID_CERTIFICATE
-                                             : SL_AUTH_INVALID_KEY;
+        return at->error == SL_TOKEN_NO_KEYS       ? SL_AUTH_NO_KEYS
+               : at->error == SL_TOKEN_UNAVAILABLE ? SL_AUTH_UNAVAILABLE
+               : at->error != SL_TOKEN_OK          ? SL_AUTH_INVALID_TOKEN
+               : at->password_refused              ? SL_AUTH_INVALID_PASSWORD
+               : at->cert_error                    ? SL_AUTH_INVALID_CERTIFICATE
+                                                   : SL_AUTH_INVALID_KEY;
     return route->is_public && !sl_needs_identity(route, at->method) ? SL_AUTH_OK : SL_AUTH_NO_CREDENTIALS;
 }
 
@@ -318,8 +377,8 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
         o->detail = "the key is not known";
     if (o->result == SL_AUTH_INVALID_PASSWORD)
         o->detail = "the user or the password is wrong";
-    if (o->result == SL_AUTH_NO_KEYS)
-        o->detail = sl_token_error_text(SL_TOKEN_NO_KEYS);
+    if (o->result == SL_AUTH_NO_KEYS || o->result == SL_AUTH_UNAVAILABLE)
+        o->detail = sl_token_error_text(at->error);
     if (o->result == SL_AUTH_INVALID_CERTIFICATE)
         o->detail = at->cert_error;
     if (o->result == SL_AUTH_INVALID_PASSWORD || o->result == SL_AUTH_INVALID_CERTIFICATE ||
@@ -372,7 +431,7 @@ struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct 
         at.out.source = 0;
     if (again->known)
         at.out.job = NULL; /* hashed once, whatever it was */
-    if (ok && !at.out.identity && (at.out.source || at.out.job)) {
+    if (ok && !at.out.identity && (at.out.source || at.out.job || at.out.errand)) {
         at.out.result = SL_AUTH_WAIT;
         return at.out;
     }

@@ -68,7 +68,8 @@ static const char *_sl_scheme(const struct sl_auth *p, struct sl_arena *a)
 static bool _sl_named(const struct sl_route *route, size_t i)
 {
     for (size_t k = 0; k < i; k++)
-        if (route->auth[k]->type == route->auth[i]->type)
+        if (route->auth[k]->type == route->auth[i]->type ||
+            (sl_auth_takes_tokens(route->auth[k]) && sl_auth_takes_tokens(route->auth[i])))
             return true;
     return false;
 }

@@ -121,13 +121,13 @@ uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char has
     return 0;
 }
 
-void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider, uint64_t now,
-                     uint8_t error)
+void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider,
+                     uint64_t until, uint8_t error)
 {
     struct sl_refused *row = _sl_refused_row(c, hash), *e = row;
     for (unsigned i = 1; i < SL_CACHE_WAYS; i++)
         if (row[i].until < e->until)
             e = &row[i];
-    *e = (struct sl_refused){.until = now + SL_REFUSED_SECONDS, .provider = provider, .error = error};
+    *e = (struct sl_refused){.until = until, .provider = provider, .error = error};
     memcpy(e->hash, hash, sizeof(e->hash));
 }

@@ -19,7 +19,7 @@
 #define SL_VERIFIED_ROWS   2048               /* 8192 tokens */
 #define SL_VERIFIED_BYTES  (32 * 1024 * 1024) /* of their texts: past it a token is not kept */
 #define SL_REFUSED_ROWS    256
-#define SL_REFUSED_SECONDS 10 /* a refusal is for ever, but a row of refusals is soon needed again */
+#define SL_REFUSED_SECONDS 10 /* most refusals are for ever, but a row of refusals is soon needed again */
 
 struct sl_verified {
     uint64_t hash;
@@ -56,7 +56,8 @@ void sl_cache_keep(struct sl_token_cache *c, struct sl_slice token, uint32_t pro
 /* Why the token of that hash was refused, or 0. */
 uint8_t sl_cache_refused(const struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider,
                          uint64_t now);
-void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider, uint64_t now,
-                     uint8_t error);
+/* until: Unix seconds. */
+void sl_cache_refuse(struct sl_token_cache *c, const unsigned char hash[32], uint32_t provider,
+                     uint64_t until, uint8_t error);
 
 #endif

@@ -142,7 +142,7 @@ struct sl_credential sl_credential_find(const struct sl_auth *provider, const st
         return (struct sl_credential){0};
     if (provider->type == SL_AUTH_BASIC)
         return _sl_find_basic(&req->headers);
-    return provider->type == SL_AUTH_JWT ? _sl_find_token(provider, req, a) : _sl_find_key(provider, req, a);
+    return sl_auth_takes_tokens(provider) ? _sl_find_token(provider, req, a) : _sl_find_key(provider, req, a);
 }
 
 /* ---- hiding */
@@ -224,7 +224,7 @@ int sl_credential_hide(const struct sl_auth *provider, struct sl_request *req, s
             _sl_hide_basic(&req->headers);
         return 0;
     }
-    if (provider->type == SL_AUTH_JWT)
+    if (sl_auth_takes_tokens(provider))
         return provider->jwt.forward ? 0 : _sl_hide_token(provider, req, a);
     for (size_t i = 0; provider->key.hide && i < provider->key.names.n; i++) {
         if (provider->key.in_header)

@@ -193,7 +193,7 @@ enum sl_token_error sl_token_check(const struct sl_auth *provider, const json_t 
     if (provider->jwt.issuer &&
         !_sl_is_string(json_object_get(claims, "iss"), sl_slice_str(provider->jwt.issuer)))
         return SL_TOKEN_FOREIGN;
-    if (provider->jwt.verify_exp) {
+    if (provider->jwt.verify_exp && (provider->type == SL_AUTH_JWT || json_object_get(claims, "exp"))) {
         if (!_sl_numeric_date(json_object_get(claims, "exp"), exp))
             return SL_TOKEN_NO_EXP;
         if (now >= *exp + skew)

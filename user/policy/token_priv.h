@@ -32,7 +32,9 @@
     X(NOT_YET, "not_yet", "the token is not valid yet")                                              \
     X(AUDIENCE, "audience", "the token is for another audience")                                     \
     X(BAD_CNF, "bad_cnf", "the token's cnf is not as RFC 8705 has it")                               \
-    X(UNBOUND, "unbound", "the token belongs to a certificate that this client did not show")
+    X(UNBOUND, "unbound", "the token belongs to a certificate that this client did not show")        \
+    X(INACTIVE, "inactive", "the token is not active, says its authorization server")                \
+    X(UNAVAILABLE, "unavailable", "the token's authorization server cannot be asked now")
 
 enum sl_token_error {
     SL_TOKEN_OK,

@@ -303,6 +303,7 @@ int sl_child_start(struct sl_child *c)
     ev_init(&c->restart, _sl_on_restart);
     c->restart.repeat = SL_RESTART_DELAY;
     c->restart.data = c;
+    sl_errands_pair(c);
     int r = sl_child_send_snapshot(c);
     sl_state_publish(s);
     if (r < 0) {

@@ -279,6 +279,10 @@ int sl_keys_send_all(const struct sl_child *c) SL_MUST_CHECK;
 /* Forgets those that the policy in force does not fetch (NULL: all). */
 void sl_keys_prune(struct sl_supervisor *s);
 
+/* errands.c: the pairs over which workers have the controller ask servers, once a child is there that has
+ * none yet. Neither end stays here. */
+void sl_errands_pair(const struct sl_child *c);
+
 /* requests.c */
 /* fd: what came with it, borrowed; -1: nothing. 0, or -EPERM: a message that this child has no business to
  * send.

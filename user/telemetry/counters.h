@@ -45,6 +45,8 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(INVALID_PASSWORD, "invalid_password", 401)           \
     X(AUTH_OVERLOADED, "auth_overloaded", 503)             \
     X(KEYS_UNAVAILABLE, "keys_unavailable", 503)           \
+    X(AUTH_UNAVAILABLE, "auth_unavailable", 503)           \
+    X(CONTROLLER_GONE, "controller_gone", 503)             \
     X(FORBIDDEN_ROLE, "forbidden_role", 403)               \
     X(FORBIDDEN_SCOPE, "forbidden_scope", 403)             \
     X(FORBIDDEN_GROUP, "forbidden_group", 403)             \

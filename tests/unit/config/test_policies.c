@@ -40,6 +40,7 @@ static void write_pki(const struct sl_dir *d)
         write_text(dir_at(d, name, path), key.text);
     }
     write_text(dir_at(d, "pki/jwks.json", path), "{\"keys\":[]}\n");
+    write_text(dir_at(d, "pki/introspection.secret", path), "a secret\n");
     write_text(dir_at(d, "pki/session.key", path), "0123456789abcdef0123456789abcdef\n");
     EVP_PKEY_free(k);
 }

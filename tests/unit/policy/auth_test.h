@@ -129,9 +129,9 @@ static SL_UNUSED struct sl_auth_outcome outcome;
 
 static SL_UNUSED const char *name_of(enum sl_auth_result r)
 {
-    static const char *const names[] = {"ok",           "none",    "bad token", "bad key",
-                                        "bad cert",     "no role", "no scope",  "no group",
-                                        "bad password", "no keys", "wait"};
+    static const char *const names[] = {"ok",           "none",    "bad token",   "bad key",
+                                        "bad cert",     "no role", "no scope",    "no group",
+                                        "bad password", "no keys", "unavailable", "wait"};
     return names[r];
 }
 

@@ -108,14 +108,14 @@ static void refusals(void **state)
     unsigned char hash[32] = {7, 7}, other[32] = {7, 7};
     other[31] = 1;
     assert_int_equal(sl_cache_refused(&cache, hash, 0, NOW), 0);
-    sl_cache_refuse(&cache, hash, 0, NOW, 5);
+    sl_cache_refuse(&cache, hash, 0, NOW + SL_REFUSED_SECONDS, 5);
     assert_int_equal(sl_cache_refused(&cache, hash, 0, NOW), 5);
     assert_int_equal(sl_cache_refused(&cache, hash, 0, NOW + SL_REFUSED_SECONDS), 0);
     assert_int_equal(sl_cache_refused(&cache, hash, 1, NOW), 0);
     assert_int_equal(sl_cache_refused(&cache, other, 0, NOW), 0);
     for (unsigned i = 1; i < 100; i++) { /* all in one row: the newest are kept */
         memcpy(hash + 8, &i, sizeof(i));
-        sl_cache_refuse(&cache, hash, 0, NOW + i, 6);
+        sl_cache_refuse(&cache, hash, 0, NOW + i + SL_REFUSED_SECONDS, 6);
         assert_int_equal(sl_cache_refused(&cache, hash, 0, NOW + i), 6);
     }
 }

@@ -22,7 +22,7 @@ from harness.websocket import echoing
 
 P, H2 = 8080, 8081  # over HTTP/1.1, and over either
 SECONDS = int(os.environ.get("SOAK_SECONDS", "6"))
-RATE = 50 if SAN else 200
+RATE = int(os.environ.get("SOAK_RATE", "50" if SAN else "200"))  # requests a second of each load that is paced
 BODY = b"u" * 300000
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 MALFORMED = [b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\nHost: a\n\n", b"\x16\x03\x01\x00\x05hello", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -146,7 +146,7 @@ def test_everything_at_once(lo):
             actors = Actors(lo)
             loads = [load.Load(lo, "127.0.0.1", P, connections=16, rate=RATE, seconds=SECONDS),
                      load.Load(lo, "127.0.0.1", P, connections=8, rate=RATE // 2, seconds=SECONDS, headers=["Connection: close"])]
-            h2load = lo.popen(["h2load", "-D", str(SECONDS), "-c", "4", "-m", "8", f"http://127.0.0.1:{H2}/"], stdout=-1, stderr=-2, text=True)
+            h2load = lo.popen(["h2load", "-D", str(SECONDS), "-c", "4", "-m", "8", f"--rps={RATE}", f"http://127.0.0.1:{H2}/"], stdout=-1, stderr=-2, text=True)
             for fn in ACTORS:
                 actors.start(fn, H2 if fn is tunnel_h2 else P)
             end, n = time.monotonic() + SECONDS, 0

@@ -20,7 +20,7 @@ def gw(lo):
         with Gateway(serving(o, port=P, listeners={"main": {"protocols": ["h2"]}},
                              auth={"keys": {"type": "key", "names": ["apikey"], "in": ["header"]}},
                              tiers={"strict": {"rate_limit": {"minute": 5, "by": "consumer"}, "kernel": {"escalate": {"rejections": 10, "within": "10s", "penalty": "1s", "max_penalty": "1s"}}},
-                                    "free": {}, "slow": {"bandwidth": {"out": "256KiB/s"}}},
+                                    "free": {}, "slow": {"bandwidth": {"in": "256KiB/s", "out": "256KiB/s"}}},
                              consumers={"abuser": consumer("abuser", "strict"), "alone": consumer("alone", "strict"), "neighbour": consumer("neighbour", "free"),
                                         "slow": consumer("slow", "slow")},
                              routes={"all": {"auth": ["keys"]}}), lo) as g:
@@ -82,3 +82,37 @@ def test_bandwidth_holds_over_streams(gw):
             assert len(c.wait(s).body) == n
         took = time.monotonic() - began
     assert took > 4 * n / (256 << 10) - 0.7, took  # less a tenth of a second of the rate, and a transfer
+
+
+def test_bandwidth_holds_only_who_is_over_his(gw):
+    """One connection: a consumer's downloads wait, and his next one; his neighbour's pass them, and are not even counted."""
+    n, waits = 256 << 10, lambda tier: gw.metric("sluice_tier_bandwidth_waits_total", tier=tier)
+    before = waits("slow")
+    with h2.connect(gw, P, address="127.0.0.1") as c:
+        slow = [c.request(path=f"/bytes/{n}", extra=key("slow")) for _ in range(2)]
+        for _ in range(20):
+            assert len(c.ask(path=f"/bytes/{n}", extra=key("neighbour")).body) == n
+        assert not any(c.answer(s).ended for s in slow)
+        late = c.request(path="/bytes/1", extra=key("slow"))
+        assert len(c.ask(path="/bytes/1", extra=key("neighbour")).body) == 1
+        assert not c.answer(late).ended
+        for s in slow:
+            assert len(c.wait(s).body) == n
+        assert len(c.wait(late).body) == 1
+    assert waits("slow") > before and waits("free") == 0
+
+
+def test_bandwidth_holds_only_the_uploads_of_who_is_over_his(gw):
+    size = 200 << 10
+    with h2.connect(gw, P, address="127.0.0.1") as c:
+        c.until(lambda: c.acked, "SETTINGS")
+        c.sync()  # the windows of ours hold
+        began = time.monotonic()
+        slow = [c.request("POST", "/", key("slow"), body=b"y" * size) for _ in range(3)]
+        for _ in range(20):
+            assert c.ask("POST", "/", key("neighbour"), body=b"y" * 10000).status == 200
+        assert not any(c.answer(s).ended for s in slow)
+        for s in slow:
+            assert c.wait(s).status == 200
+        took = time.monotonic() - began
+    assert took > 3 * size / (256 << 10) - 0.7, took

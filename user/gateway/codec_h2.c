@@ -66,8 +66,11 @@ void sl_codec_h2_tell(struct sl_h2_stream *st, unsigned events)
         _sl_malformed(st->user, st->error);
     if (st->user && (events & SL_H2_BODY) && !gone)
         sl_exchange_client_data(st->user);
-    if (st->user && (events & SL_H2_SENT))
+    if (st->user && (events & SL_H2_SENT)) {
+        sl_shape_sent(st->user, st->sent);
+        st->sent = 0;
         sl_exchange_client_writable(st->user);
+    }
     if (st->user && gone)
         sl_exchange_client_gone(st->user);
 }
@@ -90,6 +93,7 @@ static enum sl_h1_error _sl_body(struct sl_exchange *ex, size_t *used, struct sl
 
 static void _sl_taken(struct sl_exchange *ex, size_t used)
 {
+    sl_shape_spend(&ex->shape, SL_IN, SL_MIN(used, sl_buf_len(&ex->stream->in)));
     sl_h2_taken(ex->stream, used);
     sl_codec_h2_touch(ex->conn);
 }
@@ -120,6 +124,13 @@ static int _sl_go_on(struct sl_exchange *ex)
 }
 
 /* ---- answers */
+
+void sl_codec_h2_allow(struct sl_exchange *ex, size_t n)
+{
+    ex->stream->allowance = n;
+    sl_h2_more(ex->stream);
+    sl_codec_h2_touch(ex->conn);
+}
 
 static int _sl_interim(struct sl_exchange *ex)
 {

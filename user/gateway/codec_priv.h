@@ -88,6 +88,8 @@ void sl_codec_h2_eof(struct sl_conn *c);
 bool sl_codec_h2_is_idle(const struct sl_conn *c);
 void sl_codec_h2_writable(struct sl_conn *c);
 void sl_codec_h2_timer(struct sl_conn *c);
+/* Of ex's answer n bytes more may leave, SIZE_MAX: all. */
+void sl_codec_h2_allow(struct sl_exchange *ex, size_t n);
 /* No new streams; the connection ends with the last one. */
 void sl_codec_h2_drain(struct sl_conn *c);
 /* Of each exchange that is under way. */

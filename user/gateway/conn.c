@@ -39,7 +39,7 @@ void sl_conn_close(struct sl_conn *c)
     }
     sl_stream_close(&c->stream, notify);
     sl_timer_stop(&c->w->loop, &c->timer);
-    sl_shape_stop(c);
+    sl_shape_stop(&c->shape);
     sl_bufpool_return(&c->w->bufs, &c->in);
     sl_bufpool_return(&c->w->bufs, &c->out);
     sl_list_remove(&c->node);
@@ -127,7 +127,7 @@ static ssize_t _sl_receive(struct sl_conn *c)
         sl_buf_commit(&c->in, (size_t)n);
         c->counters->bytes_in += (uint64_t)n;
         c->moved += (uint64_t)n;
-        sl_shape_spend(c, SL_IN, (size_t)n);
+        sl_shape_spend(&c->shape, SL_IN, (size_t)n);
     } else if (!sl_buf_len(&c->in)) {
         sl_bufpool_return(&c->w->bufs, &c->in);
     }
@@ -256,7 +256,7 @@ int sl_conn_flush(struct sl_conn *c)
         sl_buf_consume(&c->out, (size_t)n);
         c->counters->bytes_out += (uint64_t)n;
         c->moved += (uint64_t)n;
-        sl_shape_spend(c, SL_OUT, (size_t)n);
+        sl_shape_spend(&c->shape, SL_OUT, (size_t)n);
         if (n == 0 || (!c->stream.ssl && (size_t)n < want)) { /* the socket is full: a retry would say so */
             sl_stream_watch_write(&c->stream, true);
             return 1;

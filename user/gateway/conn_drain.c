@@ -15,8 +15,9 @@ bool sl_conn_may_ask_once_more(const struct sl_conn *c)
 
 uint64_t sl_conn_idle_until(const struct sl_conn *c)
 {
-    return sl_conn_is_leaving(c) ? c->w->loop.now + SL_FAREWELL_NS
-                                 : sl_shape_from(c) + c->bind->listener->timeouts.idle;
+    return sl_conn_is_leaving(c)
+               ? c->w->loop.now + SL_FAREWELL_NS
+               : sl_shape_from(&c->shape, c->w->loop.now) + c->bind->listener->timeouts.idle;
 }
 
 static void _sl_drain_idle(struct sl_conn *c)

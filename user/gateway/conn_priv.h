@@ -41,14 +41,16 @@ bool sl_conn_edge(enum sl_conn_state from, enum sl_conn_state to);
 struct sl_conn;
 void sl_conn_set_state(struct sl_conn *c, enum sl_conn_state to);
 
-/* A consumer's bandwidth as one of its connections knows it (shape.c). */
+/* A consumer's bandwidth as one of its connections knows it, or over HTTP/2 one of its streams (shape.c). */
 enum sl_direction { SL_IN, SL_OUT };
 struct sl_shape {
-    uint64_t rate[2];  /* bytes a second; 0: no limit */
-    uint64_t key[2];   /* of the bucket */
-    uint64_t until[2]; /* when it may go on */
-    uint64_t pacing;   /* that the socket has; 0: none */
-    uint32_t tier;     /* slot of its counters */
+    struct sl_conn *conn;   /* NULL: nothing was limited yet */
+    struct sl_exchange *ex; /* whose stream it is; NULL: the whole connection's */
+    uint64_t rate[2];       /* bytes a second; 0: no limit */
+    uint64_t key[2];        /* of the bucket */
+    uint64_t until[2];      /* when it may go on */
+    uint64_t pacing;        /* that the socket has; 0: none */
+    uint32_t tier;          /* slot of its counters */
     bool holds_client;
     ev_timer timer;
 };

@@ -279,6 +279,7 @@ static void _sl_end(struct sl_exchange *ex, enum sl_client_next next)
         sl_group_unprobe(ex->group, &ex->attempts);
     sl_exchange_set_state(ex, SL_EX_DONE);
     ex->timer.at = 0;
+    sl_shape_stop(&ex->shape);
     sl_limits_release(ex);
     sl_account(ex);
     struct sl_conn *c = SL_TAKE_PTR(ex->conn);
@@ -433,7 +434,7 @@ void sl_exchange_rearm(struct sl_exchange *ex)
         ex->waiting = SL_WAIT_UPSTREAM;
         wait = ex->state == SL_EX_AWAITING ? r->timeouts.first_byte : r->timeouts.idle;
     }
-    uint64_t at = wait ? sl_shape_from(ex->conn) + wait : 0;
+    uint64_t at = wait ? sl_shape_from(sl_shape_of(ex), ex->w->loop.now) + wait : 0;
     if (ex->parked_by)
         at = ex->parked_until;
     if (ex->total_at && (!at || ex->total_at < at))

@@ -108,6 +108,7 @@ struct sl_exchange {
     uint64_t gone_at; /* the client has said FIN: how long an answer is still sought for it; 0: it has not */
     uint64_t started, up_started, first_byte;
     uint64_t bytes_in, bytes_out; /* bodies */
+    struct sl_shape shape;        /* over HTTP/2 */
     struct sl_exchange *next_spare;
     struct sl_deferred deferred;
     struct sl_ip client_ip; /* behind trusted proxies */
@@ -157,18 +158,30 @@ struct sl_template_vars sl_exchange_vars(struct sl_exchange *ex);
 
 /* ---- shape.c: bandwidth */
 void sl_shape_init(struct sl_conn *c);
-void sl_shape_stop(struct sl_conn *c);
+/* Harmless where there is none. */
+void sl_shape_stop(struct sl_shape *s);
 /* Who asks is known: his limits hold from here on. */
 void sl_shape_begin(struct sl_exchange *ex);
-/* n bytes have been read from or written to the client; says how long the connection waits for it. */
-void sl_shape_spend(struct sl_conn *c, enum sl_direction d, size_t n);
+/* n bytes have been read from or written to the client; says how long they wait for it. */
+void sl_shape_spend(struct sl_shape *s, enum sl_direction d, size_t n);
+/* A stream's answer: n bytes have left. */
+void sl_shape_sent(struct sl_exchange *ex, size_t n);
+/* A stream's body is not taken now. */
+static inline bool sl_shape_holds_body(const struct sl_exchange *ex)
+{
+    return ex->shape.until[SL_IN] > ex->w->loop.now;
+}
 /* Holds the upstream while the client's direction waits. */
 void sl_shape_hold_up(struct sl_exchange *ex);
 void sl_shape_release_up(struct sl_exchange *ex);
 /* Between requests: whether the next one waits. */
 bool sl_shape_hold_next(struct sl_conn *c);
 /* From when on a timeout counts: a wait of ours is nobody's fault. */
-uint64_t sl_shape_from(const struct sl_conn *c);
+uint64_t sl_shape_from(const struct sl_shape *s, uint64_t now);
+static inline struct sl_shape *sl_shape_of(struct sl_exchange *ex)
+{
+    return ex->conn->h2 ? &ex->shape : &ex->conn->shape;
+}
 
 /* ---- limits.c */
 enum sl_stage_result sl_stage_limits(struct sl_exchange *ex);

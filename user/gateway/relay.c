@@ -63,17 +63,22 @@ static size_t _sl_unsent(const struct sl_exchange *ex)
     return sl_buf_len(&ex->req_out) - ex->req_sent;
 }
 
+static bool _sl_is_more(const struct sl_exchange *ex)
+{
+    return !ex->req_body.done && ex->codec->buffered(ex) && !sl_shape_holds_body(ex);
+}
+
 /* Takes and sends until the client has no more or the upstream takes no more. */
 static int _sl_pump(struct sl_exchange *ex)
 {
     int r = 1;
     do {
-        while (r > 0 && !ex->req_body.done && ex->codec->buffered(ex) && _sl_unsent(ex) < SL_OUT_HIGH)
+        while (r > 0 && _sl_is_more(ex) && _sl_unsent(ex) < SL_OUT_HIGH)
             r = _sl_take_body(ex);
         if (r < 0)
             return r;
         sl_forward_flush(ex);
-    } while (r > 0 && !ex->send_failed && !ex->req_body.done && ex->codec->buffered(ex) && !_sl_unsent(ex));
+    } while (r > 0 && !ex->send_failed && _sl_is_more(ex) && !_sl_unsent(ex));
     return 0;
 }
 

@@ -61,6 +61,8 @@ struct sl_h2_stream {
     const struct sl_headers *trailers; /* of the answer; NULL: none */
     struct sl_buf in;                  /* of the body, not taken; credit is given back by sl_h2_taken */
     struct sl_buf out;                 /* of the answer's body, not pulled */
+    size_t allowance;                  /* bytes of it that may be; SIZE_MAX: all */
+    size_t sent;                       /* that were, until the caller takes note of them */
     struct sl_list all, queued;
 };
 

@@ -13,7 +13,7 @@ static struct sl_h2_stream *_sl_open(struct sl_h2 *h, int32_t id)
     struct sl_h2_stream *st = sl_h2_alloc(h->mem, sizeof(*st));
     if (!st)
         return NULL;
-    *st = (struct sl_h2_stream){.h2 = h, .id = id};
+    *st = (struct sl_h2_stream){.h2 = h, .id = id, .allowance = SIZE_MAX};
     sl_list_init(&st->queued);
     sl_list_push_back(&h->streams, &st->all);
     h->n_streams++;

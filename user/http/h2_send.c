@@ -70,19 +70,20 @@ static ssize_t _sl_read(nghttp2_session *session, int32_t id, uint8_t *buf, size
     const struct sl_h2 *h = user;
     struct sl_h2_stream *st = source->ptr;
     const size_t held = sl_buf_len(&st->out), room = sl_buf_room(h->out);
-    if (!held && !st->over) {
+    size_t n = SL_MIN(SL_MIN(held, st->allowance), length);
+    if (!n && (held || !st->over)) {
         st->waiting = true;
         return NGHTTP2_ERR_DEFERRED;
     }
-    size_t n = SL_MIN(held, length);
     if (room >= SL_H2_FRAME_HEAD + SL_LEAST_DATA)
         n = SL_MIN(n, room - SL_H2_FRAME_HEAD);
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (st->over && n == held)
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (st->over && n == held && st->trailers && _sl_submit_trailers(st) < 0)
+    if (!st->over || n < held)
+        return (ssize_t)n;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (st->trailers && _sl_submit_trailers(st) < 0)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (st->over && n == held && st->trailers)
+    if (st->trailers)
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
     return (ssize_t)n;
 }
@@ -124,6 +125,8 @@ static int _sl_send_data(nghttp2_session *session, nghttp2_frame *frame, const u
     }
     if (!_sl_swap(h->out, &st->out, head, n) && _sl_copy(h->out, &st->out, head, n) < 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
+    st->sent += n;
+    st->allowance -= st->allowance == SIZE_MAX ? 0 : n;
     if (!sl_buf_len(&st->out))
         sl_bufpool_return(h->pool, &st->out);
     st->finished = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
@@ -268,7 +271,8 @@ int sl_h2_lend(struct sl_h2_stream *st)
 
 void sl_h2_more(struct sl_h2_stream *st)
 {
-    if (!st->waiting || st->closed || (!sl_buf_len(&st->out) && !st->over))
+    const size_t held = sl_buf_len(&st->out);
+    if (!st->waiting || st->closed || (held ? !st->allowance : !st->over))
         return;
     st->waiting = false;
     (void)nghttp2_session_resume_data(st->h2->session, st->id);

@@ -46,9 +46,10 @@ static const char *_sl_host(struct sl_arena *a, struct sl_slice s, struct sl_url
     return _sl_is_odd_address(host) ? "has a host that looks like an address but is none" : NULL;
 }
 
+/* out->port has the scheme's. */
 static const char *_sl_port(struct sl_slice s, struct sl_url *out)
 {
-    uint64_t port = 443;
+    uint64_t port = out->port;
     if (s.p && (s.n == 0 || s.n > 5 || sl_slice_u64(s, &port) < 0 || port == 0 || port > 65535))
         return "has a port that is none";
     out->port = (uint16_t)port;
@@ -56,10 +57,11 @@ static const char *_sl_port(struct sl_slice s, struct sl_url *out)
 }
 
 /* "host", "host:port", "[::1]:port" */
-static const char *_sl_authority(struct sl_arena *a, struct sl_slice s, struct sl_url *out)
+static const char *_sl_authority(struct sl_arena *a, struct sl_slice s, uint16_t usual, struct sl_url *out)
 {
     struct sl_slice host = s, port = SL_SLICE_NUL;
     const bool bracket = s.n && s.p[0] == '[';
+    out->port = usual;
     if (sl_slice_chr(s, '@') >= 0)
         return "names a user: credentials have keys of their own";
     const ssize_t end = bracket ? sl_slice_chr(s, ']') : sl_slice_chr(s, ':');
@@ -82,8 +84,8 @@ static const char *_sl_authority(struct sl_arena *a, struct sl_slice s, struct s
     wrong = wrong ? wrong : _sl_port(port, out);
     if (wrong)
         return wrong;
-    out->field = out->port == 443 ? sl_arena_printf(a, bracket ? "[%s]" : "%s", out->host)
-                                  : sl_arena_printf(a, bracket ? "[%s]:%u" : "%s:%u", out->host, out->port);
+    out->field = out->port == usual ? sl_arena_printf(a, bracket ? "[%s]" : "%s", out->host)
+                                    : sl_arena_printf(a, bracket ? "[%s]:%u" : "%s:%u", out->host, out->port);
     return out->field ? NULL : SL_URL_NO_MEMORY;
 }
 
@@ -110,8 +112,27 @@ const char *sl_url_parse(struct sl_arena *a, struct sl_slice s, struct sl_url *o
     size_t n = 0;
     while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?' && rest.p[n] != '#' && rest.p[n] != '\\')
         n++;
-    const char *wrong = _sl_authority(a, sl_slice(rest.p, n), out);
+    const char *wrong = _sl_authority(a, sl_slice(rest.p, n), 443, out);
     wrong = wrong ? wrong : _sl_target(a, sl_slice(rest.p + n, rest.n - n), out);
+    if (!wrong && !(out->text = sl_arena_strdup(a, s)))
+        wrong = SL_URL_NO_MEMORY;
+    return wrong;
+}
+
+const char *sl_url_parse_ldap(struct sl_arena *a, struct sl_slice s, bool *tls, struct sl_url *out)
+{
+    *out = (struct sl_url){0};
+    if (s.n > SL_URL_MAX)
+        return "is longer than 2048 bytes";
+    *tls = s.n >= 8 && sl_slice_ieq(sl_slice(s.p, 8), SL_S("ldaps://"));
+    if (!*tls && (s.n < 7 || !sl_slice_ieq(sl_slice(s.p, 7), SL_S("ldap://"))))
+        return "begins with neither ldaps:// nor ldap://";
+    struct sl_slice rest = sl_slice(s.p + (*tls ? 8 : 7), s.n - (*tls ? 8 : 7));
+    if (rest.n && rest.p[rest.n - 1] == '/')
+        rest.n--;
+    if (sl_slice_chr(rest, '/') >= 0 || sl_slice_chr(rest, '?') >= 0)
+        return "has something behind the host: base_dn, attribute and filter are keys of their own";
+    const char *wrong = _sl_authority(a, rest, *tls ? 636 : 389, out);
     if (!wrong && !(out->text = sl_arena_strdup(a, s)))
         wrong = SL_URL_NO_MEMORY;
     return wrong;

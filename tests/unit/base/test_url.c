@@ -91,6 +91,35 @@ static void what_is_refused(void **state)
     assert_null(sl_url_parse(&arena, sl_slice(text, 2048), &u));
 }
 
+static void directories(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *host;
+        unsigned port;
+        bool tls;
+    } good_ones[] = {{"ldaps://Dir.Example", "dir.example", 636, true},
+                     {"LDAP://dir.example/", "dir.example", 389, false},
+                     {"ldap://192.0.2.7:1389", "192.0.2.7", 1389, false},
+                     {"ldaps://[2001:db8::1]:637", "2001:db8::1", 637, true}};
+    static const char *const bad[] = {"",           "ldap",          "ldap://",      "ldapi://x",
+                                      "http://a",   "ldap://a/dc=x", "ldap://a?uid", "ldap://u@a",
+                                      "ldap://a:0", "ldap://a b",    "ldap://a//",   "ldap://a ldap://b",
+                                      "ldap://[::1"};
+    struct sl_url u;
+    bool tls;
+    for (size_t i = 0; i < SL_ARRAY_LEN(good_ones); i++) {
+        assert_null(sl_url_parse_ldap(&arena, sl_slice_str(good_ones[i].text), &tls, &u));
+        assert_string_equal(u.text, good_ones[i].text);
+        assert_string_equal(u.host, good_ones[i].host);
+        assert_int_equal(u.port, good_ones[i].port);
+        assert_int_equal(tls, good_ones[i].tls);
+    }
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++)
+        if (!sl_url_parse_ldap(&arena, sl_slice_str(bad[i]), &tls, &u))
+            fail_msg("accepted: %s", bad[i]);
+}
+
 static void references(void **state)
 {
     (void)state;
@@ -136,10 +165,8 @@ static void public_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        unit_test_arena(parts),
-        unit_test_arena(what_is_refused),
-        unit_test_arena(references),
-        unit_test_arena(public_addresses),
+        unit_test_arena(parts),      unit_test_arena(what_is_refused),  unit_test_arena(directories),
+        unit_test_arena(references), unit_test_arena(public_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,9 @@ LIB_TABLE := \
          libpcre2-8:     libpcre2-dev      pcre2-devel         \
          libcares:       libc-ares-dev     c-ares-devel        \
          libnghttp2:     libnghttp2-dev    libnghttp2-devel    \
-         hiredis:        libhiredis-dev    hiredis-devel
+         hiredis:        libhiredis-dev    hiredis-devel       \
+         ldap:           libldap-dev       openldap-devel      \
+         lber:           libldap-dev       openldap-devel
 LIB_PC := $(patsubst %:,%,$(filter %:,$(LIB_TABLE)))
 LIB_CFLAGS = $(shell pkg-config --cflags $(LIB_PC) 2>/dev/null)
 # libev has no pkg-config file

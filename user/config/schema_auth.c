@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is calling: providers of identity. */
-#include "config/reader_priv.h"
+#include "config/schema_auth_priv.h"
 
 #define END                          \
     {                                \
@@ -8,13 +8,6 @@
     }
 
 /* ---- providers */
-
-struct sl_auth_raw {
-    struct sl_auth a;
-    struct sl_strings verify, in;
-    struct sl_name_values claims;
-    unsigned type;
-};
 
 static const struct sl_choice _sl_algorithm_choices[] = {
     {"RS256", 0, false}, {"RS384", 0, false}, {"RS512", 0, false}, {"PS256", 0, false}, {"PS384", 0, false},
@@ -116,13 +109,14 @@ static const struct sl_choice _sl_type_choices[] = {{"jwt", SL_AUTH_JWT, false},
                                                     {"basic", SL_AUTH_BASIC, false},
                                                     {"mtls", SL_AUTH_MTLS, false},
                                                     {"introspection", SL_AUTH_INTROSPECTION, false},
+                                                    {"ldap", SL_AUTH_LDAP, false},
                                                     {NULL, 0, false}};
-static const struct sl_type _sl_auth_type = {.kind = SL_T_CHOICE,
-                                             .size = sizeof(unsigned),
-                                             .what = "jwt, introspection, key, basic or mtls",
-                                             .choices = _sl_type_choices};
+const struct sl_type sl_type_auth_type = {.kind = SL_T_CHOICE,
+                                          .size = sizeof(unsigned),
+                                          .what = "jwt, introspection, key, basic, mtls or ldap",
+                                          .choices = _sl_type_choices};
 
-#define AT(m) offsetof(struct sl_auth_raw, m)
+#define AT(m) SL_AUTH_AT(m)
 /* What tokens have in common, whoever vouches for them. */
 /* clang-format off */
 #define TOKEN_FIELDS                                                                                        \
@@ -144,7 +138,7 @@ static const struct sl_type _sl_auth_type = {.kind = SL_T_CHOICE,
      "Pass the token itself on to the upstream."}
 /* clang-format on */
 static const struct sl_field _sl_jwt_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED, "jwt: signed tokens (RFC 7519)."},
+    {"type", &sl_type_auth_type, AT(type), NULL, SL_F_REQUIRED, "jwt: signed tokens (RFC 7519)."},
     {"algorithms", &_sl_algorithms, AT(a.jwt.algorithms), NULL, SL_F_REQUIRED,
      "What is not listed is refused; HS* stand alone, with secret."},
     {"typ", &_sl_typ, AT(a.jwt.typ), NULL, 0,
@@ -177,7 +171,7 @@ static const struct sl_field _sl_jwt_fields[] = {
 };
 
 static const struct sl_field _sl_introspection_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+    {"type", &sl_type_auth_type, AT(type), NULL, SL_F_REQUIRED,
      "introspection: tokens that their authorization server is asked about (RFC 7662)."},
     {"uri", &sl_type_https, AT(a.introspection.url), NULL, SL_F_REQUIRED, "Its introspection endpoint."},
     {"client_id", &sl_type_string, AT(a.introspection.client_id), NULL, SL_F_REQUIRED,
@@ -214,7 +208,7 @@ static const struct sl_type _sl_in = {.kind = SL_T_LIST,
                                       .some = true,
                                       .unique = true};
 static const struct sl_field _sl_key_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED, "key: API keys of the consumers."},
+    {"type", &sl_type_auth_type, AT(type), NULL, SL_F_REQUIRED, "key: API keys of the consumers."},
     {"names", &_sl_key_names, AT(a.key.names), "[\"apikey\"]", 0,
      "Headers or parameters that carry the key."},
     {"in", &_sl_in, AT(in), "[\"header\"]", 0, "Where it is looked for."},
@@ -263,7 +257,7 @@ static const struct sl_type _sl_cert_headers = {.kind = SL_T_PAIRS,
                                                 .key = &_sl_cert_key,
                                                 .item = &_sl_claim_header};
 static const struct sl_field _sl_mtls_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+    {"type", &sl_type_auth_type, AT(type), NULL, SL_F_REQUIRED,
      "mtls: the certificate that the client showed to a listener with client_ca."},
     {"consumer_from", &_sl_consumer_from, AT(a.mtls.consumer_from), "\"san_dns\"", 0,
      "What names the consumer: of several names the first that is a consumer's, else the first. san_dns is "
@@ -276,19 +270,19 @@ static const struct sl_field _sl_mtls_fields[] = {
 };
 #undef AT
 
-#define AT(m) offsetof(struct sl_auth_raw, m)
+#define AT(m) SL_AUTH_AT(m)
 static const char *_sl_valid_realm(struct sl_slice s)
 {
     if (sl_slice_chr(s, '"') >= 0 || sl_slice_chr(s, '\\') >= 0)
         return "holds a quote or a backslash";
     return sl_valid_header_value(s);
 }
-static const struct sl_type _sl_realm = {
+const struct sl_type sl_type_realm = {
     .kind = SL_T_TEXT, .size = sizeof(const char *), .what = "a text", .valid = _sl_valid_realm};
 static const struct sl_field _sl_basic_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+    {"type", &sl_type_auth_type, AT(type), NULL, SL_F_REQUIRED,
      "basic: users and passwords of the consumers (RFC 7617)."},
-    {"realm", &_sl_realm, AT(a.basic.realm), "\"sluice\"", 0,
+    {"realm", &sl_type_realm, AT(a.basic.realm), "\"sluice\"", 0,
      "What a client is told that the password is for."},
     {"hide", &sl_type_bool, AT(a.basic.hide), "true", 0, "Take it out of what the upstream sees."},
     {"cache", &sl_type_duration_or_none, AT(a.basic.cache), "\"1m\"", 0,
@@ -302,6 +296,7 @@ static const struct sl_variant _sl_auth_variants[] = {{"jwt", _sl_jwt_fields},
                                                       {"basic", _sl_basic_fields},
                                                       {"mtls", _sl_mtls_fields},
                                                       {"introspection", _sl_introspection_fields},
+                                                      {"ldap", sl_ldap_fields},
                                                       {NULL, NULL}};
 
 static bool _sl_listed(const struct sl_strings *list, const char *word)
@@ -447,6 +442,10 @@ static void _sl_finish_auth(struct sl_reader *r, const struct sl_node *n, void *
     }
     if (out->type == SL_AUTH_BASIC)
         return;
+    if (out->type == SL_AUTH_LDAP) {
+        sl_finish_ldap(r, n, out);
+        return;
+    }
     if (out->type == SL_AUTH_MTLS) {
         _sl_finish_mtls(r, n, &raw->claims, out);
         return;
@@ -473,7 +472,7 @@ static const struct sl_type _sl_auth_name = {
     .kind = SL_T_TEXT, .what = "name", .valid = _sl_valid_auth_name, .pattern = "^[A-Za-z0-9._-]{1,64}$"};
 static const struct sl_type _sl_auth = {.kind = SL_T_VARIANT,
                                         .size = sizeof(struct sl_auth),
-                                        .what = "jwt, introspection, key, basic or mtls",
+                                        .what = "jwt, introspection, key, basic, mtls or ldap",
                                         .variant = "type",
                                         .variants = _sl_auth_variants,
                                         .raw = sizeof(struct sl_auth_raw),

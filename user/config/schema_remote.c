@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a provider of identity goes over the network: URLs, whom to trust on the way, and how fresh. */
-#include "config/reader_priv.h"
+#include "config/schema_auth_priv.h"
 
 #include "base/url.h"
 
@@ -84,7 +84,12 @@ static bool _sl_introspects(const struct sl_node *auth)
 
 static bool _sl_goes_out(const struct sl_node *auth)
 {
-    return sl_schema_fetches(auth) || _sl_introspects(auth);
+    return sl_schema_fetches(auth) || _sl_introspects(auth) || sl_schema_is_ldap(auth);
+}
+
+static bool _sl_speaks_tls(const struct sl_node *auth)
+{
+    return _sl_goes_out(auth) && (!sl_schema_is_ldap(auth) || sl_schema_is_ldap_tls(auth));
 }
 
 static bool _sl_any_auth(const struct sl_node *root, bool (*is)(const struct sl_node *))
@@ -99,7 +104,7 @@ static bool _sl_any_auth(const struct sl_node *root, bool (*is)(const struct sl_
 static bool _sl_wants_system_ca(const struct sl_node *auth)
 {
     const struct sl_node *tls = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "tls") : NULL;
-    return _sl_goes_out(auth) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
+    return _sl_speaks_tls(auth) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
 }
 
 bool sl_schema_auth_system_ca(const struct sl_node *root)

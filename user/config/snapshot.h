@@ -173,7 +173,14 @@ struct sl_upstream_auth {
 };
 
 /* ---- who */
-enum sl_auth_type { SL_AUTH_JWT, SL_AUTH_KEY, SL_AUTH_MTLS, SL_AUTH_BASIC, SL_AUTH_INTROSPECTION };
+enum sl_auth_type {
+    SL_AUTH_JWT,
+    SL_AUTH_KEY,
+    SL_AUTH_MTLS,
+    SL_AUTH_BASIC,
+    SL_AUTH_INTROSPECTION,
+    SL_AUTH_LDAP
+};
 /* X(enumerator, name): what can be told of a client's certificate. */
 #define SL_CERT_FIELDS(X)                                                    \
     X(SAN_DNS, "san_dns")                                                    \
@@ -250,11 +257,32 @@ struct sl_auth {
         bool in_header, in_query;
         bool hide;
     } key;
-    struct {
+    struct { /* of basic and ldap */
         const char *realm;
         bool hide;
         uint64_t cache; /* how long a password that was right is believed; 0: not at all */
     } basic;
+    struct {
+        const char *uri; /* as written */
+        const char *host;
+        struct sl_ip ip; /* where host is an address; family 0: a name */
+        uint16_t port;
+        bool tls, start_tls, insecure; /* tls: from the first byte, unless start_tls */
+        bool search;                   /* for the user's entry; else its name is made of the user's */
+        struct sl_blob ca;             /* PEM, where tls */
+        const char *base_dn;
+        const char *attribute;
+        const char *bind_dn; /* NULL: nobody searches */
+        struct sl_blob bind_password;
+        const char *filter; /* NULL: none */
+        struct {
+            const char *base_dn; /* NULL: groups are not asked for */
+            const char *attribute, *member;
+        } groups;
+        uint64_t timeout;
+        uint32_t connections;
+        uint64_t source; /* of name and uri: the same over reloads */
+    } ldap;
     struct {
         enum sl_cert_field consumer_from; /* up to SL_CERT_FINGERPRINT */
         struct sl_cert_header *headers;
@@ -265,6 +293,12 @@ struct sl_auth {
 static inline bool sl_auth_takes_tokens(const struct sl_auth *a)
 {
     return a->type == SL_AUTH_JWT || a->type == SL_AUTH_INTROSPECTION;
+}
+
+/* Names and passwords (RFC 7617); a->basic says how. */
+static inline bool sl_auth_takes_passwords(const struct sl_auth *a)
+{
+    return a->type == SL_AUTH_BASIC || a->type == SL_AUTH_LDAP;
 }
 
 struct sl_bandwidth { /* bytes; in: from the client */

@@ -21,6 +21,10 @@ struct sl_errand_ops {
     int (*start)(struct sl_errand_job *job);
     /* Forgets job->work: sl_errand_done() is not called. */
     void (*cancel)(struct sl_errand_job *job);
+    /* What it keeps between questions goes. NULL: nothing. */
+    void (*close)(struct sl_errand_server *server);
+    /* How many connections it has to the server. NULL: it keeps none. */
+    unsigned (*connections)(const struct sl_errand_server *server);
 };
 /* A server of the policy in force. */
 struct sl_errand_server {
@@ -33,6 +37,7 @@ struct sl_errand_server {
     const void *conf; /* the kind's own: struct sl_auth */
     uint64_t timeout; /* ns, from the question on */
     SSL_CTX *tls;     /* owned; NULL: none */
+    void *kept;       /* the kind's own, of between questions */
     unsigned running, queued;
     unsigned failures; /* in a row: of reaching it */
     uint64_t held_until;
@@ -66,8 +71,8 @@ void sl_errand_done(struct sl_errand_job *job, const struct sl_errand_outcome *o
 struct sl_loop *sl_errand_loop(const struct sl_errand_job *job);
 struct sl_resolver *sl_errand_resolver(const struct sl_errand_job *job);
 
-/* introspect.c */
-extern const struct sl_errand_ops sl_introspect_ops;
+/* introspect.c, ldap_errand.c */
+extern const struct sl_errand_ops sl_introspect_ops, sl_ldap_ops;
 
 /* ---- the rest is between errand.c, errand_links.c and errand_servers.c */
 

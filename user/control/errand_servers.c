@@ -8,7 +8,7 @@
 
 static const char *_sl_kind_name(enum sl_errand_kind kind)
 {
-    static const char *const names[] = {[SL_ERRAND_INTROSPECT] = "introspection"};
+    static const char *const names[] = {[SL_ERRAND_INTROSPECT] = "introspection", [SL_ERRAND_LDAP] = "ldap"};
     return names[kind];
 }
 
@@ -38,11 +38,23 @@ static int _sl_add(struct sl_errands *all, struct sl_errand_server server, struc
     struct sl_errand_server *s = &all->servers[all->n_servers];
     *s = server;
     s->all = all;
-    const int r = sl_tls_client_new(&(struct sl_tls_client){.ca = ca}, &why, &s->tls);
+    const int r = ca.n ? sl_tls_client_new(&(struct sl_tls_client){.ca = ca}, &why, &s->tls) : 0;
     if (r < 0)
         return sl_error_r(r, "%s: tls: %s", s->name, why);
     all->n_servers++;
     return 0;
+}
+
+static int _sl_add_directory(struct sl_errands *all, const struct sl_auth *a)
+{
+    const struct sl_errand_server s = {.ops = &sl_ldap_ops,
+                                       .kind = SL_ERRAND_LDAP,
+                                       .source = a->ldap.source,
+                                       .name = a->name,
+                                       .url = a->ldap.uri,
+                                       .conf = a,
+                                       .timeout = a->ldap.timeout};
+    return _sl_add(all, s, a->ldap.ca.data);
 }
 
 static int _sl_add_auth(struct sl_errands *all, const struct sl_auth *a)
@@ -54,6 +66,8 @@ static int _sl_add_auth(struct sl_errands *all, const struct sl_auth *a)
                                        .url = a->introspection.url,
                                        .conf = a,
                                        .timeout = a->introspection.timeout};
+    if (a->type == SL_AUTH_LDAP)
+        return _sl_add_directory(all, a);
     return a->type == SL_AUTH_INTROSPECTION ? _sl_add(all, s, a->introspection.ca.data) : 0;
 }
 
@@ -76,8 +90,11 @@ int sl_errand_servers_new(struct sl_errands *all, const struct sl_errand_server 
 
 void sl_errand_servers_free(struct sl_errand_server *v, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].ops->close)
+            v[i].ops->close(&v[i]);
         SSL_CTX_free(v[i].tls);
+    }
     free(v);
 }
 
@@ -87,13 +104,15 @@ void sl_errands_each(const struct sl_control *c, sl_errand_state_fn f, void *ctx
     const uint64_t now = sl_now_ns();
     for (size_t i = 0; all && i < all->n_servers; i++) {
         const struct sl_errand_server *s = &all->servers[i];
-        f(ctx, &(struct sl_errand_state){.kind = _sl_kind_name(s->kind),
-                                         .provider = s->name,
-                                         .url = s->url,
-                                         .error = s->why,
-                                         .held_ns = s->held_until > now ? s->held_until - now : 0,
-                                         .running = s->running,
-                                         .queued = s->queued,
-                                         .total = s->total});
+        f(ctx,
+          &(struct sl_errand_state){.kind = _sl_kind_name(s->kind),
+                                    .provider = s->name,
+                                    .url = s->url,
+                                    .error = s->why,
+                                    .held_ns = s->held_until > now ? s->held_until - now : 0,
+                                    .running = s->running,
+                                    .queued = s->queued,
+                                    .connections = s->ops->connections ? (int)s->ops->connections(s) : -1,
+                                    .total = s->total});
     }
 }

@@ -59,6 +59,8 @@ static void _sl_server(void *list, const struct sl_errand_state *s)
                           (json_int_t)(s->total[SL_ERRAND_OK] + s->total[SL_ERRAND_REFUSED]), "failed",
                           (json_int_t)failed, "running", (int)s->running, "queued", (int)s->queued, "held_ms",
                           (json_int_t)(s->held_ns / SL_NS_PER_MS), "error", s->error);
+    if (s->connections >= 0)
+        (void)json_object_set_new(j, "connections", json_integer(s->connections));
     (void)json_array_append_new(list, j);
 }
 

@@ -138,8 +138,10 @@ static bool _sl_who(struct sl_explain *x, const struct sl_route *r, struct sl_re
     if (o.result == SL_AUTH_OK)
         return true;
     if (o.result == SL_AUTH_WAIT && o.errand) {
-        sl_explain_verdict(x, "its token cannot be judged here: the daemon asks %s about it",
-                           o.errand->auth->introspection.url);
+        const struct sl_auth *a = o.errand->auth;
+        const bool user = a->type == SL_AUTH_LDAP;
+        sl_explain_verdict(x, "its %s cannot be judged here: the daemon asks %s about it",
+                           user ? "password" : "token", user ? a->ldap.uri : a->introspection.url);
         return false;
     }
     if (o.result == SL_AUTH_WAIT) {

@@ -45,15 +45,22 @@ enum sl_stage_result sl_auth_errand_refuse(struct sl_exchange *ex, const char *d
     return sl_respond_problem(ex, SL_WHY_AUTH_UNAVAILABLE, 503, detail);
 }
 
+static struct sl_errand_question _sl_question(const struct sl_auth *a)
+{
+    if (a->type == SL_AUTH_LDAP)
+        return (struct sl_errand_question){
+            .kind = SL_ERRAND_LDAP, .source = a->ldap.source, .timeout = a->ldap.timeout};
+    return (struct sl_errand_question){
+        .kind = SL_ERRAND_INTROSPECT, .source = a->introspection.source, .timeout = a->introspection.timeout};
+}
+
 enum sl_stage_result sl_auth_errand_begin(struct sl_exchange *ex, const struct sl_auth_errand *errand)
 {
     struct sl_errand_call *call = NULL;
-    struct sl_errand_question q = {.kind = SL_ERRAND_INTROSPECT,
-                                   .source = errand->auth->introspection.source,
-                                   .timeout = errand->auth->introspection.timeout,
-                                   .payload = errand->credential,
-                                   .done = _sl_on_answer,
-                                   .provider = errand->provider};
+    struct sl_errand_question q = _sl_question(errand->auth);
+    q.payload = errand->credential;
+    q.done = _sl_on_answer;
+    q.provider = errand->provider;
     memcpy(q.hash, errand->hash, sizeof(q.hash));
     enum sl_errand_status status = sl_errand_begin(ex->w, ex->config, &q, &call);
     if (status == SL_ERRAND_OK && !sl_errand_park(ex, call))

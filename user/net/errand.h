@@ -18,6 +18,7 @@
 
 enum sl_errand_kind {
     SL_ERRAND_INTROSPECT = 1, /* a token; answered by the server's JSON (RFC 7662 section 2.2) */
+    SL_ERRAND_LDAP, /* "user:password"; answered by the user's name and groups, each with a NUL behind it */
 };
 
 /* X(enumerator, name in metrics) */

@@ -27,7 +27,7 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     const struct sl_auth *cfg = &a->snapshot->auths[i];
     p->cfg = cfg;
     p->index = (uint16_t)i;
-    if (cfg->type == SL_AUTH_MTLS || cfg->type == SL_AUTH_INTROSPECTION)
+    if (cfg->type == SL_AUTH_MTLS || cfg->type == SL_AUTH_INTROSPECTION || cfg->type == SL_AUTH_LDAP)
         return 0;
     if (cfg->type == SL_AUTH_BASIC)
         return sl_users_build(a->snapshot, cfg, diag, &p->users);

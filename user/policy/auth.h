@@ -21,6 +21,7 @@ struct sl_identity {
     const struct sl_tier *tier;         /* never NULL */
     uint64_t credential;                /* hash of the credential, for `by: credential` */
     struct sl_strings roles, scopes;
+    struct sl_strings groups;      /* beside those of the consumer */
     struct sl_name_values headers; /* claims_to_headers, ready to set */
     const void *claims;            /* json_t *; for $claim.NAME; NULL: none */
     uint64_t expires_wall_s;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "policy/auth_priv.h"
 #include "policy/credential_priv.h"
+#include "policy/directory_priv.h"
 #include "policy/identity_priv.h"
 
 #include <openssl/crypto.h>
@@ -22,7 +23,7 @@ struct sl_attempt {
     unsigned char hash[32];  /* SHA-256 */
     unsigned tokens;         /* providers of the route that found a token */
     struct sl_slice claimed; /* the token that is one of a provider with keys, for good or bad */
-    bool password_refused;
+    bool password_refused, directory_silent;
     bool any; /* some credential is there */
     const struct sl_client_cert *cert;
     const char *cert_error;
@@ -156,7 +157,8 @@ static bool _sl_same_errand(const struct sl_auth_again *v, const struct sl_provi
     return v->errands && v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0;
 }
 
-static void _sl_want_errand(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice credential)
+static void _sl_want_errand(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice credential,
+                            const unsigned char hash[32])
 {
     struct sl_auth_errand *e = at->out.errand || at->again->errands >= SL_AUTH_ERRANDS
                                    ? NULL
@@ -164,7 +166,7 @@ static void _sl_want_errand(struct sl_attempt *at, const struct sl_provider *p, 
     if (!e)
         return;
     *e = (struct sl_auth_errand){.auth = p->cfg, .credential = credential, .provider = sl_provider_id(p)};
-    memcpy(e->hash, at->hash, sizeof(e->hash));
+    memcpy(e->hash, hash, sizeof(e->hash));
     at->out.errand = e;
 }
 
@@ -179,7 +181,7 @@ static enum sl_token_error _sl_judge_opaque(struct sl_attempt *at, const struct 
         at->out.identity = v->identity ? sl_identity_ref(v->identity) : NULL;
         return v->identity ? _sl_bound(at) : (enum sl_token_error)v->error;
     }
-    _sl_want_errand(at, p, c->value);
+    _sl_want_errand(at, p, c->value, at->hash);
     return SL_TOKEN_UNAVAILABLE;
 }
 
@@ -213,6 +215,17 @@ static struct sl_slice _sl_as_key(const unsigned char hash[32])
     return sl_slice((const char *)hash, 32);
 }
 
+static bool _sl_is_verified(struct sl_attempt *at, const struct sl_provider *p, const unsigned char hash[32])
+{
+    struct sl_identity *known =
+        sl_cache_verified(&at->a->cache, _sl_as_key(hash), sl_provider_id(p), at->now);
+    if (!known)
+        return false;
+    at->out.identity = sl_identity_ref(known);
+    at->out.cached = true;
+    return true;
+}
+
 /* Who is unknown costs what a known one with a wrong password does, so that none can be told from the other.
  */
 static void _sl_want_hash(struct sl_attempt *at, const struct sl_provider *p, const struct sl_user *user,
@@ -239,13 +252,8 @@ static void _sl_judge_password(struct sl_attempt *at, const struct sl_provider *
         !_sl_password_hash(at, c->value, hash))
         return;
     const struct sl_user *user = sl_users_find(&p->users, name);
-    struct sl_identity *known =
-        sl_cache_verified(&at->a->cache, _sl_as_key(hash), sl_provider_id(p), at->now);
-    if (known) {
-        at->out.identity = sl_identity_ref(known);
-        at->out.cached = true;
+    if (_sl_is_verified(at, p, hash))
         return;
-    }
     const struct sl_auth_again *v = at->again;
     if (v->known && v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0) {
         if (v->ok && user)
@@ -265,6 +273,37 @@ void sl_authenticator_settle(struct sl_authenticator *a, const struct sl_auth_ag
         sl_cache_keep(&a->cache, _sl_as_key(v->hash), v->provider, now, now + cap, user->identity);
     if (!v->ok || !user)
         sl_cache_refuse(&a->cache, v->hash, v->provider, now + SL_REFUSED_SECONDS, 1);
+}
+
+/* ---- passwords that a directory is asked about */
+
+static enum sl_directory_error _sl_ask_directory(struct sl_attempt *at, const struct sl_provider *p,
+                                                 struct sl_slice question, const unsigned char hash[32])
+{
+    const struct sl_auth_again *v = at->again;
+    if (_sl_is_verified(at, p, hash))
+        return SL_DIRECTORY_OK;
+    if (_sl_same_errand(v, p, hash)) {
+        at->out.identity = v->identity ? sl_identity_ref(v->identity) : NULL;
+        return (enum sl_directory_error)v->error;
+    }
+    const uint8_t refused = sl_cache_refused(&at->a->cache, hash, sl_provider_id(p), at->now);
+    if (refused)
+        return (enum sl_directory_error)refused;
+    _sl_want_errand(at, p, question, hash);
+    return SL_DIRECTORY_SILENT;
+}
+
+static void _sl_judge_user(struct sl_attempt *at, const struct sl_provider *p, const struct sl_credential *c)
+{
+    struct sl_slice question;
+    unsigned char hash[32];
+    enum sl_directory_error e = SL_DIRECTORY_REFUSED;
+    if (!c->bad && sl_directory_question(at->arena, c->value, &question) &&
+        _sl_password_hash(at, c->value, hash))
+        e = _sl_ask_directory(at, p, question, hash);
+    at->password_refused |= e == SL_DIRECTORY_REFUSED;
+    at->directory_silent |= e == SL_DIRECTORY_SILENT;
 }
 
 /* ---- certificates */
@@ -301,6 +340,10 @@ static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const s
     }
     if (auth->type == SL_AUTH_BASIC) {
         _sl_judge_password(at, p, c);
+        return;
+    }
+    if (auth->type == SL_AUTH_LDAP) {
+        _sl_judge_user(at, p, c);
         return;
     }
     const bool opaque = auth->type == SL_AUTH_INTROSPECTION;
@@ -348,6 +391,7 @@ static enum sl_auth_result _sl_result(const struct sl_attempt *at, const struct 
     if (at->any)
         return at->error == SL_TOKEN_NO_KEYS       ? SL_AUTH_NO_KEYS
                : at->error == SL_TOKEN_UNAVAILABLE ? SL_AUTH_UNAVAILABLE
+               : at->directory_silent              ? SL_AUTH_UNAVAILABLE
                : at->error != SL_TOKEN_OK          ? SL_AUTH_INVALID_TOKEN
                : at->password_refused              ? SL_AUTH_INVALID_PASSWORD
                : at->cert_error                    ? SL_AUTH_INVALID_CERTIFICATE
@@ -378,7 +422,8 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
     if (o->result == SL_AUTH_INVALID_PASSWORD)
         o->detail = "the user or the password is wrong";
     if (o->result == SL_AUTH_NO_KEYS || o->result == SL_AUTH_UNAVAILABLE)
-        o->detail = sl_token_error_text(at->error);
+        o->detail =
+            at->directory_silent ? "the directory cannot be asked now" : sl_token_error_text(at->error);
     if (o->result == SL_AUTH_INVALID_CERTIFICATE)
         o->detail = at->cert_error;
     if (o->result == SL_AUTH_INVALID_PASSWORD || o->result == SL_AUTH_INVALID_CERTIFICATE ||

@@ -11,6 +11,12 @@ static bool _sl_one_of(const struct sl_strings *need, const struct sl_strings *h
     return need->n == 0;
 }
 
+/* Those that its provider has told, and those of its consumer. */
+static bool _sl_in_a_group(const struct sl_strings *need, const struct sl_identity *id)
+{
+    return _sl_one_of(need, &id->groups) || _sl_one_of(need, id->consumer ? &id->consumer->groups : NULL);
+}
+
 static enum sl_auth_result _sl_has(const struct sl_strings *roles, const struct sl_strings *scopes,
                                    const struct sl_strings *groups, const struct sl_identity *id)
 {
@@ -18,7 +24,7 @@ static enum sl_auth_result _sl_has(const struct sl_strings *roles, const struct 
         return SL_AUTH_FORBIDDEN_ROLE;
     if (!_sl_one_of(scopes, &id->scopes))
         return SL_AUTH_FORBIDDEN_SCOPE;
-    if (!_sl_one_of(groups, id->consumer ? &id->consumer->groups : NULL))
+    if (!_sl_in_a_group(groups, id))
         return SL_AUTH_FORBIDDEN_GROUP;
     return SL_AUTH_OK;
 }
@@ -57,6 +63,7 @@ static const char *_sl_scheme(const struct sl_auth *p, struct sl_arena *a)
     case SL_AUTH_KEY:
         return SL_CHALLENGE_KEY;
     case SL_AUTH_BASIC:
+    case SL_AUTH_LDAP:
         return sl_arena_printf(a, "Basic realm=\"%s\", charset=\"UTF-8\"", p->basic.realm);
     case SL_AUTH_MTLS:
         return NULL;
@@ -69,7 +76,8 @@ static bool _sl_named(const struct sl_route *route, size_t i)
 {
     for (size_t k = 0; k < i; k++)
         if (route->auth[k]->type == route->auth[i]->type ||
-            (sl_auth_takes_tokens(route->auth[k]) && sl_auth_takes_tokens(route->auth[i])))
+            (sl_auth_takes_tokens(route->auth[k]) && sl_auth_takes_tokens(route->auth[i])) ||
+            (sl_auth_takes_passwords(route->auth[k]) && sl_auth_takes_passwords(route->auth[i])))
             return true;
     return false;
 }

@@ -19,6 +19,7 @@
 #define SL_VERIFIED_ROWS   2048               /* 8192 tokens */
 #define SL_VERIFIED_BYTES  (32 * 1024 * 1024) /* of their texts: past it a token is not kept */
 #define SL_REFUSED_ROWS    256
+#define SL_UNHEARD_SECONDS 2  /* so long nothing is asked again of a server that failed to say */
 #define SL_REFUSED_SECONDS 10 /* most refusals are for ever, but a row of refusals is soon needed again */
 
 struct sl_verified {

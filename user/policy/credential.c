@@ -140,7 +140,7 @@ struct sl_credential sl_credential_find(const struct sl_auth *provider, const st
 {
     if (provider->type == SL_AUTH_MTLS) /* stands in no header */
         return (struct sl_credential){0};
-    if (provider->type == SL_AUTH_BASIC)
+    if (sl_auth_takes_passwords(provider))
         return _sl_find_basic(&req->headers);
     return sl_auth_takes_tokens(provider) ? _sl_find_token(provider, req, a) : _sl_find_key(provider, req, a);
 }
@@ -219,7 +219,7 @@ static void _sl_hide_basic(struct sl_headers *h)
 
 int sl_credential_hide(const struct sl_auth *provider, struct sl_request *req, struct sl_arena *a)
 {
-    if (provider->type == SL_AUTH_BASIC) {
+    if (sl_auth_takes_passwords(provider)) {
         if (provider->basic.hide)
             _sl_hide_basic(&req->headers);
         return 0;

@@ -5,9 +5,8 @@
  */
 #include "base/clock.h"
 #include "policy/auth_priv.h"
+#include "policy/directory_priv.h"
 #include "policy/identity_priv.h"
-
-#define SL_UNHEARD_SECONDS 2 /* so long a token is not asked about again whose server failed */
 
 static json_t *_sl_read(struct sl_slice said, bool *active)
 {
@@ -69,6 +68,10 @@ void sl_authenticator_hear(struct sl_authenticator *a, struct sl_slice credentia
     const struct sl_provider *p = &a->providers[out->provider & 0xffff];
     enum sl_token_error e = how == SL_AUTH_SAID_NO ? SL_TOKEN_INACTIVE : SL_TOKEN_UNAVAILABLE;
     out->identity = NULL;
+    if (p->cfg->type == SL_AUTH_LDAP) {
+        sl_directory_hear(a, p, how, said, now, out);
+        return;
+    }
     if (how == SL_AUTH_SAID_SO)
         e = _sl_judge(a, p, said, now, out);
     out->ok = out->identity != NULL;

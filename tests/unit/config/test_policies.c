@@ -70,6 +70,7 @@ static void test_full(void **state)
     assert_int_equal(
         setenv("ACME_KEY_SHA256", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 1), 0);
     assert_int_equal(setenv("REDIS_PASSWORD", "not the one", 1), 0);
+    assert_int_equal(setenv("LDAP_PASSWORD", "not this one", 1), 0);
     struct sl_result x = of_path(dir_at(&d, "full.yaml", path));
     assert_string_equal(result_said(&x), "");
     assert_int_equal(x.s->n_consumers, 3);

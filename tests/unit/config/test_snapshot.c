@@ -2,6 +2,7 @@
 /* What a policy becomes: values as written, and the defaults of what is not. */
 #include "base/clock.h"
 #include "config_test.h"
+#include "harness/ca.h"
 #include "http/message.h"
 #include "pki_test.h"
 
@@ -149,6 +150,51 @@ static void test_kernel(void **state)
     assert_int_equal(x.s->kernel.samples, 100);
     assert_int_equal(x.s->kernel.top_sources, SL_TOP_COUNT_DROPPED);
     result_free(&x);
+}
+
+static void test_ldap(void **state)
+{
+    (void)state;
+    static const char tls[] = "tls: {ca: \"" TEST_CA "\"}";
+    struct sl_arena arena;
+    sl_arena_init(&arena, 0);
+    struct sl_result x = accepted(sl_arena_printf(
+        &arena,
+        SL_OK "auth:\n"
+              "  a: {type: ldap, uri: 'ldaps://Dir.Example', %s, base_dn: 'dc=x'}\n"
+              "  b:\n    type: ldap\n    uri: ldap://[::1]:1389\n    start_tls: true\n    %s\n    base_dn: "
+              "ou=p,dc=x\n"
+              "    attribute: cn\n    bind_dn: cn=gw,dc=x\n    bind_password: secret\n    filter: (a=b)\n"
+              "    groups: {base_dn: 'ou=g,dc=x', attribute: ou, member: 'member:1.2.3:'}\n    timeout: 1s\n"
+              "    connections: 7\n    realm: r\n    hide: false\n    cache: 0s\n"
+              "  c: {type: ldap, uri: 'ldaps://Dir.Example', %s, base_dn: 'dc=x', filter: (a=b)}\n",
+        tls, tls, tls));
+    const struct sl_auth *a = &x.s->auths[0], *b = &x.s->auths[1], *c = &x.s->auths[2];
+    assert_int_equal(a->type, SL_AUTH_LDAP);
+    assert_string_equal(a->ldap.host, "dir.example");
+    assert_int_equal(a->ldap.ip.family, 0);
+    assert_int_equal(a->ldap.port, 636);
+    assert_true(a->ldap.tls && b->ldap.tls && b->ldap.start_tls);
+    assert_false(a->ldap.start_tls || a->ldap.search || a->ldap.insecure);
+    assert_string_equal(a->ldap.attribute, "uid");
+    assert_null(a->ldap.bind_dn);
+    assert_null(a->ldap.groups.base_dn);
+    assert_int_equal(a->ldap.timeout, 5 * S);
+    assert_int_equal(a->ldap.connections, 4);
+    assert_string_equal(a->basic.realm, "sluice");
+    assert_true(a->basic.hide);
+    assert_int_equal(a->basic.cache, 60 * S);
+    assert_int_equal(b->ldap.ip.family, SL_AF_INET6);
+    assert_int_equal(b->ldap.port, 1389);
+    assert_true(b->ldap.search && c->ldap.search);
+    assert_slice(b->ldap.bind_password.data, "secret");
+    assert_true(b->ldap.bind_password.secret);
+    assert_string_equal(b->ldap.groups.member, "member:1.2.3:");
+    assert_int_equal(b->ldap.connections, 7);
+    assert_false(b->basic.hide);
+    assert_true(a->ldap.source && a->ldap.source != c->ldap.source);
+    result_free(&x);
+    sl_arena_free(&arena);
 }
 
 static void test_jwt(void **state)
@@ -490,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_listeners),
         cmocka_unit_test(test_kernel),
+        cmocka_unit_test(test_ldap),
         cmocka_unit_test(test_jwt),
         cmocka_unit_test(test_key),
         cmocka_unit_test(test_limits),

@@ -89,8 +89,11 @@ include tools/install.mk
 .PHONY: bench demo schema clean help
 schema: $(BUILD)/sluicectl
 	$(BUILD)/sluicectl schema >policies/schema.json
-bench: all
+bench: all $(BUILD)/bench/first
 	tools/bench/run $(ROWS)
+$(BUILD)/bench/first: tools/bench/first.c $(call LIBS_OF,policy http telemetry config net base) $(LLHTTP)
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIB_LIBS)
 demo: all
 	tools/demo
 clean:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of HTTP and of tokens. Each group is a function that makes its rows; the contenders of a row take turns, round by round."""
+"""The rows of HTTP. Each group is a function that makes its rows; the contenders of a row take turns, round by round."""
 import statistics
 import subprocess
 import sys
 
 import measure
 from measure import CONNECTIONS, LOAD_CPU, ROUNDS, SECONDS, pinned, say
-from proxies import ALGS, HERE
+from proxies import HERE
 
 PEERS = ("nginx", "haproxy")
 CLOSE = ("Connection: close",)
 IDLE = 5000
 
 
-def _rounds(what, contenders, one):
+def rounds(what, contenders, one):
     """Medians by name of one(name), taken in turns that begin with another one each round."""
     costs = {c: [] for c in contenders}
     for r in range(ROUNDS):
@@ -27,7 +27,7 @@ def _rounds(what, contenders, one):
 def compare(p, row, name, kind, limit, peers=PEERS, path="", **load):
     """One row against the better of the peers."""
     at = {c: p.ready(c, kind) for c in (*peers, "sluice")}
-    m = _rounds(name, at, lambda c: measure.request_cost(p.host, c, at[c][0], at[c][1] + path, **load))
+    m = rounds(name, at, lambda c: measure.request_cost(p.host, c, at[c][0], at[c][1] + path, **load))
     row(name, m["sluice"], min(m[c] for c in peers), limit)
 
 
@@ -38,7 +38,7 @@ def keepalive(p, row):
 
 def h2(p, row):
     at = {c: p.ready(c, "tls") for c in (*PEERS, "sluice")}
-    m = _rounds("HTTP/2", at, lambda c: measure.h2_cost(p.host, c, *at[c]))
+    m = rounds("HTTP/2", at, lambda c: measure.h2_cost(p.host, c, *at[c]))
     row("HTTP/2 over TLS, 10 connections of 32 streams", m["sluice"], min(m[c] for c in PEERS), 0.85)
 
 
@@ -71,7 +71,7 @@ def idle(p, row):
         held.communicate("\n")
         say(f"  {c:8} {kib:6.2f} KiB")
         return kib
-    m = _rounds(f"{IDLE:,} idle TLS connections", (*PEERS, "sluice"), one)
+    m = rounds(f"{IDLE:,} idle TLS connections", (*PEERS, "sluice"), one)
     row(f"KiB of memory of each of {IDLE:,} idle TLS connections", m["sluice"], min(m[c] for c in PEERS), 0.85)
 
 
@@ -84,7 +84,7 @@ def routes(p, row):
     """Itself with one route and with many; requests go to all routes alike."""
     counts = {1: None, 100: 1.02, 10000: 1.05}
     at = {n: p.ready("sluice", f"routes{n}") for n in counts}
-    m = _rounds("routes", at, lambda n: measure.request_cost(p.host, f"{n:,}", *at[n], args=("routes", str(n))))
+    m = rounds("routes", at, lambda n: measure.request_cost(p.host, f"{n:,}", *at[n], args=("routes", str(n))))
     for n, limit in counts.items():
         if limit:
             row(f"{n:,} routes against 1", m[n], m[1], limit)
@@ -101,15 +101,8 @@ def latency(p, row):
     def one(c):
         cmd = [*pinned(LOAD_CPU), paced, str(p.port(c, "plain")), f"{rate:.0f}", str(SECONDS), str(CONNECTIONS)]
         return measure.latency(p.host, c, cmd)
-    m = _rounds(f"p99 at {rate:.0f} requests a second", at, one)
+    m = rounds(f"p99 at {rate:.0f} requests a second", at, one)
     row("p99 at half of saturation", m["sluice"], min(m[c] for c in PEERS), 1.0)
 
 
 GROUPS = {f.__name__: f for f in (keepalive, h2, connect, handshake, bulk, idle, limited, routes, latency)}
-
-
-def auth(p, row):
-    for kind, alg in ALGS.items():
-        for n, what in ((1000, "1,000 tokens in rotation"), (1, "one token")):
-            compare(p, row, f"JWT {alg}, {what}", kind, 0.5, peers=("haproxy",), args=("tokens", f"{p.run}/{kind}.tokens", str(n)))
-        p.stop_sluice(kind)

@@ -5,6 +5,7 @@ import os
 import statistics
 
 import measure
+import neighbour
 from harness import jose
 from harness.gateway import SLUICED
 from http_rows import compare, rounds
@@ -61,4 +62,4 @@ def windows(p, row):
     against_itself(p, row, "a limit with 4 windows against none", "windows", "plain", 1.01)
 
 
-GROUPS = {f.__name__: f for f in (jwt, first, refused, windows)}
+GROUPS = {f.__name__: f for f in (jwt, first, refused, windows, neighbour.neighbour)}

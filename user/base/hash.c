@@ -10,17 +10,25 @@ uint64_t sl_hash(const void *p, size_t n, uint64_t seed)
     return XXH3_64bits_withSeed(p, n, seed);
 }
 
-static struct sl_map_entry *_sl_find(const struct sl_map *m, struct sl_slice key)
+static struct sl_map_entry *_sl_find(const struct sl_map *m, struct sl_slice key, uint64_t hash)
 {
-    size_t i = sl_hash(key.p, key.n, 0) & (m->cap - 1);
-    while (m->entries[i].key.p && !sl_slice_eq(m->entries[i].key, key))
+    size_t i = hash & (m->cap - 1);
+    while (m->entries[i].key.p && (m->entries[i].hash != hash || !sl_slice_eq(m->entries[i].key, key)))
         i = (i + 1) & (m->cap - 1);
     return &m->entries[i];
 }
 
 void *sl_map_get(const struct sl_map *m, struct sl_slice key)
 {
-    return m->cap ? _sl_find(m, key)->value : NULL;
+    return m->cap ? _sl_find(m, key, sl_hash(key.p, key.n, 0))->value : NULL;
+}
+
+static void _sl_move(const struct sl_map *to, const struct sl_map_entry *e)
+{
+    size_t i = e->hash & (to->cap - 1);
+    while (to->entries[i].key.p) /* all keys differ */
+        i = (i + 1) & (to->cap - 1);
+    to->entries[i] = *e;
 }
 
 static int _sl_map_grow(struct sl_map *m)
@@ -31,7 +39,7 @@ static int _sl_map_grow(struct sl_map *m)
         return -ENOMEM;
     for (size_t i = 0; i < m->cap; i++)
         if (m->entries[i].key.p)
-            *_sl_find(&bigger, m->entries[i].key) = m->entries[i];
+            _sl_move(&bigger, &m->entries[i]);
     free(m->entries);
     *m = bigger;
     return 0;
@@ -44,10 +52,11 @@ int sl_map_add(struct sl_map *m, struct sl_slice key, void *value)
         if (r < 0)
             return r;
     }
-    struct sl_map_entry *e = _sl_find(m, key);
+    const uint64_t hash = sl_hash(key.p, key.n, 0);
+    struct sl_map_entry *e = _sl_find(m, key, hash);
     if (e->key.p)
         return -EEXIST;
-    *e = (struct sl_map_entry){.key = {key.p ? key.p : "", key.n}, .value = value};
+    *e = (struct sl_map_entry){.key = {key.p ? key.p : "", key.n}, .value = value, .hash = hash};
     m->len++;
     return 0;
 }

@@ -13,6 +13,8 @@ uint64_t sl_hash(const void *p, size_t n, uint64_t seed);
 struct sl_map_entry {
     struct sl_slice key;
     void *value;
+    uint64_t
+        hash; /* looked at before the key is: that is another line of the cache, and growing needs none */
 };
 struct sl_map {
     struct sl_map_entry *entries; /* open addressing, cap a power of two; key.p NULL: free */

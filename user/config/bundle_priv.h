@@ -57,7 +57,7 @@ struct sl_bundle {
     struct sl_slots *slots;
     bool flawed; /* an error was told that does not keep the rest from being checked: no snapshot comes of it
                   */
-    struct sl_tree *tree; /* kept from loading until the policy is accepted; NULL: parse again */
+    struct sl_tree *tree; /* kept from loading until a snapshot is made of it; NULL: parse again */
 };
 
 struct sl_bundle *sl_bundle_new(void);

@@ -138,7 +138,8 @@ static void _sl_check_ceilings(struct sl_reader *r, const struct sl_ceiling *c)
     for (size_t i = 0; i < s->n_tiers; i++)
         _sl_check_ceiling(r, c, "tier", s->tiers[i].name, &s->tiers[i].rate_limit);
     for (size_t i = 0; i < s->n_consumers; i++)
-        _sl_check_ceiling(r, c, "consumer", s->consumers[i].name, &s->consumers[i].rate_limit);
+        if (s->consumers[i].rate_limit)
+            _sl_check_ceiling(r, c, "consumer", s->consumers[i].name, s->consumers[i].rate_limit);
     for (size_t i = 0; i < s->n_routes; i++)
         _sl_check_ceiling(r, c, "route", s->routes[i].name, &s->routes[i].rate_limit);
 }

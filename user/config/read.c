@@ -153,6 +153,14 @@ static void _sl_assign(struct sl_reader *r, const struct sl_field *fields, const
     }
 }
 
+static void _sl_field(struct sl_reader *r, const struct sl_field *f, const struct sl_node *n, void *out)
+{
+    if (f->flags & SL_F_APART)
+        out = *(void **)out = sl_read_alloc(r, 1, f->type->size);
+    if (out)
+        sl_read(r, f->type, n, out);
+}
+
 static void _sl_fields(struct sl_reader *r, const struct sl_field *fields, const struct sl_node *n, void *out)
 {
     const struct sl_node *seen[SL_FIELDS_MAX] = {0};
@@ -165,7 +173,7 @@ static void _sl_fields(struct sl_reader *r, const struct sl_field *fields, const
         if (!value && f->value)
             value = _sl_default(r, f->value);
         if (value)
-            sl_read(r, f->type, value, (char *)out + f->at);
+            _sl_field(r, f, value, (char *)out + f->at);
     }
 }
 

@@ -117,7 +117,8 @@ void sl_check_cluster(struct sl_reader *r)
     for (size_t i = 0; i < s->n_tiers; i++)
         _sl_check_shared(r, &s->tiers[i].rate_limit);
     for (size_t i = 0; i < s->n_consumers; i++)
-        _sl_check_shared(r, &s->consumers[i].rate_limit);
+        if (s->consumers[i].rate_limit)
+            _sl_check_shared(r, s->consumers[i].rate_limit);
     for (size_t i = 0; i < s->n_routes; i++)
         _sl_check_shared(r, &s->routes[i].rate_limit);
 }

@@ -380,11 +380,13 @@ static const struct sl_field _sl_consumer_fields[] = {
      "Addresses that are its alone; the kernel knows it by them."},
     {"groups", &sl_type_strings, AT(groups), NULL, 0, "Groups that routes may require."},
     {"keys", &_sl_key_hashes, AT(key_hashes), NULL, 0, "SHA-256 of each of its API keys, in hexadecimal."},
-    {"rate_limit", &sl_type_rate_limit, AT(rate_limit), NULL, 0, "Its own limit, instead of its tier's."},
-    {"in_flight", &sl_type_in_flight, AT(in_flight), NULL, 0, "Likewise for requests at once."},
+    {"rate_limit", &sl_type_rate_limit, AT(rate_limit), NULL, SL_F_APART,
+     "Its own limit, instead of its tier's."},
+    {"in_flight", &sl_type_in_flight, AT(in_flight), NULL, SL_F_APART, "Likewise for requests at once."},
     {"basic", &sl_type_users, AT(users), NULL, 0,
      "Its users and their hashed passwords, as {NAME: \"$2b$12$…\"} of crypt(5)."},
-    {"bandwidth", &_sl_bandwidth, AT(bandwidth), NULL, 0, "Its own bandwidth, instead of its tier's."},
+    {"bandwidth", &_sl_bandwidth, AT(bandwidth), NULL, SL_F_APART,
+     "Its own bandwidth, instead of its tier's."},
     SL_FIELDS_END,
 };
 #undef AT

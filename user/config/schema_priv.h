@@ -69,7 +69,8 @@ struct sl_type {
     bool unique;      /* a list of texts holds none twice */
 };
 
-enum sl_field_flags { SL_F_REQUIRED = 1, SL_F_NOT_BUILT = 2 };
+/* APART: the struct has a pointer to it, NULL where it is not written. */
+enum sl_field_flags { SL_F_REQUIRED = 1, SL_F_NOT_BUILT = 2, SL_F_APART = 4 };
 struct sl_field {
     const char *key;
     const struct sl_type *type;

@@ -164,8 +164,5 @@ int sl_bundle_accept(struct sl_bundle *b, struct sl_snapshot *s, struct sl_slots
     sl_slots_free(b->slots);
     b->slots = copy;
     sl_slots_apply(copy, s);
-    sl_tree_free(b->tree);
-    free(b->tree);
-    b->tree = NULL;
     return 0;
 }

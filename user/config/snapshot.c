@@ -138,11 +138,10 @@ static int _sl_finish(struct sl_snapshot *s, const struct sl_bundle *b)
     return r;
 }
 
-int sl_snapshot_new(const struct sl_bundle *b, struct sl_diag *diag, struct sl_snapshot **out)
+int sl_snapshot_new(struct sl_bundle *b, struct sl_diag *diag, struct sl_snapshot **out)
 {
-    struct sl_tree *parsed = NULL;
-    const struct sl_tree *tree = b->tree;
-    int r = tree ? 0 : sl_bundle_parse(b, diag, &parsed);
+    struct sl_tree *tree = SL_TAKE_PTR(b->tree);
+    int r = tree ? 0 : sl_bundle_parse(b, diag, &tree);
     if (r < 0)
         return r;
     struct sl_snapshot_own *own = calloc(1, sizeof(*own));
@@ -150,14 +149,14 @@ int sl_snapshot_new(const struct sl_bundle *b, struct sl_diag *diag, struct sl_s
         sl_arena_init(&own->s.arena, 64u << 10);
         atomic_init(&own->s.refs, 1);
         own->s.version = b->version;
-        r = _sl_build(own, b, tree ? tree : parsed, diag);
-        if (r == 0)
-            r = _sl_finish(&own->s, b);
+        r = _sl_build(own, b, tree, diag);
     } else {
         r = -ENOMEM;
     }
-    sl_tree_free(parsed);
-    free(parsed);
+    sl_tree_free(tree); /* the largest of all: before more is made */
+    free(tree);
+    if (r == 0)
+        r = _sl_finish(&own->s, b);
     if (r == 0)
         *out = &own->s;
     else if (own)

@@ -326,13 +326,29 @@ struct sl_consumer {
     const struct sl_tier *tier; /* never NULL: "anonymous" or an unlimited built-in one */
     struct sl_cidrs sources;
     struct sl_strings groups;
-    struct sl_name_values users;     /* name, hash of crypt(5) */
-    struct sl_strings key_hashes;    /* 32 raw bytes each: SHA-256 of the API key */
-    struct sl_rate_limit rate_limit; /* its own; n_windows 0: the tier's */
-    struct sl_in_flight in_flight;   /* its own; max 0: the tier's */
-    struct sl_bandwidth bandwidth;   /* its own; neither set: the tier's */
-    uint32_t slot;                   /* of consumer_bytes in the kernel; stable over reloads */
+    struct sl_name_values users;  /* name, hash of crypt(5) */
+    struct sl_strings key_hashes; /* 32 raw bytes each: SHA-256 of the API key */
+    /* Its own, which few have; NULL: the tier's. A million consumers are to be small. */
+    const struct sl_rate_limit *rate_limit;
+    const struct sl_in_flight *in_flight;
+    const struct sl_bandwidth *bandwidth;
+    uint32_t slot; /* of consumer_bytes in the kernel; stable over reloads */
 };
+/* What holds for a consumer (NULL: none) of that tier. */
+static inline const struct sl_rate_limit *sl_rate_limit_of(const struct sl_consumer *c,
+                                                           const struct sl_tier *t)
+{
+    return c && c->rate_limit && c->rate_limit->n_windows ? c->rate_limit : &t->rate_limit;
+}
+static inline const struct sl_in_flight *sl_in_flight_of(const struct sl_consumer *c, const struct sl_tier *t)
+{
+    return c && c->in_flight && c->in_flight->max ? c->in_flight : &t->in_flight;
+}
+static inline const struct sl_bandwidth *sl_bandwidth_of(const struct sl_consumer *c, const struct sl_tier *t)
+{
+    const struct sl_bandwidth *own = c ? c->bandwidth : NULL;
+    return own && (own->in.count || own->out.count) ? own : &t->bandwidth;
+}
 
 /* ---- where to */
 struct sl_target {
@@ -579,8 +595,7 @@ struct sl_bundle;
  * Parses and checks a bundle. 0 with *out holding one reference; -EINVAL with errors in diag; -ENOMEM.
  * The bundle must outlive nothing: all bytes are copied.
  */
-int sl_snapshot_new(const struct sl_bundle *bundle, struct sl_diag *diag,
-                    struct sl_snapshot **out) SL_MUST_CHECK;
+int sl_snapshot_new(struct sl_bundle *bundle, struct sl_diag *diag, struct sl_snapshot **out) SL_MUST_CHECK;
 struct sl_snapshot *sl_snapshot_ref(struct sl_snapshot *s);
 /* NULL is fine. Secrets are wiped before the memory goes. */
 void sl_snapshot_unref(struct sl_snapshot *s);

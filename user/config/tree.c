@@ -6,6 +6,7 @@
 #include "config/tree_priv.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +33,11 @@ void sl_tree_free(struct sl_tree *t)
         _sl_wipe(t->root);
     free((void *)t->files);
     sl_arena_free(&t->arena);
+#ifdef __GLIBC__ /* keeps what was freed, which here may be more than all else that the process ever needs \
+                  */
+    if (t->nodes > SL_TREE_LARGE)
+        (void)malloc_trim(0);
+#endif
     *t = (struct sl_tree){0};
 }
 
@@ -72,10 +78,21 @@ static void _sl_doubled(struct sl_builder *b, const struct sl_node *first)
                   SL_SARG(first->key), first->key_line, first->key_column);
 }
 
+static struct sl_slice _sl_text(struct sl_builder *b, struct sl_slice s)
+{
+    struct sl_slice *word = s.n <= SL_WORD_MAX ? &b->words[sl_hash(s.p, s.n, 0) % SL_WORDS] : NULL;
+    if (word && word->p && sl_slice_eq(*word, s))
+        return *word;
+    const struct sl_slice copy = sl_arena_copy(&b->tree->arena, s);
+    if (word)
+        *word = copy;
+    return copy;
+}
+
 int sl_builder_key(struct sl_builder *b, struct sl_slice key, unsigned line, unsigned column)
 {
     const struct sl_node *first = sl_map_get(&b->frames[b->depth - 1].keys, key);
-    b->key = sl_arena_copy(&b->tree->arena, key);
+    b->key = _sl_text(b, key);
     b->key_line = line;
     b->key_column = column;
     b->key_doubled = first != NULL;
@@ -148,7 +165,7 @@ int sl_builder_scalar(struct sl_builder *b, enum sl_node_kind kind, struct sl_sl
     struct sl_node *n = _sl_node_new(b, kind, line, column);
     if (!n)
         return -ENOMEM;
-    n->text = sl_arena_copy(&b->tree->arena, text);
+    n->text = _sl_text(b, text);
     n->ambiguous = ambiguous;
     return n->text.p ? _sl_attach(b, n) : -ENOMEM;
 }

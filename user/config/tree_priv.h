@@ -11,6 +11,7 @@
 
 #define SL_TREE_DEPTH 32
 #define SL_TREE_NODES (8u << 20)
+#define SL_TREE_LARGE (64u << 10)
 
 enum sl_node_kind {
     SL_NODE_NULL,
@@ -41,6 +42,10 @@ struct sl_tree {
     size_t nodes;
 };
 
+/* Words that stand in a policy over and over ("tier", and its name) are kept once. */
+#define SL_WORDS    256
+#define SL_WORD_MAX 15
+
 struct sl_builder {
     struct sl_tree *tree;
     struct sl_diag *diag;
@@ -55,6 +60,7 @@ struct sl_builder {
         struct sl_map keys; /* of a map: name to node, found without a search through the list */
     } frames[SL_TREE_DEPTH];
     struct sl_node *root;
+    struct sl_slice words[SL_WORDS]; /* the last of each hash, in the tree's arena */
 };
 
 /* n becomes the last of a list's or map's children, wherever it hung before. */

@@ -40,9 +40,10 @@ static int _sl_each_limit(struct sl_control *c, const char *who, bool routes, sl
     const struct sl_limit_subject subject = {.consumer = sl_slice_str(who)};
     const struct sl_consumer *consumer = sl_map_get(&s->consumers_by_name, subject.consumer);
     const struct sl_tier *tier = consumer ? consumer->tier : s->anonymous;
-    const bool own = consumer && consumer->rate_limit.n_windows;
-    int r = _sl_with(c, own ? &consumer->rate_limit : &tier->rate_limit, own ? "consumer" : "tier",
-                     own ? consumer->name : tier->name, &subject, fn, arg);
+    const struct sl_rate_limit *limit = sl_rate_limit_of(consumer, tier);
+    const bool own = limit != &tier->rate_limit;
+    int r =
+        _sl_with(c, limit, own ? "consumer" : "tier", own ? consumer->name : tier->name, &subject, fn, arg);
     if (r == 0)
         r = _sl_with(c, &s->limits.rate_limit, "all", "routes", &subject, fn, arg);
     for (size_t i = 0; r == 0 && routes && i < s->n_routes; i++)

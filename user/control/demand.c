@@ -77,9 +77,9 @@ static void _sl_resolve_asker(struct sl_demand *d, struct sl_asker_row *a)
                                          (uint32_t)sl_demand_subject(a->key));
         c = name ? sl_map_get(&s->consumers_by_name, sl_slice_str(name)) : NULL;
     }
-    const bool own = c && c->rate_limit.n_windows;
     const struct sl_tier *tier = c ? c->tier : s->anonymous;
-    a->series[0] = c ? _sl_series(d, SL_EVIDENCE_CONSUMER, c->name, &c->rate_limit) : (int16_t)-1;
+    const bool own = sl_rate_limit_of(c, tier) != &tier->rate_limit;
+    a->series[0] = c ? _sl_series(d, SL_EVIDENCE_CONSUMER, c->name, c->rate_limit) : (int16_t)-1;
     a->series[1] = (int16_t)(own ? -1 : sl_demand_series(d, SL_EVIDENCE_TIER, tier->name));
     a->series[2] = (int16_t)sl_demand_series(d, SL_EVIDENCE_ALL, "");
 }

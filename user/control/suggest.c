@@ -78,8 +78,9 @@ static void _sl_consumers(const struct sl_demand *d, json_t *list)
         const struct sl_slice name = sl_slice(e->name, strnlen(e->name, SL_EVIDENCE_NAME - 1));
         const struct sl_consumer *c =
             e->kind == SL_EVIDENCE_CONSUMER ? sl_map_get(&s->consumers_by_name, name) : NULL;
-        if (c && (c->rate_limit.n_windows || !c->tier->rate_limit.n_windows))
-            _sl_one(d, list, SL_EVIDENCE_CONSUMER, c->name, &c->rate_limit);
+        const struct sl_rate_limit *rl = c ? sl_rate_limit_of(c, c->tier) : NULL;
+        if (c && (rl != &c->tier->rate_limit || !rl->n_windows))
+            _sl_one(d, list, SL_EVIDENCE_CONSUMER, c->name, rl);
     }
 }
 

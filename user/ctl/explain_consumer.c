@@ -68,8 +68,9 @@ void sl_explain_consumer(struct sl_explain *x, const char *name)
     const struct sl_snapshot *s = x->s;
     const struct sl_consumer *c = sl_map_get(&s->consumers_by_name, sl_slice_str(name));
     const struct sl_tier *t = c ? c->tier : s->anonymous;
-    const struct sl_rate_limit *l = c && c->rate_limit.n_windows ? &c->rate_limit : &t->rate_limit;
-    const bool own = c && c->rate_limit.n_windows;
+    const struct sl_rate_limit *l = sl_rate_limit_of(c, t);
+    const struct sl_in_flight *at_once = sl_in_flight_of(c, t);
+    const bool own = l != &t->rate_limit;
     if (c)
         sl_explain_say(x, &c->pos, "consumer %s, of tier %s", c->name, t->name);
     else
@@ -83,8 +84,7 @@ void sl_explain_consumer(struct sl_explain *x, const char *name)
             sl_explain_say(x, &s->routes[i].pos, "requests without credentials on route %s are its",
                            s->routes[i].name);
     sl_explain_limit(x, own ? "its own limit, instead of the tier's," : "the tier", l);
-    sl_explain_in_flight(x, c && c->in_flight.max ? "it by itself" : "the tier",
-                         c && c->in_flight.max ? &c->in_flight : &t->in_flight);
+    sl_explain_in_flight(x, at_once != &t->in_flight ? "it by itself" : "the tier", at_once);
     sl_explain_limit(x, "the policy", &s->limits.rate_limit);
     sl_explain_in_flight(x, "the policy", &s->limits.in_flight);
     if (c)

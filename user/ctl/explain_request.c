@@ -166,12 +166,12 @@ static void _sl_limits(struct sl_explain *x, const struct sl_route *r, const str
 {
     const struct sl_consumer *c = id ? id->consumer : NULL;
     const struct sl_tier *t = id ? id->tier : x->s->anonymous;
-    const bool own = c && c->rate_limit.n_windows;
+    const struct sl_rate_limit *limit = sl_rate_limit_of(c, t);
+    const struct sl_in_flight *at_once = sl_in_flight_of(c, t);
     sl_explain_limit(x, "the route", &r->rate_limit);
     sl_explain_in_flight(x, "the route", &r->in_flight);
-    sl_explain_limit(x, own ? "the consumer" : "the tier", own ? &c->rate_limit : &t->rate_limit);
-    sl_explain_in_flight(x, c && c->in_flight.max ? "the consumer" : "the tier",
-                         c && c->in_flight.max ? &c->in_flight : &t->in_flight);
+    sl_explain_limit(x, limit != &t->rate_limit ? "the consumer" : "the tier", limit);
+    sl_explain_in_flight(x, at_once != &t->in_flight ? "the consumer" : "the tier", at_once);
     sl_explain_limit(x, "the policy", &x->s->limits.rate_limit);
     sl_explain_in_flight(x, "the policy", &x->s->limits.in_flight);
     if (id && id->consumer_name.n) {

@@ -64,14 +64,14 @@ static enum sl_stage_result _sl_at_once(struct sl_exchange *ex, const struct sl_
     const struct sl_snapshot *s = ex->config->snapshot;
     const struct sl_route *route = ex->route->policy->route;
     const struct sl_consumer *c = ex->identity ? ex->identity->consumer : NULL;
-    const bool own = c && c->in_flight.max;
+    const struct sl_in_flight *theirs = sl_in_flight_of(c, ex->tier);
+    const bool own = theirs != &ex->tier->in_flight;
     const struct {
         const struct sl_in_flight *f;
         const char *kind, *name;
     } all[] = {{&s->limits.in_flight, "all:", "routes"},
                {&route->in_flight, "route:", route->name},
-               {own ? &c->in_flight : &ex->tier->in_flight,
-                own ? "consumer:" : "tier:", own ? c->name : ex->tier->name}};
+               {theirs, own ? "consumer:" : "tier:", own ? c->name : ex->tier->name}};
     for (size_t i = 0; i < SL_ARRAY_LEN(all); i++) {
         if (!all[i].f->max)
             continue;

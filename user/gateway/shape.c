@@ -25,8 +25,7 @@
 static const struct sl_bandwidth *_sl_bandwidth(const struct sl_exchange *ex)
 {
     const struct sl_consumer *c = ex->identity ? ex->identity->consumer : NULL;
-    const bool own = c && (c->bandwidth.in.count || c->bandwidth.out.count);
-    return own ? &c->bandwidth : &ex->tier->bandwidth;
+    return sl_bandwidth_of(c, ex->tier);
 }
 
 static uint64_t _sl_per_second(const struct sl_rate *r)

@@ -48,7 +48,7 @@ static int _sl_claims(const struct sl_snapshot *s, struct sl_claim **out, size_t
 
 static struct sl_limit _sl_ceiling(const struct sl_consumer *c)
 {
-    const struct sl_rate_limit *rl = c->rate_limit.n_windows ? &c->rate_limit : &c->tier->rate_limit;
+    const struct sl_rate_limit *rl = sl_rate_limit_of(c, c->tier);
     /* A limit by source or header lets a consumer have many times the number, and one in shadow mode lets him
      * have anything: no ceiling follows from it. */
     if (rl->by != SL_BY_CONSUMER || rl->shadow)

@@ -99,8 +99,9 @@ static int _sl_all_limits(struct sl_policy *p, struct sl_diag *diag)
             r, _sl_limits(s, &s->tiers[i].rate_limit, "tier", s->tiers[i].name, &p->tiers[i].limits, diag));
     }
     for (size_t i = 0; i < s->n_consumers; i++)
-        r = _sl_worse(r, _sl_limits(s, &s->consumers[i].rate_limit, "consumer", s->consumers[i].name,
-                                    &p->consumer_limits[i], diag));
+        if (s->consumers[i].rate_limit)
+            r = _sl_worse(r, _sl_limits(s, s->consumers[i].rate_limit, "consumer", s->consumers[i].name,
+                                        &p->consumer_limits[i], diag));
     return r;
 }
 

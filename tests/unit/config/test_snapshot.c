@@ -315,8 +315,10 @@ static void test_consumers(void **state)
     assert_int_equal(a->key_hashes.v[0].n, 32);
     assert_memory_equal(a->key_hashes.v[0].p,
                         "\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff", 16);
-    assert_int_equal(a->rate_limit.n_windows, 0);
-    assert_int_equal(b->rate_limit.windows[0].limit, 7);
+    assert_null(a->rate_limit);
+    assert_ptr_equal(sl_rate_limit_of(a, a->tier), &a->tier->rate_limit);
+    assert_int_equal(b->rate_limit->windows[0].limit, 7);
+    assert_ptr_equal(sl_rate_limit_of(b, b->tier), b->rate_limit);
     assert_string_equal(b->pos.pointer, "/consumers/auth0|b");
     result_free(&x);
 }

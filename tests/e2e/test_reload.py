@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new policy under load, and a bad one."""
+import contextlib
 import os
 import signal
+import threading
 
 import pytest
 from harness import load
@@ -40,7 +42,6 @@ def test_100_reloads_at_1000_rps_fail_no_request(lo):
 
 @pytest.mark.veth
 def test_a_reload_keeps_processes_connections_and_requests_in_flight(lo):
-    import threading
     go = threading.Event()
 
     def answer(r):
@@ -234,3 +235,29 @@ def test_a_trial_without_a_sound_time_is_refused_and_nothing_applied(lo, span):
 def test_apply_without_a_daemon_says_so(lo, tmp):
     r = lo.run([SLUICECTL, "--socket", f"{tmp}/none.sock", "apply"])
     assert r.returncode == 1 and f"{tmp}/none.sock" in r.stderr
+
+
+def test_requests_are_answered_while_a_large_policy_is_built(lo):
+    """With so many consumers that it takes long; the thread that builds it is there before an answer and after it."""
+    crowd = {f"user-{i:06}": {} for i in range(100_000)}
+    result = []
+
+    def builds(worker):
+        for t in os.listdir(f"/proc/{worker}/task"):
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{worker}/task/{t}/comm") as f:
+                if f.read() == "policy\n":
+                    return t
+        return None
+
+    with Nginx(lo, 9000) as origin, Gateway(serving(origin.target, P), lo) as g, g.client(P) as c:
+        worker = g.pids()["workers"][0]
+        apply = threading.Thread(target=lambda: result.append(g.apply(serving(origin.target, P, consumers=crowd))))
+        apply.start()
+        meanwhile = 0
+        while apply.is_alive():
+            before = builds(worker)
+            assert c.request().status == 200
+            meanwhile += before is not None and builds(worker) == before
+        apply.join()
+        assert result[0][0] == 0, result
+        assert meanwhile > 0

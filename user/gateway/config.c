@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot made ready for this worker: policy compiled, chains put together, TLS contexts and upstream
- * groups built. Invariant: it is built whole or not at all; what serves meanwhile is untouched.
+ * A policy made ready for this worker: chains put together, TLS contexts and upstream groups built.
+ * Invariant: it is built whole or not at all; what serves meanwhile is untouched.
  */
 #include "base/log.h"
 #include "gateway/exchange_priv.h"
+#include "gateway/policy_thread_priv.h"
 
 #include <errno.h>
 
@@ -124,33 +125,20 @@ static int _sl_build_routes(struct sl_gw_config *c)
     return 0;
 }
 
-static int _sl_build_policy(struct sl_gw_config *c, struct sl_snapshot *s)
+int sl_gw_config_new(struct sl_worker *w, struct sl_policy *policy, struct sl_gw_config **out)
 {
-    struct sl_diag diag;
-    sl_diag_init(&diag);
-    int r = sl_policy_new(s, &diag, &c->policy);
-    if (r < 0) {
-        struct sl_buf text = {0};
-        if (sl_diag_print(&diag, &text) == 0)
-            sl_error("policy version %llu refused: " SL_SFMT, (unsigned long long)s->version,
-                     SL_SARG(sl_buf_slice(&text)));
-        sl_buf_free(&text);
-    }
-    sl_diag_free(&diag);
-    return r;
-}
-
-int sl_gw_config_new(struct sl_worker *w, struct sl_snapshot *s, struct sl_gw_config **out)
-{
+    const struct sl_snapshot *s = policy->snapshot;
     struct sl_gw_config *c = calloc(1, sizeof(*c));
-    if (!c)
+    if (!c) {
+        sl_policy_thread_discard(w, policy);
         return -ENOMEM;
-    c->refs = 1;
-    int r = _sl_build_policy(c, s);
-    c->snapshot = s; /* kept alive by the policy */
-    c->correlation_header = sl_slice_str(s->correlation_id.header);
-    if (r == 0)
-        r = _sl_build_tls(w, c);
+    }
+    *c = (struct sl_gw_config){.refs = 1,
+                               .w = w,
+                               .policy = policy,
+                               .snapshot = s,
+                               .correlation_header = sl_slice_str(s->correlation_id.header)};
+    int r = _sl_build_tls(w, c);
     if (r == 0)
         r = _sl_build_groups(w, c);
     if (r == 0)
@@ -186,7 +174,6 @@ void sl_gw_config_unref(struct sl_gw_config *c)
     free(c->groups);
     free(c->tls);
     free(c->routes);
-    if (c->policy)
-        sl_policy_free(c->policy);
+    sl_policy_thread_discard(c->w, c->policy);
     free(c);
 }

@@ -4,11 +4,11 @@
  * Invariant: what serves is a whole snapshot; a new one takes its place between two events, or not at all.
  */
 #include "base/log.h"
-#include "config/config.h"
 #include "gateway/errand_priv.h"
 #include "gateway/exchange_priv.h"
 #include "gateway/hasher_priv.h"
 #include "gateway/overload_priv.h"
+#include "gateway/policy_thread_priv.h"
 #include "net/ipc.h"
 
 #include <errno.h>
@@ -20,25 +20,14 @@
 
 #define SL_HOUSEKEEPING_NS SL_TICK_NS
 
-/* ---- a new snapshot */
+/* ---- a new policy */
 
-static int _sl_read_bundle(int fd, struct sl_snapshot **out)
-{
-    struct sl_bundle *bundle = NULL;
-    int r = sl_bundle_from_memfd_lean(fd, &bundle);
-    if (r < 0)
-        return sl_error_r(r, "the bundle from the supervisor cannot be read");
-    struct sl_diag diag;
-    sl_diag_init(&diag);
-    r = sl_snapshot_new(bundle, &diag, out);
-    struct sl_buf text = {0};
-    if (r < 0 && sl_diag_print(&diag, &text) == 0)
-        sl_error("policy refused: " SL_SFMT, SL_SARG(sl_buf_slice(&text)));
-    sl_buf_free(&text);
-    sl_diag_free(&diag);
-    sl_bundle_free(bundle);
-    return r;
-}
+/* What came with a policy that is being built. */
+struct sl_worker_pending {
+    struct sl_ipc_snapshot m;
+    size_t n_sockets;
+    int sockets[SL_IPC_MAX_FDS];
+};
 
 /* Standard output is here already; a file comes from the supervisor (SL_IPC_REOPEN), and lines wait for it.
  */
@@ -59,24 +48,16 @@ static void _sl_open_log(struct sl_worker *w)
     w->log_stdout = to_stdout;
 }
 
-static int _sl_take_snapshot(struct sl_worker *w, const struct sl_ipc_snapshot *m, int bundle_fd,
-                             const int *sockets, size_t n_sockets)
+static int _sl_serve(struct sl_worker *w, struct sl_policy *policy, struct sl_worker_pending *p)
 {
-    struct sl_snapshot *s = NULL;
     struct sl_gw_config *c = NULL;
-    int r = _sl_read_bundle(bundle_fd, &s);
-    if (r == 0) {
-        r = sl_gw_config_new(w, s, &c);
-        sl_snapshot_unref(s); /* the policy holds it now */
-    }
-    if (!c) {
-        for (size_t i = 0; i < n_sockets; i++)
-            (void)close(sockets[i]);
+    int r = sl_gw_config_new(w, policy, &c);
+    if (r < 0)
         return r;
-    }
     sl_worker_keys_apply(w, c);
-    w->held = m->hold;
-    r = sl_binds_apply(w, c, sockets, m->more, n_sockets);
+    w->held = p->m.hold;
+    r = sl_binds_apply(w, c, p->sockets, p->m.more, p->n_sockets);
+    p->n_sockets = 0;
     sl_gw_config_unref(w->config);
     w->config = c;
     sl_worker_keys_prune(w);
@@ -85,23 +66,52 @@ static int _sl_take_snapshot(struct sl_worker *w, const struct sl_ipc_snapshot *
     return r;
 }
 
-static void _sl_on_snapshot(struct sl_worker *w, const union sl_ipc *m, int *fds, size_t n_fds)
+static void _sl_answer(struct sl_worker *w, const struct sl_ipc_snapshot *m, int error)
 {
     union sl_ipc ready = {
-        .ready = {.h = {.type = SL_IPC_READY, .id = m->h.id}, .version = m->snapshot.version}};
-    int r = -EPROTO;
-    if (n_fds >= 1 && m->snapshot.n_sockets == n_fds - 1)
-        r = _sl_take_snapshot(w, &m->snapshot, fds[0], fds + 1, n_fds - 1);
-    else
-        for (size_t i = 1; i < n_fds; i++)
-            (void)close(fds[i]);
-    if (n_fds >= 1)
-        (void)close(fds[0]);
-    ready.ready.error = r;
-    r = sl_ipc_send(w->args->ipc_fd, &ready, NULL, 0);
+        .ready = {.h = {.type = SL_IPC_READY, .id = m->h.id}, .version = m->version, .error = error}};
+    const int r = sl_ipc_send(w->args->ipc_fd, &ready, NULL, 0);
     if (r < 0)
         (void)sl_error_r(r, "the supervisor cannot be told that version %llu is served",
-                         (unsigned long long)m->snapshot.version);
+                         (unsigned long long)m->version);
+}
+
+static void _sl_pending_free(struct sl_worker_pending *p)
+{
+    for (size_t i = 0; p && i < p->n_sockets; i++)
+        (void)close(p->sockets[i]);
+    free(p);
+}
+
+/* What came meanwhile is read now. */
+static void _sl_on_built(struct sl_worker *w, struct sl_policy *policy, int r)
+{
+    struct sl_worker_pending *p = SL_TAKE_PTR(w->pending);
+    if (r == 0)
+        r = _sl_serve(w, policy, p);
+    _sl_answer(w, &p->m, r);
+    _sl_pending_free(p);
+    ev_io_start(w->loop.ev, &w->ipc);
+}
+
+/* Until the policy is built the next messages wait in the socket: their order is the supervisor's. */
+static void _sl_on_snapshot(struct sl_worker *w, const union sl_ipc *m, int *fds, size_t n_fds)
+{
+    struct sl_worker_pending *p = calloc(1, sizeof(*p));
+    const bool right = n_fds >= 1 && m->snapshot.n_sockets == n_fds - 1;
+    if (!p || !right) {
+        for (size_t i = 0; i < n_fds; i++)
+            (void)close(fds[i]);
+        free(p);
+        _sl_answer(w, &m->snapshot, right ? -ENOMEM : -EPROTO);
+        return;
+    }
+    p->m = m->snapshot;
+    p->n_sockets = n_fds - 1;
+    memcpy(p->sockets, fds + 1, p->n_sockets * sizeof(*fds));
+    w->pending = p;
+    ev_io_stop(w->loop.ev, &w->ipc);
+    sl_policy_thread_start(w, fds[0], _sl_on_built);
 }
 
 /* ---- drain */
@@ -188,6 +198,8 @@ static void _sl_on_ipc(struct ev_loop *ev, ev_io *watcher, int revents)
             return;
         }
         _sl_dispatch(w, &m, fds, n);
+        if (sl_policy_thread_busy(w))
+            return;
     }
 }
 
@@ -292,6 +304,8 @@ static int _sl_worker_init(struct sl_worker *w, const struct sl_worker_args *arg
 static void _sl_worker_close(struct sl_worker *w)
 {
     if (w->loop.ev) {
+        sl_policy_thread_close(w);
+        _sl_pending_free(SL_TAKE_PTR(w->pending));
         sl_binds_close(w);
         sl_list_for_each_safe (it, &w->conns)
             sl_conn_close(SL_LIST_ENTRY(it, struct sl_conn, node));

@@ -12,6 +12,8 @@
 #include "telemetry/access_log.h"
 #include "upstream/upstream.h"
 
+#include <pthread.h>
+
 struct sl_exchange;
 struct sl_conn;
 
@@ -44,6 +46,7 @@ struct sl_gw_route {
  */
 struct sl_gw_config {
     unsigned refs;
+    struct sl_worker *w;
     struct sl_policy *policy; /* owned, with its snapshot */
     const struct sl_snapshot *snapshot;
     struct sl_gw_route *routes; /* [n_routes] */
@@ -122,6 +125,11 @@ struct sl_worker {
     struct sl_access_log *log; /* NULL: none yet */
     bool log_stdout;           /* it goes to standard output */
     struct sl_gw_config *config;
+    struct sl_policy_thread *policy_thread; /* NULL: no policy is being built */
+    struct sl_worker_pending *pending;      /* what came with that policy */
+    pthread_t freeing_thread;
+    bool freeing;                      /* a policy of before is being freed, in that thread */
+    bool closing;                      /* no thread is started any more */
     struct sl_list binds, conns, idle; /* idle: connections in IDLE, the longest idle first */
     struct sl_list unread;             /* connections that are not read from, or were not (gone.c) */
     size_t n_conns;
@@ -159,8 +167,8 @@ struct sl_worker {
     uint32_t proxied_lines;
 };
 
-/* config.c: 0 or -errno, reasons in the log. Takes the bundle's snapshot. */
-int sl_gw_config_new(struct sl_worker *w, struct sl_snapshot *s, struct sl_gw_config **out);
+/* config.c: 0 or -errno, reasons in the log. The policy is taken over, also on failure. */
+int sl_gw_config_new(struct sl_worker *w, struct sl_policy *policy, struct sl_gw_config **out);
 struct sl_gw_config *sl_gw_config_ref(struct sl_gw_config *c);
 void sl_gw_config_unref(struct sl_gw_config *c);
 

@@ -11,6 +11,7 @@
 #include <linux/bpf.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 static const int _sl_allowed[] = {
     /* input and output on what was inherited, accepted or connected */
@@ -113,6 +114,10 @@ static int _sl_fill_narrow(scmp_filter_ctx ctx, bool worker)
         r = SL_ALLOW_FIRST(ctx, bpf, commands[i]);
     if (r == 0) /* abort(), to itself and to no sibling of the same user */
         r = SL_ALLOW_FIRST(ctx, tgkill, getpid());
+    if (r == 0 &&
+        worker) /* the thread that builds a policy steps back behind the loop: its own, never another's */
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
+                             SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS), SCMP_A1(SCMP_CMP_EQ, 0));
     if (r == 0) /* the log's thread has a name */
         r = SL_ALLOW_FIRST(ctx, prctl, PR_SET_NAME);
     return r;

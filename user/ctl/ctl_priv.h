@@ -140,6 +140,7 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * /v1/policy     {"version", "hash", "values": what sl_bundle_print_values writes}
  * /v1/status     {"version", "hash", "uptime_seconds", "supervisor": {"pid"}, "controller": {"pid"},
  *                 "workers": [{"index", "pid", "version", "restarts"}],
+ *                 "jwks": [{"provider", "url", "keys", "age_seconds" or null, "failed", "error"}],
  *                 "trial": {"waits", "left_ms", "former": the version that a rollback brings back, or 0},
  *                 "kernel": {"shadow", "features": [{"name", "present", "without"}], "interfaces":
  * [{"interface", "xdp": "native|generic|none", "tc"}], "maps": [{"map", "entries", "max"}], "programs":

@@ -151,6 +151,36 @@ static int _sl_certificates(const json_t *status, struct sl_buf *out)
     return r;
 }
 
+/* Keys of token issuers that are fetched; error: of the last fetch, where it failed. */
+static int _sl_keys(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"provider", ">keys", ">age", ">failed", "url", "error"};
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *p;
+    int r = 0;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(json_object_get(status, "jwks"), i, p)
+    {
+        char age[SL_CTL_UNIT] = "never";
+        if (json_is_number(json_object_get(p, "age_seconds")))
+            (void)sl_ctl_span(sl_ctl_num(p, "age_seconds"), age);
+        if (r == 0)
+            r = sl_ctl_table_row(
+                &t, (const char *const[]){
+                        sl_ctl_str(p, "provider"), sl_arena_printf(a, "%.0f", sl_ctl_num(p, "keys")),
+                        sl_arena_strdup(a, sl_slice_str(age)),
+                        sl_arena_printf(a, "%.0f", sl_ctl_num(p, "failed")), sl_ctl_str(p, "url"),
+                        *sl_ctl_str(p, "error") ? sl_ctl_str(p, "error") : NULL});
+    }
+    if (r == 0 && t.rows)
+        r = sl_buf_append(out, "\n", 1);
+    if (r == 0 && t.rows)
+        r = sl_ctl_table_print(&t, 2, out);
+    sl_ctl_table_free(&t);
+    return r;
+}
+
 /* Ranges of allow and deny; nothing where there are none. */
 static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *out)
 {
@@ -319,6 +349,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = _sl_interfaces(status, &arena, out);
     if (r == 0)
         r = _sl_features(status, &arena, out);
+    if (r == 0)
+        r = _sl_keys(status, &arena, out);
     if (r == 0)
         r = _sl_lists(status, &arena, out);
     if (r == 0)

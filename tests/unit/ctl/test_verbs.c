@@ -133,7 +133,10 @@ static void any_json_is_shown_without_harm(void **state)
         "2J\"}]}}",
         "{\"penalties\":[{},null,{\"source\":\"\\u001b]0;owned\\u0007\",\"left_ms\":-1e300,\"level\":1e300}]"
         "}",
-        "{\"penalties\":{}}",
+        "{\"penalties\":{},\"jwks\":{},\"cluster\":{\"penalties\":[]}}",
+        "{\"jwks\":[0,null,{\"provider\":[],\"url\":\"\\u001b[2J\",\"age_seconds\":1e300,\"keys\":\"x\"}]}",
+        "{\"denies\":[null,{\"source\":\"\\u001b[2J\",\"left_ms\":\"x\",\"from\":7}]}",
+        "{\"cluster\":{\"redis\":7,\"penalties\":{\"host\":\"\\u001b\",\"refused\":{\"a\":\"b\"}}}}",
     };
     struct server s;
     for (size_t i = 0; i < SL_ARRAY_LEN(answers); i++) {

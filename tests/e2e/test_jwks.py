@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys fetched from an issuer over HTTPS: how fresh, how often, handed on to whom, and what an issuer cannot do to us."""
 import os
+import re
 import signal
 import threading
 import time
@@ -159,6 +160,33 @@ def test_a_new_worker_and_a_new_policy_have_the_keys_at_once(lo, origin, issuer,
         until(lambda: gw.ctl("apply")[0] == 0, "the next controller")
         assert gw.apply(policy(origin, issuer, ca, workers=1, jwks_uri=issuer.url("/other")))[0] == 0
         assert ask(gw, NEW).status == 200 and ask(gw, OLD).status == 401
+
+
+def test_an_upgrade_and_a_new_controller_take_the_keys_over_with_their_end(lo, origin, ca):
+    """The issuer is down from here on: nothing is waited for, and nobody is believed longer than before."""
+    with Issuer(ca, host=lo) as idp:
+        idp.keys(OLD)
+        p = policy(origin, idp, ca, workers=2, jwks_refresh="2s", jwks_stale="8s")
+        with Gateway({**p, "drain_timeout": "1s"}, lo) as gw:
+            assert ask(gw, OLD).status == 200
+            idp.pages["/jwks"] = (500, (), b"")
+            old = gw.upgrade()
+            for n in range(8):  # by both workers
+                assert ask(gw, OLD, n=n).status == 200
+            assert gw.metric("sluice_jwt_waited_total") == 0
+            state = until(lambda: (lambda s: s if s["failed"] else None)(jwks(gw)), "the new controller to ask in vain")
+            assert state["keys"] == 1 and state["age_seconds"] is not None and "500" in state["error"], state
+            text = gw.ctl("status")[1]  # provider, keys, age, failed, url, error
+            assert re.search(rf"corp +1 +\S+ +[1-9]\d* +{re.escape(idp.url('/jwks'))} +the answer's status is 500", text), text
+            gw.wait_log("its keys cannot be fetched, and those from before serve until jwks_stale")
+            assert old.wait(60) == 0
+            pid = gw.pids()["controller"]
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: gw.pids()["controller"] != pid and jwks(gw)["keys"] == 1, "the next controller to have them too")
+            assert ask(gw, OLD).status == 200
+            r = until(lambda: (lambda r: r if r.status != 200 else None)(ask(gw, OLD)), "their end", timeout=20)
+            problem(r, 503, "keys_unavailable")
+            assert jwks(gw)["keys"] == 0
 
 
 def test_stale_keys_serve_up_to_their_ceiling(lo, origin, issuer, ca):

@@ -155,6 +155,9 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
     case SL_IPC_STATE:
         _sl_take_state(c, n ? fds[0] : -1);
         break;
+    case SL_IPC_KEYS:
+        sl_jwks_take(c, &m->keys, n ? fds[0] : -1);
+        break;
     case SL_IPC_KEYS_WANTED:
         sl_jwks_wanted(c, m->wanted.source, m->wanted.none);
         break;

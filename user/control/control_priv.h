@@ -156,6 +156,8 @@ int sl_jwks_start(struct sl_control *c);
 void sl_jwks_stop(struct sl_control *c);
 /* A worker has met a key of that source that it does not know; none: it knows none at all. */
 void sl_jwks_wanted(struct sl_control *c, uint64_t source, bool none);
+/* What the controller before had of a source; fd is borrowed. */
+void sl_jwks_take(struct sl_control *c, const struct sl_ipc_keys *m, int fd);
 struct sl_jwks_state {
     const char *provider, *url;
     const char *error; /* of the last fetch; "": it succeeded */

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #define SL_DOCUMENT_BYTES (64 * 1024)
 #define SL_WANTED_NS      (30 * SL_NS_PER_SEC) /* between two fetches that workers caused */
@@ -56,7 +57,8 @@ static void _sl_tell(struct sl_remote *r, bool whole)
 {
     union sl_ipc m = {.keys = {.h = {.type = SL_IPC_KEYS_FETCHED},
                                .source = r->auth->jwt.remote.source,
-                               .deadline_ns = r->deadline}};
+                               .deadline_ns = r->deadline,
+                               .fetched_ns = r->fetched}};
     SL_CLOSE int fd = whole && r->text ? sl_memfd_sealed("sluice-keys", r->text, r->n) : -1;
     int e = whole && r->text && fd < 0 ? fd : sl_ipc_send(r->all->control->args->ipc_fd, &m, &fd, fd >= 0);
     struct sl_loop *l = &r->all->control->turn;
@@ -291,27 +293,30 @@ static void _sl_on_timer(struct sl_timer *t)
         sl_timer_set(l, &r->timer, r->next);
 }
 
-void sl_jwks_wanted(struct sl_control *c, uint64_t source, bool none)
+static struct sl_remote *_sl_find(const struct sl_control *c, uint64_t source)
 {
     struct sl_jwks_all *all = c->jwks;
-    for (size_t i = 0; all && i < all->n; i++) {
-        struct sl_remote *r = &all->v[i];
-        if (r->auth->jwt.remote.source != source)
-            continue;
-        if (r->fetch) /* its end is the answer */
-            return;
-        if (none && r->text && c->turn.now < r->deadline) { /* they crossed its question on their way */
-            _sl_tell(r, true);
-            return;
-        }
-        if (r->wanted && c->turn.now < r->wanted + SL_WANTED_NS) {
-            _sl_tell(r, false);
-            return;
-        }
-        r->wanted = c->turn.now;
-        _sl_start(r);
+    for (size_t i = 0; all && i < all->n; i++)
+        if (all->v[i].auth->jwt.remote.source == source)
+            return &all->v[i];
+    return NULL;
+}
+
+void sl_jwks_wanted(struct sl_control *c, uint64_t source, bool none)
+{
+    struct sl_remote *r = _sl_find(c, source);
+    if (!r || r->fetch) /* its end is the answer */
+        return;
+    if (none && r->text && c->turn.now < r->deadline) { /* they crossed its question on their way */
+        _sl_tell(r, true);
         return;
     }
+    if (r->wanted && c->turn.now < r->wanted + SL_WANTED_NS) {
+        _sl_tell(r, false);
+        return;
+    }
+    r->wanted = c->turn.now;
+    _sl_start(r);
 }
 
 /* ---- all of them */
@@ -389,6 +394,37 @@ int sl_jwks_start(struct sl_control *c)
     _sl_free_all(former);
     c->jwks = all;
     return r;
+}
+
+/* The workers have them, until the same end. What is fetched now, as by every new process, takes their place.
+ */
+static void _sl_adopt(struct sl_remote *r, struct sl_slice text, uint64_t fetched, uint64_t deadline)
+{
+    char why[160] = "", *own = malloc(text.n);
+    const size_t usable = own ? sl_auth_usable_keys(r->auth, text, why, sizeof(why)) : 0;
+    if (!usable) {
+        free(own);
+        return;
+    }
+    memcpy(own, text.p, text.n);
+    r->text = own;
+    r->n = text.n;
+    r->usable = usable;
+    r->fetched = fetched;
+    r->deadline = fetched + r->auth->jwt.remote.stale;
+    if (r->deadline != deadline) /* by the policy that is in force now */
+        _sl_tell(r, true);
+}
+
+void sl_jwks_take(struct sl_control *c, const struct sl_ipc_keys *m, int fd)
+{
+    struct sl_remote *r = _sl_find(c, m->source);
+    const uint64_t now = sl_now_ns();
+    struct sl_slice text = SL_SLICE_NUL;
+    if (!r || r->text || m->deadline_ns <= now || m->fetched_ns > now || sl_memfd_map(fd, &text) < 0)
+        return;
+    _sl_adopt(r, text, m->fetched_ns, m->deadline_ns);
+    (void)munmap((void *)(uintptr_t)text.p, text.n);
 }
 
 void sl_jwks_stop(struct sl_control *c)

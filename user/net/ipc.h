@@ -21,7 +21,9 @@ enum sl_ipc_type {
     SL_IPC_STATE,  /* to the controller: what the supervisor knows (processes, attach modes), memfd JSON in
                       fds[0] */
     SL_IPC_LISTEN, /* the supervisor before has let go: what was held by a SNAPSHOT serves from now on */
-    SL_IPC_KEYS,   /* to a worker: keys of a provider, fetched by the controller; fds[0]: a memfd with them */
+    SL_IPC_KEYS, /* to a worker: keys of a provider, fetched by the controller; fds[0]: a memfd with them. To
+                    one that is new in its place, a controller or another supervisor too: what its
+                    predecessor had */
     SL_IPC_KEYS_WANTED, /* to the controller: a worker met a token whose key it does not know */
     SL_IPC_SHARE,       /* to the controller: what other hosts are to put in or take back as this one did */
     SL_IPC_ERRANDS,     /* fds[0]: an end of a new pair between a worker and the controller (net/errand.h) */
@@ -118,6 +120,7 @@ struct sl_ipc_keys { /* KEYS, KEYS_FETCHED; without a descriptor the keys are th
     struct sl_ipc_header h;
     uint64_t source;      /* sl_remote_keys.source */
     uint64_t deadline_ns; /* CLOCK_MONOTONIC: they count for nothing after it; 0: as before */
+    uint64_t fetched_ns;  /* when they were had of the provider last */
 };
 struct sl_ipc_wanted { /* KEYS_WANTED, KEYS_UNKNOWN */
     struct sl_ipc_header h;

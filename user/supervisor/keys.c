@@ -35,11 +35,11 @@ static struct sl_kept_keys *_sl_kept(struct sl_supervisor *s, uint64_t source)
     return free_one;
 }
 
-static int _sl_send(const struct sl_child *c, const struct sl_ipc_keys *k, int fd)
+static int _sl_send(int sock, const struct sl_ipc_keys *k, int fd)
 {
-    union sl_ipc m = {
-        .keys = {.h = {.type = SL_IPC_KEYS}, .source = k->source, .deadline_ns = k->deadline_ns}};
-    return sl_ipc_send(c->ipc, &m, &fd, fd >= 0 ? 1 : 0);
+    union sl_ipc m = {.keys = *k};
+    m.h = (struct sl_ipc_header){.type = SL_IPC_KEYS};
+    return sl_ipc_send(sock, &m, &fd, fd >= 0 ? 1 : 0);
 }
 
 /* A worker that cannot be told would go on with keys that were taken back: it is ended, and its successor
@@ -50,7 +50,7 @@ static void _sl_relay(struct sl_supervisor *s, const struct sl_ipc_keys *k, int 
     char name[16];
     for (size_t i = 1; i < s->n_children; i++) {
         struct sl_child *c = &s->children[i];
-        const int r = c->pid && c->ipc >= 0 ? _sl_send(c, k, fd) : 0;
+        const int r = c->pid && c->ipc >= 0 ? _sl_send(c->ipc, k, fd) : 0;
         if (r == 0)
             continue;
         (void)sl_error_r(r, "%s does not take new keys and is started anew", sl_child_name(c, name));
@@ -75,19 +75,48 @@ int sl_keys_fetched(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd
         kept->fd = own;
     }
     kept->deadline_ns = k->deadline_ns ? k->deadline_ns : kept->deadline_ns;
+    kept->fetched_ns = k->fetched_ns;
     _sl_relay(s, k, fd);
     return 0;
 }
 
-int sl_keys_send_all(const struct sl_child *c)
+static int _sl_send_kept(const struct sl_supervisor *s, int sock)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < SL_REMOTE_MAX; i++) {
-        const struct sl_kept_keys *k = &c->s->keys[i];
+        const struct sl_kept_keys *k = &s->keys[i];
         if (k->source && k->fd >= 0)
-            r = _sl_send(c, &(struct sl_ipc_keys){.source = k->source, .deadline_ns = k->deadline_ns}, k->fd);
+            r = _sl_send(sock,
+                         &(struct sl_ipc_keys){
+                             .source = k->source, .deadline_ns = k->deadline_ns, .fetched_ns = k->fetched_ns},
+                         k->fd);
     }
     return r;
+}
+
+int sl_keys_send_all(const struct sl_child *c)
+{
+    return _sl_send_kept(c->s, c->ipc);
+}
+
+/* ---- a binary upgrade: the bytes go on as they are, and so do their ends */
+
+int sl_keys_hand_over(const struct sl_supervisor *s, int sock)
+{
+    return _sl_send_kept(s, sock);
+}
+
+int sl_keys_take_over(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd)
+{
+    if (!k->source || !sl_memfd_is_sealed(fd, SL_KEYS_BYTES))
+        return -EPROTO;
+    struct sl_kept_keys *kept = _sl_kept(s, k->source);
+    if (!kept || kept->fd >= 0)
+        return -EPROTO;
+    kept->fd = fd;
+    kept->deadline_ns = k->deadline_ns;
+    kept->fetched_ns = k->fetched_ns;
+    return 0;
 }
 
 void sl_keys_unknown(struct sl_supervisor *s, const struct sl_ipc_wanted *w)

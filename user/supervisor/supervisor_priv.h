@@ -50,7 +50,7 @@ struct sl_bound {
 
 /* ---- a binary upgrade: upgrade.c is the side that hands over, takeover.c the one that takes */
 #define SL_TAKEOVER_ENV      "SLUICE_TAKEOVER" /* "FD:PROTOCOL" */
-#define SL_TAKEOVER_PROTOCOL 1                 /* raised with any change of the messages between them */
+#define SL_TAKEOVER_PROTOCOL 2                 /* raised with any change of the messages between them */
 
 struct sl_takeover {
     bool waits; /* for GO: nothing is accepted yet */
@@ -65,7 +65,7 @@ struct sl_takeover {
 /* Fetched keys as the controller sent them last. */
 struct sl_kept_keys {
     uint64_t source; /* 0: free */
-    uint64_t deadline_ns;
+    uint64_t deadline_ns, fetched_ns;
     int fd; /* sealed memfd; -1: none yet */
 };
 
@@ -274,8 +274,11 @@ void sl_trial_failed(struct sl_supervisor *s);
 /* Keeps and relays; fd is borrowed, -1: none came. 0, or -EPERM: a descriptor that is no sealed text. */
 int sl_keys_fetched(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd) SL_MUST_CHECK;
 void sl_keys_unknown(struct sl_supervisor *s, const struct sl_ipc_wanted *w);
-/* To a worker that has none yet, before its first policy. 0 or -errno. */
+/* To a child that has none yet: a worker, before its first policy; the controller, after it. 0 or -errno. */
 int sl_keys_send_all(const struct sl_child *c) SL_MUST_CHECK;
+/* To the supervisor that takes over, and what it makes of each: 0 or -errno; fd becomes ours with 0. */
+int sl_keys_hand_over(const struct sl_supervisor *s, int sock) SL_MUST_CHECK;
+int sl_keys_take_over(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd) SL_MUST_CHECK;
 /* Forgets those that the policy in force does not fetch (NULL: all). */
 void sl_keys_prune(struct sl_supervisor *s);
 

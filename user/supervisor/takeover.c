@@ -82,7 +82,10 @@ static int _sl_receive(struct sl_supervisor *s)
             return r;
         if (m.h.type == SL_IPC_HAND_REST)
             return _sl_take_rest(s, &m.rest, fds, n);
-        r = m.h.type == SL_IPC_HAND ? _sl_add_bound(s, &m.hand, fds, n) : -EPROTO;
+        if (m.h.type == SL_IPC_KEYS && n == 1)
+            r = sl_keys_take_over(s, &m.keys, fds[0]);
+        else
+            r = m.h.type == SL_IPC_HAND ? _sl_add_bound(s, &m.hand, fds, n) : -EPROTO;
         if (r == 0)
             continue;
         for (size_t i = 0; i < n; i++)

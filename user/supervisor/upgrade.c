@@ -114,6 +114,8 @@ static int _sl_hand_all(struct sl_supervisor *s)
         r = _sl_hand(s->upgrade.sock, &s->bound[i], false);
     for (size_t i = 0; r == 0 && i < s->n_admin; i++)
         r = _sl_hand(s->upgrade.sock, &s->admin[i], true);
+    if (r == 0)
+        r = sl_keys_hand_over(s, s->upgrade.sock);
     return r < 0 ? r : _sl_hand_rest(s);
 }
 

@@ -371,6 +371,45 @@ static void keys_go_from_the_controller_to_workers(void **state)
     assert_int_equal(f->s.keys[0].source, 0);
 }
 
+/* A binary upgrade: the same bytes, the same end; and nothing that could still change, or comes twice. */
+static void keys_are_handed_over_with_their_end(void **state)
+{
+    struct fixture *f = *state;
+    SL_CLOSE int fd = controller_of(f);
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    SL_CLOSE int ours = pair[0];
+    SL_CLOSE int theirs = pair[1];
+    union sl_ipc m = keys_of(with_keys(f), 700), in;
+    m.keys.fetched_ns = 300;
+    SL_CLOSE int text = sl_memfd_sealed("keys", "{}", 2);
+    SL_CLOSE int open_fd = memfd_create("open", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(sl_write_all(open_fd, "{}", 2), 0);
+    assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, text), 0);
+    assert_int_equal(sl_keys_hand_over(&f->s, ours), 0);
+
+    struct sl_supervisor next = {.lock = -1};
+    struct sl_slice s;
+    int got = -1;
+    size_t n = 1;
+    assert_int_equal(sl_ipc_recv(theirs, &in, &got, &n), 1);
+    assert_true(n == 1 && in.h.type == SL_IPC_KEYS);
+    assert_int_equal(sl_keys_take_over(&next, &in.keys, open_fd), -EPROTO);
+    assert_int_equal(sl_keys_take_over(&next, &in.keys, got), 0);
+    assert_int_equal(sl_keys_take_over(&next, &in.keys, text), -EPROTO);
+    assert_true(next.keys[0].source == m.keys.source && next.keys[0].deadline_ns == 700);
+    assert_true(next.keys[0].fetched_ns == 300);
+    assert_int_equal(sl_memfd_map(next.keys[0].fd, &s), 0);
+    assert_true(sl_slice_eq(s, SL_S("{}")));
+    (void)munmap((void *)(uintptr_t)s.p, s.n);
+    n = 1;
+    assert_int_equal(sl_ipc_recv(theirs, &in, &got, &n), 0);
+    sl_keys_prune(&next); /* a policy that does not fetch them any more */
+    assert_int_equal(next.keys[0].source, 0);
+    sl_snapshot_unref(SL_TAKE_PTR(f->s.snapshot));
+    sl_keys_prune(&f->s);
+}
+
 static void keys_must_be_sealed_and_few(void **state)
 {
     struct fixture *f = *state;
@@ -404,6 +443,7 @@ int main(void)
         with_fixture(requests_are_metered),
         with_fixture(a_result_carries_its_text_sealed),
         with_fixture(keys_go_from_the_controller_to_workers),
+        with_fixture(keys_are_handed_over_with_their_end),
         with_fixture(keys_must_be_sealed_and_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,12 +149,19 @@ static bool _sl_may_verify(const json_t *jwk)
     return false;
 }
 
+/* "ES521" is no algorithm, but what some write for ES512, after its curve: a key of P-521 can verify no other
+ * (RFC 7518 section 3.4), so that reading it opens nothing. */
+static enum sl_jose_alg _sl_own_alg(struct sl_slice name)
+{
+    return sl_jose_alg_from(sl_slice_eq(name, SL_S("ES521")) ? SL_S("ES512") : name);
+}
+
 /* The key's own "alg" narrows what it may verify (RFC 8725 section 3.1), and so does the provider's list. */
 static const char *_sl_pin(const json_t *jwk, uint32_t allowed, struct sl_jwk *k)
 {
     const json_t *alg = json_object_get(jwk, "alg");
     if (alg) {
-        const enum sl_jose_alg own = sl_jose_alg_from(sl_json_string(jwk, "alg"));
+        const enum sl_jose_alg own = _sl_own_alg(sl_json_string(jwk, "alg"));
         if (own == SL_JOSE_ALG_COUNT || !(k->algs & SL_JOSE_BIT(own)))
             return "its \"alg\" is unknown or not of its type and curve";
         k->algs = SL_JOSE_BIT(own);

@@ -53,6 +53,11 @@ static void masks(void **state)
     assert_int_equal(algs_of(jwk_of(&ec, NULL), ALL), SL_JOSE_BIT(SL_JOSE_ES384));
     assert_int_equal(algs_of(jwk_of(&ed, NULL), ALL), SL_JOSE_BIT(SL_JOSE_EDDSA));
     assert_int_equal(algs_of(jwk_of(&hs, NULL), ALL), 7u << SL_JOSE_HS256);
+    struct signer p521 = signer_of(SL_JOSE_ES512);
+    assert_int_equal(algs_of(jwk_of(&p521, "'alg': 'ES521'"), ALL), SL_JOSE_BIT(SL_JOSE_ES512));
+    assert_int_equal(algs_of(jwk_of(&p521, "'alg': 'ES521'"), ~SL_JOSE_BIT(SL_JOSE_ES512)), 0);
+    assert_int_equal(algs_of(jwk_of(&ec, "'alg': 'ES521'"), ALL), 0);
+    assert_int_equal(algs_of(jwk_of(&rsa, "'alg': 'ES521'"), ALL), 0);
     /* its own alg narrows it, and so does the provider's list */
     assert_int_equal(algs_of(jwk_of(&rsa, "'alg': 'PS256'"), ALL), SL_JOSE_BIT(SL_JOSE_PS256));
     assert_int_equal(algs_of(jwk_of(&rsa, NULL), SL_JOSE_BIT(SL_JOSE_RS512) | SL_JOSE_BIT(SL_JOSE_ES256)),

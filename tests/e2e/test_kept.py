@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is left of limits outlives the daemon, stopped or killed; a damaged file is reported and ignored."""
+"""What is left of limits outlives the daemon, stopped or killed, and the host; a damaged file is reported and ignored."""
+import contextlib
+import ctypes
 import os
 import re
+import struct
+import subprocess
+import sys
 import time
+import uuid
 
+import pytest
+from harness.client import Client
 from harness.gateway import Gateway
-from harness.policy import serving
+from harness.ns import Net
+from harness.policy import merge, serving
 from harness.wait import until
 
 P = 8080
@@ -46,4 +55,104 @@ def test_over_a_stop_a_crash_and_a_damaged_file(lo):
             g.start()
             g.wait_log(f"limits.state is not used: .*{why}.*limits begin full", start=lines)
             assert left(g) == 9
+            with open(f"{kept}.damaged", "rb") as f:
+                assert f.read() == damaged  # what it was can still be looked at
+            g.stop()
+
+
+# ---- a reboot: another boot id, a monotonic clock that begins anew, and a wall clock that went on
+
+QUOTAS = {"second": 1000, "minute": 600, "hour": 3600, "day": 8640}
+LENGTH = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+ASKED, AWAY = 100, 40
+
+
+def all_left(g, n=1):
+    with g.host.connect((g.address, P), 10) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * n)
+        text = b""
+        while text.count(b"\r\n\r\nok") < n:
+            more = s.recv(65536)
+            assert more, text
+            text += more
+    return {w: int(r) for w, r in re.findall(r'"(\w+)";r=(\d+)', text.decode().rsplit("RateLimit: ", 1)[1].split("\r\n")[0])}
+
+
+def off_for(path, seconds):
+    """The file as if it had been written so much earlier: magic, version, checksum, wall_ns, seed, buckets, penalties; all in 8 bytes."""
+    with open(path, "rb") as f:
+        whole = f.read()
+    h = list(struct.unpack("=7Q", whole[:56]))
+    assert h[5] >= 3, "buckets of a minute, an hour and a day"
+    h[3] -= seconds * 10**9
+    xxh = ctypes.CDLL("libxxhash.so.0").XXH3_64bits_withSeed
+    xxh.restype, xxh.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
+    h[2] = xxh(whole[56:], len(whole) - 56, h[3] ^ h[4] ^ h[5])
+    with open(path, "wb") as f:
+        f.write(struct.pack("=7Q", *h) + whole[56:])
+
+
+def clock_begins_anew():
+    """Words before a command that give it a monotonic clock of a young boot; none where this kernel or container has no time namespaces."""
+    words = ["unshare", "--time", f"--monotonic={100 - int(time.monotonic())}", "--"]
+    r = subprocess.run([*words, sys.executable, "-c", "import time; print(time.monotonic())"], capture_output=True, text=True)
+    return words if time.monotonic() > 200 and r.returncode == 0 and float(r.stdout) < 200 else []
+
+
+ESCALATE = {"rejections": 5, "within": "30s", "penalty": "5m", "max_penalty": "1h"}
+
+
+def penalties(g):
+    return {p["source"]: p for p in g.penalties()["penalties"] if p["effect"] == "source"}
+
+
+def penalise(net, g):
+    """Another host over its limit, until all of it is dropped."""
+    for c in [Client(net.other.connect((g.address, P)), timeout=5) for _ in range(3)]:
+        with contextlib.suppress(OSError):
+            while True:
+                c.request("GET", "/")
+    return until(lambda: penalties(g).get(net.other.address), "a penalty of the address")
+
+
+def another_boot(tmp_path):
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text(f"{uuid.uuid4()}\n")
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'mount --bind {boot_id} /proc/sys/kernel/random/boot_id && exec "$@"', "sh"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("guard", [False, True], ids=["table in memory", "pinned table"])
+def test_over_a_reboot_by_the_wall_clock(bpffs, tmp_path, guard):
+    p = merge(policy(), {"routes": {"all": {"rate_limit": {**{"hour": None}, **QUOTAS}}}})
+    with Net("gw", "other") as net:
+        if guard:
+            p = merge(p, {"listeners": {"main": {"bind": [f"{net.gw.address}:{P}"]}}, "kernel": {"interfaces": ["eth0"], "mode": "native"},
+                          "tiers": {"anonymous": {"rate_limit": {"minute": 150, "by": "ip", "headers": "off"}, "kernel": {"escalate": ESCALATE}}}})
+        with Gateway(p, net.gw) as g:
+            g.address = net.gw.address if guard else "127.0.0.1"
+            began = time.time()
+            assert all_left(g, ASKED)["hour"] <= QUOTAS["hour"] - ASKED + 10
+            penalty = penalise(net, g) if guard else None
+            g.stop()
+            stopped = time.time()
+            off_for(f"{g.state}/limits.state", AWAY)
+            # a guard reads the kernel's clock, which no namespace changes
+            g._prefix = another_boot(tmp_path) + ([] if guard else clock_begins_anew())
+            g.start()
+            if guard:
+                g.wait_log("state pinned at .* is of another boot: discarded")
+                kept = {k: v for k, v in penalties(g)[net.other.address].items() if k != "left_ms"}
+                assert kept == {k: v for k, v in penalty.items() if k != "left_ms"}
+                assert penalties(g)[net.other.address]["left_ms"] <= penalty["left_ms"] - AWAY * 1000
+            g.wait_log("go on as they were left")
+            before = time.time()
+            now = all_left(g)
+            after = time.time()
+            for w, quota in QUOTAS.items():
+                rate = quota / LENGTH[w]
+                least, most = (min(quota - 1, quota - ASKED - 1 + (AWAY + span) * rate) for span in (before - stopped, after - began))
+                assert int(least) - 1 <= now[w] <= most + 1, (w, now, least, most)
+            assert now["minute"] == QUOTAS["minute"] - 1 and now["second"] == QUOTAS["second"] - 1, "paid back while the host was off"
+            assert now["hour"] < QUOTAS["hour"] - ASKED + AWAY + 30 and now["day"] < QUOTAS["day"] - ASKED + AWAY, now
             g.stop()

@@ -5,7 +5,8 @@
  * and under another name first, every few seconds and when it stops; read once, before the first child is
  * there. Times in it are what was left when it was written: the monotonic clock begins anew with each boot.
  *
- * Invariant: a file that is cut, changed or of another version is said so and ignored, whole.
+ * Invariant: a file that is cut, changed or of another version is said so and ignored, whole; and laid aside,
+ * since the next one takes its name.
  */
 #include "supervisor/supervisor_priv.h"
 
@@ -197,6 +198,15 @@ static size_t _sl_restore_penalties(struct sl_supervisor *s, const struct sl_kep
     return restored;
 }
 
+/* It may be of a version that comes back, or tell what damaged it. */
+static void _sl_lay_aside(const struct sl_supervisor *s, const char *path, const char *wrong)
+{
+    char aside[300];
+    const bool kept = sl_kept_path(s, SL_KEPT_NAME, ".damaged", aside) == 0 && rename(path, aside) == 0;
+    sl_warn("%s is not used: %s: limits begin full, but for what the guard's pins hold%s%s", path, wrong,
+            kept ? "; it is now " : "", kept ? aside : "");
+}
+
 void sl_kept_load(struct sl_supervisor *s)
 {
     struct sl_buf SL_BUF b = {0};
@@ -212,7 +222,7 @@ void sl_kept_load(struct sl_supervisor *s)
         memcpy(&h, text.p, sizeof(h));
     const char *wrong = r < 0 ? strerror(-r) : _sl_wrong(text, &h);
     if (wrong) {
-        sl_warn("%s is not used: %s: limits begin full", path, wrong);
+        _sl_lay_aside(s, path, wrong);
         return;
     }
     const uint64_t wall = sl_wall_ns(), gone = wall > h.wall_ns ? wall - h.wall_ns : 0;

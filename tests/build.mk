@@ -98,7 +98,7 @@ fuzz-short:
 test:
 	@tests/run
 ## make test               every kind of test, counted in the closing line (root)
-## make exact              30 s of 64 connections over 4 windows: each limit to 1 % (root)
+## make exact              64 connections over 4 windows, half a minute and shorter: each limit to 1 % (root)
 ## make cover              which branches of the packet parser are tested (root)
 ## make soak               everything at once for SOAK_SECONDS=600 (root)
 ## make unit | unit-LAYER | bpf-test | http-test | e2e | fuzz     one kind

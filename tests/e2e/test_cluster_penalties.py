@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from harness.client import Client
-from harness.gateway import Gateway
+from harness.gateway import SAN, Gateway, proc_status
 from harness.ns import Net
 from harness.redis import Redis
 from harness.wait import until
@@ -188,6 +188,11 @@ def test_what_is_no_event_is_refused_and_counted(net, redis):
             until(lambda: refused(a, "malformed") == i + 1, f"{fields} to be refused", timeout=5)
         redis.ask("XADD", STREAM, "*", "kind", "penalty")
         until(lambda: refused(a, "malformed") == len(bad) + 1, "half an event to be refused")
+        memory = int(proc_status(a.pids()["controller"])["VmHWM"].split()[0])
+        for _ in range(8):  # no more of it than the id comes here
+            xadd(redis, rule="x" * (8 << 20))
+        until(lambda: refused(a, "malformed") == len(bad) + 9, "what is too long to be refused")
+        assert int(proc_status(a.pids()["controller"])["VmHWM"].split()[0]) < memory + 8192 or SAN, "KiB"
         xadd(redis)
         until(lambda: "203.0.113.9" in sources(a), "a whole one to be taken")
         assert sources(a)["203.0.113.9"]["from"] == "gw-x" and shared(a, "taken") == 1

@@ -25,6 +25,17 @@
 #define SL_SAY_NS     (10 * SL_NS_PER_SEC)
 #define SL_WITHIN_MIN (10 * SL_NS_PER_SEC)
 
+/* A page with Redis's time. What is too long for an event comes without its words: whoever writes there
+ * cannot fill this process's memory. */
+static const char _sl_script[] = "local t = redis.call('TIME') "
+                                 "local page = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2]) "
+                                 "for _, entry in ipairs(page) do "
+                                 "local n = 0 "
+                                 "for _, word in ipairs(entry[2]) do n = n + #word end "
+                                 "if n > 1024 then entry[2] = {} end "
+                                 "end "
+                                 "return {t[1], t[2], page}";
+
 /* ---- one event */
 
 static void _sl_revoked(struct sl_cluster_penalties *p, const struct sl_pending *what)
@@ -132,20 +143,16 @@ static const redisReply *_sl_answer(struct sl_cluster_penalties *p, const redisR
     return sl_cluster_answered(p->link, reply) ? reply : NULL;
 }
 
-static void _sl_on_time(redisAsyncContext *a, void *reply_, void *arg)
+/* Redis's clock, as its TIME is. Without it nothing can be said of an end. */
+static bool _sl_time(struct sl_cluster_penalties *p, const redisReply *s, const redisReply *us)
 {
-    struct sl_cluster_penalties *p = arg;
-    const redisReply *reply = _sl_answer(p, reply_);
-    uint64_t s, us;
-    (void)a;
-    p->redis_ms = 0;
-    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && _sl_is_text(reply->element[0]) &&
-        _sl_is_text(reply->element[1]) &&
-        sl_slice_u64(sl_slice(reply->element[0]->str, reply->element[0]->len), &s) == 0 &&
-        sl_slice_u64(sl_slice(reply->element[1]->str, reply->element[1]->len), &us) == 0 &&
-        s < UINT64_MAX / 1000000)
-        p->redis_ms = s * 1000 + us / 1000;
+    uint64_t at, part;
+    if (!_sl_is_text(s) || !_sl_is_text(us) || sl_slice_u64(sl_slice(s->str, s->len), &at) < 0 ||
+        sl_slice_u64(sl_slice(us->str, us->len), &part) < 0 || at > UINT64_MAX / 1000000)
+        return false;
+    p->redis_ms = at * 1000 + part / 1000;
     p->at_ns = sl_now_ns();
+    return true;
 }
 
 static void _sl_on_page(redisAsyncContext *a, void *reply_, void *arg)
@@ -153,10 +160,11 @@ static void _sl_on_page(redisAsyncContext *a, void *reply_, void *arg)
     struct sl_cluster_penalties *p = arg;
     const redisReply *reply = _sl_answer(p, reply_);
     (void)a;
-    if (!reply || !p->redis_ms) /* without the time nothing can be said of an end */
+    if (!reply)
         return;
-    if (reply->type == REDIS_REPLY_ARRAY)
-        _sl_page(p, reply);
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
+        reply->element[2]->type == REDIS_REPLY_ARRAY && _sl_time(p, reply->element[0], reply->element[1]))
+        _sl_page(p, reply->element[2]);
     else
         p->refused[SL_REFUSE_MALFORMED]++;
     sl_cluster_put_in(p);
@@ -165,11 +173,8 @@ static void _sl_on_page(redisAsyncContext *a, void *reply_, void *arg)
 void sl_cluster_hear(struct sl_cluster_penalties *p)
 {
     struct sl_cluster_link *l = p->link;
-    if (!l->redis || redisAsyncCommand(l->redis, _sl_on_time, p, "TIME") != REDIS_OK)
-        return;
-    l->outstanding++;
-    if (redisAsyncCommand(l->redis, _sl_on_page, p, "XRANGE %s:penalties %s + COUNT " SL_PAGE_TEXT,
-                          l->config->name, *p->cursor ? p->cursor : "-") == REDIS_OK)
+    if (l->redis && redisAsyncCommand(l->redis, _sl_on_page, p, "EVAL %s 1 %s:penalties %s " SL_PAGE_TEXT,
+                                      _sl_script, l->config->name, *p->cursor ? p->cursor : "-") == REDIS_OK)
         l->outstanding++;
 }
 

@@ -9,9 +9,10 @@ struct sl_claim {
     const struct sl_consumer *consumer;
 };
 struct sl_claims {
-    struct sl_map by_key;   /* struct sl_claim, by the hash of an API key */
-    struct sl_map by_range; /* struct sl_claim, by struct sl_cidr as bytes */
-    uint64_t lens[2][3];    /* prefix lengths in use, as bits: IPv4, IPv6 */
+    struct sl_map by_key;    /* struct sl_claim, by the hash of an API key */
+    struct sl_map by_client; /* struct sl_claim, by client_id */
+    struct sl_map by_range;  /* struct sl_claim, by struct sl_cidr as bytes */
+    uint64_t lens[2][3];     /* prefix lengths in use, as bits: IPv4, IPv6 */
     struct sl_arena arena;
 };
 
@@ -37,6 +38,20 @@ static void _sl_key(struct sl_reader *r, struct sl_claims *all, const struct sl_
         return;
     const struct sl_claim *first = sl_map_get(&all->by_key, hash);
     sl_read_error(r, n, "this key is that of consumer \"%s\" already (%s): a key names one consumer",
+                  first->consumer->name, sl_read_place(r, first->node));
+}
+
+static void _sl_client(struct sl_reader *r, struct sl_claims *all, const struct sl_node *n,
+                       const struct sl_consumer *c, struct sl_slice client_id)
+{
+    struct sl_claim *claim = client_id.n ? _sl_claim_new(r, all, n, c) : NULL;
+    int rc = claim ? sl_map_add(&all->by_client, client_id, claim) : 0;
+    if (rc == -ENOMEM)
+        r->oom = true;
+    if (rc != -EEXIST)
+        return;
+    const struct sl_claim *first = sl_map_get(&all->by_client, client_id);
+    sl_read_error(r, n, "this client_id is one of consumer \"%s\" already (%s): a client is of one consumer",
                   first->consumer->name, sl_read_place(r, first->node));
 }
 
@@ -120,6 +135,17 @@ static void _sl_each_key(struct sl_reader *r, struct sl_claims *all, const struc
         _sl_key(r, all, e, c, c->key_hashes.v[i++]);
 }
 
+static void _sl_each_client(struct sl_reader *r, struct sl_claims *all, const struct sl_node *n,
+                            const struct sl_consumer *c)
+{
+    const struct sl_node *list = sl_node_get(n, "oauth2");
+    size_t i = 0;
+    if (!list || list->kind != SL_NODE_LIST || list->n != c->n_oauth2)
+        return;
+    for (const struct sl_node *e = list->first; e; e = e->next)
+        _sl_client(r, all, e, c, c->oauth2[i++].client_id);
+}
+
 void sl_check_consumers(struct sl_reader *r, const struct sl_node *root)
 {
     const struct sl_node *consumers = sl_node_get(root, "consumers");
@@ -130,12 +156,14 @@ void sl_check_consumers(struct sl_reader *r, const struct sl_node *root)
     sl_arena_init(&all.arena, 64u << 10);
     for (const struct sl_node *n = consumers->first; n; n = n->next, c++) {
         _sl_each_key(r, &all, n, c);
+        _sl_each_client(r, &all, n, c);
         _sl_each_range(r, &all, n, c, false);
     }
     c = r->s->consumers;
     for (const struct sl_node *n = consumers->first; n; n = n->next, c++)
         _sl_each_range(r, &all, n, c, true);
     sl_map_free(&all.by_key);
+    sl_map_free(&all.by_client);
     sl_map_free(&all.by_range);
     sl_arena_free(&all.arena);
 }

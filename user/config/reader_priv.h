@@ -115,6 +115,8 @@ void sl_check_cluster(struct sl_reader *r);
 void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
 /* ---- schema_remote.c: whom to trust at a server that is asked about tokens, and which server it is */
 void sl_check_introspection(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
+/* ---- schema_oauth2.c: of a route that issues tokens, once all else of it is read */
+void sl_check_oauth2_route(struct sl_reader *r, const struct sl_node *n, struct sl_route *route);
 /* ---- schema_upstream.c: without `ca`, the authorities that the loader read beside the policy */
 void sl_read_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca);
 

@@ -355,7 +355,7 @@ static bool _sl_parse_key_hash(struct sl_reader *r, const struct sl_node *n, str
     *(struct sl_slice *)out = sl_read_keep(r, sl_slice(raw, 32), true);
     return true;
 }
-static const struct sl_type _sl_key_hash = {
+const struct sl_type sl_type_key_hash = {
     .kind = SL_T_PARSED,
     .size = sizeof(struct sl_slice),
     .what = "the SHA-256 of a key: 64 hexadecimal digits, as from `printf %s KEY | sha256sum`",
@@ -366,7 +366,7 @@ static const struct sl_type _sl_key_hash = {
 static const struct sl_type _sl_key_hashes = {.kind = SL_T_LIST,
                                               .size = sizeof(struct sl_strings),
                                               .what = "a list of hashed keys",
-                                              .item = &_sl_key_hash};
+                                              .item = &sl_type_key_hash};
 static const struct sl_type _sl_tier_ref = {.kind = SL_T_REF,
                                             .size = sizeof(void *),
                                             .what = "the name of a tier",
@@ -385,6 +385,8 @@ static const struct sl_field _sl_consumer_fields[] = {
     {"in_flight", &sl_type_in_flight, AT(in_flight), NULL, SL_F_APART, "Likewise for requests at once."},
     {"basic", &sl_type_users, AT(users), NULL, 0,
      "Its users and their hashed passwords, as {NAME: \"$2b$12$…\"} of crypt(5)."},
+    {"oauth2", &sl_type_oauth2_clients, AT(oauth2), NULL, 0,
+     "Clients that get access tokens for it at a route with oauth2."},
     {"bandwidth", &_sl_bandwidth, AT(bandwidth), NULL, SL_F_APART,
      "Its own bandwidth, instead of its tier's."},
     SL_FIELDS_END,

@@ -106,12 +106,14 @@ extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_
 extern const struct sl_type sl_type_users;                                              /* schema_basic.c */
 extern const struct sl_type sl_type_signers, sl_type_signer_ref, sl_type_upstream_auth; /* schema_sign.c */
 extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
-    sl_type_fetch_timeout, sl_type_fetch_tls;                   /* schema_remote.c */
-extern const struct sl_type sl_type_targets, sl_type_dns;       /* schema_target.c */
-extern const struct sl_type sl_type_upstreams, sl_type_retries; /* schema_upstream.c */
-extern const struct sl_type sl_type_upgrade;                    /* schema_protocol.c */
-extern const struct sl_type sl_type_respond, sl_type_redirect;  /* schema_action.c */
-extern const struct sl_type sl_type_routes;                     /* schema_route.c */
+    sl_type_fetch_timeout, sl_type_fetch_tls;                       /* schema_remote.c */
+extern const struct sl_type sl_type_targets, sl_type_dns;           /* schema_target.c */
+extern const struct sl_type sl_type_upstreams, sl_type_retries;     /* schema_upstream.c */
+extern const struct sl_type sl_type_upgrade;                        /* schema_protocol.c */
+extern const struct sl_type sl_type_respond, sl_type_redirect;      /* schema_action.c */
+extern const struct sl_type sl_type_key_hash;                       /* schema_consumer.c */
+extern const struct sl_type sl_type_oauth2, sl_type_oauth2_clients; /* schema_oauth2.c */
+extern const struct sl_type sl_type_routes;                         /* schema_route.c */
 /* schema_protocol.c */
 extern const struct sl_type sl_type_upstream_protocol;
 void sl_check_targets(struct sl_reader *r, const struct sl_node *n, const struct sl_upstream *u);

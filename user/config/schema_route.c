@@ -272,6 +272,9 @@ static const struct sl_field _sl_route_fields[] = {
     {"redirect", &sl_type_redirect, AT(r.redirect), NULL, 0, "Send the client elsewhere."},
     {"jwks", &sl_type_signer_ref, AT(r.jwks), NULL, 0,
      "Give out the public keys of this signer (RFC 7517). Methods not written: GET, HEAD."},
+    {"oauth2", &sl_type_oauth2, AT(r.oauth2), NULL, 0,
+     "Issue access tokens to the consumers' clients, by the client credentials grant (RFC 6749 section 4.4). "
+     "Method not written: POST."},
     {"rewrite", &_sl_rewrite, AT(r.strip_prefix), NULL, 0, "Change the path for the upstream."},
     {"auth", &_sl_auth_refs, AT(auth), NULL, SL_F_REQUIRED,
      "Any one of these providers; \"public\" must be said for no credentials."},
@@ -347,9 +350,10 @@ static void _sl_check_split(struct sl_reader *r, const struct sl_node *split, co
 static void _sl_take_action(struct sl_reader *r, const struct sl_node *n, struct sl_route *route)
 {
     const struct sl_node *v[] = {sl_node_get(n, "upstream"), sl_node_get(n, "respond"),
-                                 sl_node_get(n, "redirect"), sl_node_get(n, "split"), sl_node_get(n, "jwks")};
+                                 sl_node_get(n, "redirect"), sl_node_get(n, "split"),
+                                 sl_node_get(n, "jwks"),     sl_node_get(n, "oauth2")};
     static const enum sl_action actions[] = {SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT,
-                                             SL_ACTION_UPSTREAM, SL_ACTION_JWKS};
+                                             SL_ACTION_UPSTREAM, SL_ACTION_JWKS,    SL_ACTION_OAUTH2};
     const struct sl_node *first = NULL;
     for (unsigned i = 0; i < SL_ARRAY_LEN(v); i++) {
         if (v[i] && first)
@@ -361,7 +365,7 @@ static void _sl_take_action(struct sl_reader *r, const struct sl_node *n, struct
         }
     }
     if (!first)
-        sl_read_key_error(r, n, "a route needs one of upstream, split, respond, redirect, jwks");
+        sl_read_key_error(r, n, "a route needs one of upstream, split, respond, redirect, jwks, oauth2");
     if (v[3])
         _sl_check_split(r, v[3], route);
 }
@@ -369,14 +373,17 @@ static void _sl_take_action(struct sl_reader *r, const struct sl_node *n, struct
 /* What the gateway answers by itself has its own methods; the router refuses the others by 405. */
 static void _sl_take_own_methods(struct sl_reader *r, const struct sl_node *n, struct sl_route *route)
 {
-    const uint32_t get = 1u << 1 | 1u << 2; /* as in _sl_method_names */
+    const uint32_t get = 1u << 1 | 1u << 2, post = 1u << 3; /* as in _sl_method_names */
+    const uint32_t own = route->action == SL_ACTION_JWKS ? get : post;
     const struct sl_node *methods = sl_node_get(n, "methods");
-    if (route->action != SL_ACTION_JWKS)
+    if (route->action != SL_ACTION_JWKS && route->action != SL_ACTION_OAUTH2)
         return;
     if (!methods)
-        route->methods = get;
-    else if (route->methods & ~get || route->other_methods.n)
-        sl_read_error(r, methods, "keys are asked for by GET and HEAD");
+        route->methods = own;
+    else if (route->methods & ~own || route->other_methods.n)
+        sl_read_error(r, methods,
+                      own == get ? "keys are asked for by GET and HEAD"
+                                 : "tokens are asked for by POST (RFC 6749 section 3.2)");
 }
 
 static bool _sl_strips(const struct sl_path_match *p, struct sl_slice prefix)
@@ -454,6 +461,7 @@ static void _sl_finish_route(struct sl_reader *r, const struct sl_node *n, void 
     _sl_take_auth(r, raw, route);
     _sl_take_action(r, n, route);
     _sl_take_own_methods(r, n, route);
+    sl_check_oauth2_route(r, n, route);
     _sl_check_rewrite(r, n, route);
     _sl_check_forwarded(r, n, route);
     _sl_check_anonymous(r, n, route);

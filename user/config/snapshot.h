@@ -320,14 +320,22 @@ struct sl_tier {
     struct sl_bandwidth bandwidth;
     uint32_t slot;
 };
+struct sl_oauth2_client {
+    struct sl_pos pos;
+    struct sl_slice client_id;
+    struct sl_slice secret_hash; /* 32 raw bytes: SHA-256 */
+    struct sl_strings scopes;    /* n 0: all of the route's */
+};
 struct sl_consumer {
     const char *name;
     struct sl_pos pos;
     const struct sl_tier *tier; /* never NULL: "anonymous" or an unlimited built-in one */
     struct sl_cidrs sources;
     struct sl_strings groups;
-    struct sl_name_values users;  /* name, hash of crypt(5) */
-    struct sl_strings key_hashes; /* 32 raw bytes each: SHA-256 of the API key */
+    struct sl_name_values users;     /* name, hash of crypt(5) */
+    struct sl_strings key_hashes;    /* 32 raw bytes each: SHA-256 of the API key */
+    struct sl_oauth2_client *oauth2; /* whom it may get access tokens as */
+    size_t n_oauth2;
     /* Its own, which few have; NULL: the tier's. A million consumers are to be small. */
     const struct sl_rate_limit *rate_limit;
     const struct sl_in_flight *in_flight;
@@ -451,7 +459,19 @@ struct sl_retries {
     struct sl_statuses on;
     uint32_t budget; /* percent of the route's requests, in each worker */
 };
-enum sl_action { SL_ACTION_UPSTREAM, SL_ACTION_RESPOND, SL_ACTION_REDIRECT, SL_ACTION_JWKS };
+enum sl_action {
+    SL_ACTION_UPSTREAM,
+    SL_ACTION_RESPOND,
+    SL_ACTION_REDIRECT,
+    SL_ACTION_JWKS,
+    SL_ACTION_OAUTH2
+};
+struct sl_oauth2 { /* issuing access tokens, by client credentials */
+    const struct sl_signer *signer;
+    struct sl_strings audiences, scopes;
+    bool mandatory_scope;
+    uint64_t token_expiration;
+};
 struct sl_method_needs {
     const char *name; /* GET */
     struct sl_pos pos;
@@ -480,6 +500,7 @@ struct sl_route {
         struct sl_slice location; /* with variables */
     } redirect;
     const struct sl_signer *jwks; /* whose key set it gives out */
+    struct sl_oauth2 oauth2;
     struct sl_slice strip_prefix; /* n 0: none */
     const struct sl_auth **auth;  /* any one of them */
     size_t n_auth;

@@ -204,6 +204,9 @@ static void _sl_ends(struct sl_explain *x, const struct sl_route *r)
         sl_explain_verdict(x, "%u, redirected by route %s", r->redirect.status, r->name);
     else if (r->action == SL_ACTION_JWKS)
         sl_explain_verdict(x, "200, the key set of signer %s, by route %s", r->jwks->name, r->name);
+    else if (r->action == SL_ACTION_OAUTH2)
+        sl_explain_verdict(x, "a token of signer %s, where its client's secret is right, by route %s",
+                           r->oauth2.signer->name, r->name);
     else if (r->upstream)
         sl_explain_verdict(x, "goes to upstream %s, within limits", r->upstream->name);
     else

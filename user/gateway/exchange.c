@@ -94,6 +94,7 @@ static void _sl_put(struct sl_deferred *d)
     sl_exchange_set_state(ex, SL_EX_FREE);
     sl_bufpool_return(&w->bufs, &ex->head);
     sl_bufpool_return(&w->bufs, &ex->req_out);
+    sl_bufpool_return(&w->bufs, &ex->collected);
     if (ex->identity)
         sl_identity_unref(ex->identity);
     sl_auth_again_clear(&ex->again);
@@ -330,7 +331,9 @@ void sl_exchange_abort(struct sl_exchange *ex, enum sl_proxy_reason why, const c
 
 void sl_exchange_client_data(struct sl_exchange *ex)
 {
-    if (ex->up && ex->state >= SL_EX_SENDING && ex->state <= SL_EX_STREAMING && !ex->req_body.done)
+    if (ex->collecting && ex->state == SL_EX_STAGES)
+        sl_collect_more(ex);
+    else if (ex->up && ex->state >= SL_EX_SENDING && ex->state <= SL_EX_STREAMING && !ex->req_body.done)
         (void)sl_relay_request(ex);
 }
 
@@ -421,6 +424,9 @@ void sl_exchange_rearm(struct sl_exchange *ex)
     ex->waiting = SL_WAIT_NONE;
     if (ex->parked_by) {
         ex->waiting = SL_WAIT_VERDICT;
+    } else if (ex->collecting && ex->state == SL_EX_STAGES) {
+        ex->waiting = SL_WAIT_CLIENT_BODY;
+        wait = ex->listener->timeouts.body;
     } else if (ex->tunnel && r && ex->state == SL_EX_STREAMING) {
         ex->waiting = SL_WAIT_TUNNEL;
         wait = r->timeouts.idle;

@@ -65,6 +65,7 @@ struct sl_exchange {
     bool head_sent;   /* of the answer */
     bool tunnel;      /* the answer opened one */
     bool h2_out;      /* the upstream speaks HTTP/2: req_out has the body alone, as it is */
+    bool collecting;  /* the body is waited for */
 
     struct sl_conn *conn;               /* NULL once done */
     const struct sl_codec *codec;       /* what the client speaks */
@@ -78,6 +79,7 @@ struct sl_exchange {
     struct sl_response res;
     struct sl_h1_body req_body, res_body;
     uint64_t body_limit;
+    struct sl_buf collected; /* the request's body, where a stage wants all of it */
 
     struct sl_slice client_text;
     struct sl_slice correlation_id, request_id; /* request_id: p NULL until asked for */
@@ -192,6 +194,15 @@ void sl_limits_release(struct sl_exchange *ex);
 void sl_route_compile(struct sl_gw_route *r);
 extern const sl_stage sl_chain_redirect_https[];
 
+/* ---- collect.c */
+/* Goes on once ex->collected has all of the body. */
+enum sl_stage_result sl_stage_collect(struct sl_exchange *ex);
+/* More of it has come; ex->collecting. */
+void sl_collect_more(struct sl_exchange *ex);
+
+/* ---- oauth2.c */
+enum sl_stage_result sl_stage_oauth2(struct sl_exchange *ex);
+
 /* ---- upstream_auth.c */
 enum sl_stage_result sl_stage_upstream_auth(struct sl_exchange *ex);
 
@@ -221,6 +232,9 @@ int sl_forward_h2_ask(struct sl_exchange *ex);
 /* Client's body bytes into req_out, as far as there is room. -errno: answered or aborted, ex is not to be
  * touched. */
 int sl_relay_request(struct sl_exchange *ex);
+/* Decodes what has come of the request's body, and holds it to its limit: *used bytes, of which *data is
+ * payload, for the caller to take. 0; -errno: answered or aborted, ex is not to be touched. */
+int sl_relay_body(struct sl_exchange *ex, size_t *used, struct sl_slice *data);
 /* The upstream is readable inside its answer's body. */
 void sl_relay_response(struct sl_exchange *ex);
 /* What of the answer is in the upstream's buffer goes on to the client. */

@@ -32,20 +32,28 @@ static void _sl_forget_sent(struct sl_exchange *ex, size_t coming)
     ex->req_sent = 0;
 }
 
+int sl_relay_body(struct sl_exchange *ex, size_t *used, struct sl_slice *data)
+{
+    enum sl_h1_error e = ex->codec->body(ex, used, data);
+    if (e != SL_H1_OK)
+        return _sl_bad_body(ex, SL_WHY_BAD_REQUEST, sl_h1_error_status(e), sl_h1_error_text(e));
+    ex->bytes_in += data->n;
+    if (ex->bytes_in > ex->body_limit)
+        return _sl_bad_body(ex, SL_WHY_BODY_TOO_LARGE, 413,
+                            "the request's body is larger than this route takes");
+    return 0;
+}
+
 static int _sl_take_body(struct sl_exchange *ex)
 {
     size_t used = 0;
     struct sl_slice data = SL_SLICE_NUL;
-    enum sl_h1_error e = ex->codec->body(ex, &used, &data);
-    if (e != SL_H1_OK)
-        return _sl_bad_body(ex, SL_WHY_BAD_REQUEST, sl_h1_error_status(e), sl_h1_error_text(e));
-    ex->bytes_in += data.n;
-    if (ex->bytes_in > ex->body_limit)
-        return _sl_bad_body(ex, SL_WHY_BODY_TOO_LARGE, 413,
-                            "the request's body is larger than this route takes");
+    int r = sl_relay_body(ex, &used, &data);
+    if (r < 0)
+        return r;
     _sl_forget_sent(ex, data.n);
     bool chunked = ex->req.framing == SL_FRAMING_CHUNKED && !ex->h2_out;
-    int r = sl_bufpool_lend(&ex->w->bufs, &ex->req_out);
+    r = sl_bufpool_lend(&ex->w->bufs, &ex->req_out);
     if (r == 0)
         r = sl_h1_write_data(&ex->req_out, data, chunked);
     if (r == 0 && ex->req_body.done)

@@ -257,6 +257,10 @@ void sl_route_compile(struct sl_gw_route *r)
     case SL_ACTION_JWKS:
         r->chain[n++] = _sl_stage_jwks;
         break;
+    case SL_ACTION_OAUTH2:
+        r->chain[n++] = sl_stage_collect;
+        r->chain[n++] = sl_stage_oauth2;
+        break;
     }
     r->chain[n] = NULL;
 }

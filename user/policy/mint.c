@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "policy/b64_priv.h"
+#include "policy/claims_priv.h"
 #include "policy/identity_priv.h"
 #include "policy/token_priv.h"
 #include "policy/transform_priv.h"
@@ -99,36 +99,6 @@ struct sl_slice sl_minter_jwks(const struct sl_minter *m, const struct sl_signer
 
 /* ---- compiling what a token says */
 
-static int _sl_text_member(struct sl_buf *b, const char *name, struct sl_slice value)
-{
-    int r = sl_buf_append_slice(b, SL_S("\""));
-    if (r == 0)
-        r = sl_buf_append_json(b, sl_slice_str(name));
-    if (r == 0)
-        r = sl_buf_append_slice(b, SL_S("\":\""));
-    if (r == 0)
-        r = sl_buf_append_json(b, value);
-    return r < 0 ? r : sl_buf_append_slice(b, SL_S("\""));
-}
-
-/* RFC 7519 section 4.1.3: one audience may stand alone. */
-static int _sl_audiences(struct sl_buf *b, const struct sl_strings *list)
-{
-    if (!list->n)
-        return 0;
-    if (list->n == 1)
-        return sl_buf_append_slice(b, SL_S(",")) < 0 ? -ENOMEM : _sl_text_member(b, "aud", list->v[0]);
-    int r = sl_buf_append_slice(b, SL_S(",\"aud\":["));
-    for (size_t i = 0; r == 0 && i < list->n; i++) {
-        r = sl_buf_append_slice(b, i ? SL_S(",\"") : SL_S("\""));
-        if (r == 0)
-            r = sl_buf_append_json(b, list->v[i]);
-        if (r == 0)
-            r = sl_buf_append_slice(b, SL_S("\""));
-    }
-    return r < 0 ? r : sl_buf_append_slice(b, SL_S("]"));
-}
-
 static bool _sl_is_of_one_request(enum sl_piece_kind kind)
 {
     return kind != SL_PIECE_TEXT && kind != SL_PIECE_CONSUMER && kind != SL_PIECE_TIER &&
@@ -161,11 +131,7 @@ static int _sl_compile(struct sl_mint *t, struct sl_diag *diag)
     t->claims = calloc(cfg->sign.claims.n + 1, sizeof(*t->claims));
     if (!t->claims)
         return -ENOMEM;
-    int r = sl_buf_append_slice(&t->fixed, SL_S("{"));
-    if (r == 0)
-        r = _sl_text_member(&t->fixed, "iss", sl_slice_str(cfg->sign.signer->issuer));
-    if (r == 0)
-        r = _sl_audiences(&t->fixed, &cfg->sign.audiences);
+    int r = sl_claims_begin(&t->fixed, cfg->sign.signer->issuer, &cfg->sign.audiences);
     if (r == 0)
         r = _sl_add_claim(t, SL_S("sub"), cfg->sign.subject, &cfg->pos, diag);
     for (size_t i = 0; r != -ENOMEM && i < cfg->sign.claims.n; i++) {
@@ -212,14 +178,6 @@ void sl_mint_free(struct sl_mint *t)
 
 /* ---- minting */
 
-static int _sl_begin_member(struct sl_buf *b, struct sl_slice name)
-{
-    int r = sl_buf_append_slice(b, SL_S(",\""));
-    if (r == 0)
-        r = sl_buf_append_json(b, name);
-    return r < 0 ? r : sl_buf_append_slice(b, SL_S("\":"));
-}
-
 /* A value of another type than text, as it is. */
 static int _sl_json_member(struct sl_buf *b, struct sl_slice name, const json_t *value)
 {
@@ -227,7 +185,7 @@ static int _sl_json_member(struct sl_buf *b, struct sl_slice name, const json_t 
     const size_t n = json_dumpb(value, NULL, 0, flags);
     if (!n || n > SL_TOKEN_MAX)
         return n ? -EMSGSIZE : -ENOMEM;
-    int r = _sl_begin_member(b, name);
+    int r = sl_claims_name(b, name);
     if (r == 0)
         r = sl_buf_reserve(b, n);
     if (r < 0)
@@ -251,12 +209,7 @@ static int _sl_member(struct sl_buf *b, const struct sl_own_claim *c, const stru
         return -ENOMEM;
     if (!text.n)
         return 0;
-    int r = _sl_begin_member(b, c->name);
-    if (r == 0)
-        r = sl_buf_append_slice(b, SL_S("\""));
-    if (r == 0)
-        r = sl_buf_append_json(b, text);
-    return r < 0 ? r : sl_buf_append_slice(b, SL_S("\""));
+    return sl_claims_text(b, c->name, text);
 }
 
 static int _sl_say(const struct sl_mint *t, const struct sl_template_vars *vars, struct sl_arena *a,
@@ -269,25 +222,11 @@ static int _sl_say(const struct sl_mint *t, const struct sl_template_vars *vars,
     return r == 0 && sl_buf_len(b) > SL_TOKEN_MAX / 2 ? -EMSGSIZE : r;
 }
 
-int sl_minter_jti(char out[SL_JTI_CHARS])
-{
-    unsigned char bytes[16];
-    if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-        return -EIO;
-    (void)sl_b64_encode(sl_slice((const char *)bytes, sizeof(bytes)), out);
-    return 0;
-}
-
 static int _sl_sign(struct sl_mint *t, uint64_t now, struct sl_arena *a, struct sl_slice *value)
 {
     struct sl_buf *b = &t->minter->says;
     const size_t says = sl_buf_len(b);
-    char jti[SL_JTI_CHARS];
-    int r = sl_minter_jti(jti);
-    if (r == 0)
-        r = sl_buf_printf(b, ",\"iat\":%llu,\"nbf\":%llu,\"exp\":%llu,\"jti\":\"%.*s\"}",
-                          (unsigned long long)now, (unsigned long long)now,
-                          (unsigned long long)(now + t->lifetime_s), SL_JTI_CHARS, jti);
+    const int r = sl_claims_end(b, now, t->lifetime_s);
     if (r < 0)
         return r;
     const struct sl_slice token = sl_signer_sign(&t->minter->jose, t->signer, "JWT", sl_buf_slice(b), a);
@@ -325,4 +264,9 @@ struct sl_slice sl_minter_access_token(struct sl_minter *m, const struct sl_sign
                                        struct sl_slice claims, struct sl_arena *a)
 {
     return sl_signer_sign(&m->jose, &m->signers[signer - m->snapshot->signers], "at+jwt", claims, a);
+}
+
+int sl_minter_hash(struct sl_minter *m, struct sl_slice secret, unsigned char out[32])
+{
+    return sl_jose_sha256(&m->jose, secret, out);
 }

@@ -34,8 +34,7 @@ int sl_mint(struct sl_mint *t, const struct sl_template_vars *vars, uint64_t now
 /* Signs claims (JSON) as an access token (RFC 9068) by that signer; p NULL: it failed. */
 struct sl_slice sl_minter_access_token(struct sl_minter *m, const struct sl_signer *signer,
                                        struct sl_slice claims, struct sl_arena *a);
-/* 128 random bits, base64url, for jti. */
-#define SL_JTI_CHARS 22
-int sl_minter_jti(char out[SL_JTI_CHARS]) SL_MUST_CHECK;
+/* SHA-256 of a secret: 0 or -EIO. */
+int sl_minter_hash(struct sl_minter *m, struct sl_slice secret, unsigned char out[32]) SL_MUST_CHECK;
 
 #endif

@@ -117,6 +117,7 @@ static int _sl_compile(struct sl_policy *p, struct sl_diag *diag)
         return -ENOMEM;
     int r = sl_router_new(s, diag, &p->router);
     r = _sl_worse(r, sl_authenticator_new(s, diag, &p->auth));
+    r = _sl_worse(r, sl_oauth2_clients_build(s, &p->clients));
     r = _sl_worse(r, sl_minter_new(s, diag, &p->minter));
     if (!p->minter)
         return -ENOMEM;
@@ -177,6 +178,7 @@ void sl_policy_free(struct sl_policy *p)
         sl_mint_free(p->upstream_mints[i]);
     free(p->upstream_mints);
     sl_minter_free(p->minter);
+    sl_oauth2_clients_free(&p->clients);
     sl_authenticator_free(p->auth);
     sl_router_free(p->router);
     sl_snapshot_unref(p->snapshot);

@@ -12,6 +12,7 @@
 #include "policy/auth.h"
 #include "policy/limit.h"
 #include "policy/mint.h"
+#include "policy/oauth2.h"
 #include "policy/router.h"
 #include "policy/transform.h"
 
@@ -33,6 +34,7 @@ struct sl_policy {
     struct sl_router *router;
     struct sl_authenticator *auth;
     struct sl_minter *minter;
+    struct sl_oauth2_clients clients;
     struct sl_mint **upstream_mints;       /* [snapshot->n_upstreams]; NULL: none */
     struct sl_route_policy *routes;        /* [snapshot->n_routes], same order */
     struct sl_tier_policy *tiers;          /* [snapshot->n_tiers] */

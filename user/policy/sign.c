@@ -32,16 +32,19 @@ static size_t _sl_sign_ed(struct sl_jose *j, EVP_PKEY *key, struct sl_slice inpu
 static size_t _sl_sign(struct sl_jose *j, const struct sl_signing_key *k, struct sl_slice input,
                        unsigned char out[SL_SIGNATURE_MAX])
 {
-    unsigned char hash[EVP_MAX_MD_SIZE], der[SL_SIGNATURE_MAX];
+    unsigned char hash[EVP_MAX_MD_SIZE], raw[SL_SIGNATURE_MAX] = {0};
     const bool ec = sl_jose_info[k->alg].family == SL_JOSE_EC;
     unsigned hash_n = 0;
     size_t n = SL_SIGNATURE_MAX;
     if (k->alg == SL_JOSE_EDDSA)
         return _sl_sign_ed(j, k->key, input, out);
     if (sl_jose_digest(j, k->alg, input, hash, &hash_n) < 0 ||
-        EVP_PKEY_sign(k->sign, ec ? der : out, &n, hash, hash_n) != 1)
+        EVP_PKEY_sign(k->sign, raw, &n, hash, hash_n) != 1)
         return 0;
-    return ec ? _sl_raw_ecdsa(der, n, sl_jose_info[k->alg].size, out) : n;
+    if (ec)
+        return _sl_raw_ecdsa(raw, n, sl_jose_info[k->alg].size, out);
+    memcpy(out, raw, n);
+    return n;
 }
 
 struct sl_slice sl_signer_sign(struct sl_jose *j, const struct sl_signer_keys *s, const char *typ,

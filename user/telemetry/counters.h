@@ -20,6 +20,7 @@
 #define SL_COUNTER_TARGETS       8192
 #define SL_HISTOGRAM_BUCKETS     14
 #define SL_COUNTER_TOKEN_REASONS 32
+#define SL_COUNTER_OAUTH2        8
 #define SL_COUNTER_TLS           24 /* why handshakes fail (enum sl_tls_failure), and room for more */
 
 /* Upper bounds in µs of the latency buckets; the last is +Inf. */
@@ -47,6 +48,10 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(KEYS_UNAVAILABLE, "keys_unavailable", 503)           \
     X(AUTH_UNAVAILABLE, "auth_unavailable", 503)           \
     X(CONTROLLER_GONE, "controller_gone", 503)             \
+    X(OAUTH2_REQUEST, "invalid_request", 400)              \
+    X(OAUTH2_CLIENT, "invalid_client", 401)                \
+    X(OAUTH2_GRANT, "unsupported_grant_type", 400)         \
+    X(OAUTH2_SCOPE, "invalid_scope", 400)                  \
     X(FORBIDDEN_ROLE, "forbidden_role", 403)               \
     X(FORBIDDEN_SCOPE, "forbidden_scope", 403)             \
     X(FORBIDDEN_GROUP, "forbidden_group", 403)             \
@@ -191,8 +196,9 @@ struct sl_worker_counters {
     uint64_t jwt_cache_hits, jwt_cache_misses, jwt_verified, jwt_refused;
     uint64_t passwords_hashed;
     uint64_t upstream_tokens_signed, upstream_tokens_reused; /* of upstream_auth */
-    uint64_t anonymous;  /* requests that fell back to a route's anonymous consumer */
-    uint64_t jwt_waited; /* requests that waited for keys to be fetched */
+    uint64_t oauth2[SL_COUNTER_OAUTH2]; /* answers of the token endpoint, by enum sl_oauth2_error */
+    uint64_t anonymous;                 /* requests that fell back to a route's anonymous consumer */
+    uint64_t jwt_waited;                /* requests that waited for keys to be fetched */
     uint64_t jwt_refused_by[SL_COUNTER_TOKEN_REASONS]; /* by sl_auth_outcome.token_reason */
     uint64_t bucket_cas_exhausted, bucket_table_full;
     uint64_t demand_untold; /* requests that `demand` had no row for */

@@ -74,7 +74,7 @@ static void test_full(void **state)
     struct sl_result x = of_path(dir_at(&d, "full.yaml", path));
     assert_string_equal(result_said(&x), "");
     assert_int_equal(x.s->n_consumers, 3);
-    assert_int_equal(x.s->n_routes, 5);
+    assert_int_equal(x.s->n_routes, 6);
     assert_int_equal(x.s->kernel.ranges->n4 + x.s->kernel.ranges->n6, 2);
     assert_int_equal(x.s->listeners[0].tls.certificates[0].names.n, 2);
     result_free(&x);

@@ -2,6 +2,7 @@
 /* What upstreams are shown: what a token says of whom, and for how long one serves. */
 #include "signer_test.h"
 
+#include "policy/claims_priv.h"
 #include "policy/identity_priv.h"
 #include "policy/mint_priv.h"
 #include "policy/token_priv.h"

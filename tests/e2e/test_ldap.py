@@ -362,23 +362,32 @@ def test_tls_that_is_refused_or_forged_is_the_end(lo, origin, ca):
             assert SESAME.encode() not in f.heard() and b"alice" not in f.heard()
 
 
-@pytest.mark.parametrize("what", ["garbage", "another's id", "an entry for a bind", "a bind for a search", "a farewell", "too much", "an end"])
+@pytest.mark.parametrize("what", ["garbage", "another's id", "an entry for a bind", "a bind for a search", "a farewell", "a farewell without a name", "an operation too long", "too much", "an end"])
 def test_answers_that_make_no_sense(lo, origin, what):
     lies = {"garbage": lambda m: b"\xff" * 64, "another's id": lambda m: fake_ldap.bound(m.id + 1), "an entry for a bind": lambda m: fake_ldap.found(m.id, ldap.PEOPLE, uid="alice"),
-            "a bind for a search": lambda m: fake_ldap.bound(m.id), "a farewell": lambda m: fake_ldap.farewell(),
+            "a bind for a search": lambda m: fake_ldap.bound(m.id), "a farewell": lambda m: fake_ldap.farewell(), "a farewell without a name": lambda m: fake_ldap.farewell(b""),
+            "an operation too long": lambda m: fake_ldap.bound(m.id).replace(b"\x61\x07", b"\x61\x55"),
             "too much": lambda m: b"\x30\x84\x7f\xff\xff\xff" + b"x" * 1000, "an end": lambda m: None}
     with fake_ldap.Fake(lo, lies[what]) as f, lying(lo, origin, f) as gw:
         problem(ask(gw, "alice", SESAME), 503, "auth_unavailable")
         assert servers(gw, "one")["error"], servers(gw, "one")
 
 
+def honest(m):
+    """Of whomever it is asked, that it is alice."""
+    return fake_ldap.bound(m.id) if m.is_bind else fake_ldap.found(m.id, f"uid=alice,{ldap.PEOPLE}", uid="alice") + fake_ldap.searched(m.id)
+
+
+def test_answers_that_come_byte_by_byte(lo, origin):
+    with fake_ldap.Fake(lo, honest, trickle=True) as f, lying(lo, origin, f, cache="0s") as gw:
+        for _ in range(3):
+            assert ask(gw, "alice", SESAME).status == 200
+        assert f.connections == 1
+
+
 def test_a_connection_that_ends_under_a_question_is_asked_anew(lo, origin):
     """One that had been idle may end just as it is used."""
-    def honest(m):
-        if m.n == 3:  # the second question over it
-            return None
-        return fake_ldap.bound(m.id) if m.is_bind else fake_ldap.found(m.id, f"uid=alice,{ldap.PEOPLE}", uid="alice") + fake_ldap.searched(m.id)
-    with fake_ldap.Fake(lo, honest) as f, lying(lo, origin, f, cache="0s") as gw:
+    with fake_ldap.Fake(lo, lambda m: honest(m) if m.n < 3 else None) as f, lying(lo, origin, f, cache="0s") as gw:
         for _ in range(4):
             assert ask(gw, "alice", SESAME).status == 200
         assert f.connections == 4

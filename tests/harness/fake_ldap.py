@@ -30,9 +30,9 @@ def extended(id=1, code=0):
     return _result(0x78, id, code)
 
 
-def farewell():
+def farewell(name=b"1.3.6.1.4.1.1466.20036"):
     """The notice of disconnection (RFC 4511 section 4.4.1)."""
-    return _result(0x78, 0, 52, ber(0x8a, b"1.3.6.1.4.1.1466.20036"))
+    return _result(0x78, 0, 52, ber(0x8a, name))
 
 
 def found(id, dn, **attributes):
@@ -51,9 +51,10 @@ class Message:
 
 
 class Fake:
-    """answer(message) is what is sent for each message; None ends the connection."""
+    """answer(message) is what is sent for each message; None ends the connection. trickle: a byte at a time."""
 
-    def __init__(self, host, answer):
+    def __init__(self, host, answer, trickle=False):
+        self._trickle = trickle
         self._answer, self._heard, self.connections = answer, [], 0
         self._listener = host.listen(0)
         self._open, self._stop = [], False
@@ -72,6 +73,7 @@ class Fake:
             except OSError:
                 return
             self.connections += 1
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.append(s)
             threading.Thread(target=self._serve, args=(s,), daemon=True).start()
 
@@ -87,7 +89,8 @@ class Fake:
                     data = data[size:]
                     if answer is None:
                         return
-                    s.sendall(answer)
+                    for part in [answer[i:i + 1] for i in range(len(answer))] if self._trickle else [answer]:
+                        s.sendall(part)
         except (OSError, IndexError):
             pass  # what follows may be TLS, or the end
         finally:

@@ -169,10 +169,61 @@ static void _sl_start_tls(struct sl_ldap_link *k, LDAPMessage *m)
     _sl_shake(k);
 }
 
+/* Bytes of the header of an element of BER, with those of its content; 0: there are too few, -1: it is none
+ * that LDAP has. */
+static ssize_t _sl_header(struct sl_slice s, size_t *content)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    if (s.n < 2)
+        return 0;
+    const size_t more = p[1] & 0x80 ? p[1] & 0x7f : 0;
+    *content = more ? 0 : p[1];
+    if ((p[0] & 0x1f) == 0x1f || more > 4 || p[1] == 0x80)
+        return -1;
+    if (s.n < 2 + more)
+        return 0;
+    for (size_t i = 0; i < more; i++)
+        *content = *content << 8 | p[2 + i];
+    return (ssize_t)(2 + more);
+}
+
+/* Takes the header of an element off *s, which has all of it. */
+static bool _sl_enter(struct sl_slice *s, char tag, struct sl_slice *content)
+{
+    size_t n = 0;
+    const ssize_t h = _sl_header(*s, &n);
+    if (h <= 0 || (tag && s->p[0] != tag) || n > s->n - (size_t)h)
+        return false;
+    *content = sl_slice(s->p + h, n);
+    *s = sl_slice(s->p + h + n, s->n - (size_t)h - n);
+    return true;
+}
+
+/*
+ * Whether a whole message has come; *why: it is none. libldap reads it once more, but an operation that does
+ * not fit into its message costs it memory for ever, and it is not prepared for every notice (id 0): what it
+ * gets has the form that it expects (RFC 4511 section 4.1.1).
+ */
+static bool _sl_is_whole(const struct sl_buf *in, const char **why)
+{
+    struct sl_slice rest = sl_buf_slice(in), message, id, operation;
+    size_t n = 0;
+    const ssize_t h = _sl_header(rest, &n);
+    *why = h < 0 || rest.p[0] != 0x30 || n > SL_LDAP_MESSAGE ? "what it sends is no LDAP" : NULL;
+    if (*why || h == 0 || rest.n < (size_t)h + n)
+        return false;
+    if (!_sl_enter(&rest, 0x30, &message) || !_sl_enter(&message, 0x02, &id) || !id.n || id.n > 4 ||
+        !_sl_enter(&message, 0, &operation))
+        *why = "what it sends is no LDAP";
+    else if (!memcmp(id.p, "\0\0\0", id.n))
+        *why = "it takes its leave";
+    return !*why;
+}
+
 static void _sl_message(struct sl_ldap_link *k, LDAPMessage *m)
 {
     if (ldap_msgid(m) != k->sent)
-        _sl_lost(k, ldap_msgid(m) == 0 ? "it takes its leave" : "it answers what nobody asked");
+        _sl_lost(k, "it answers what nobody asked");
     else if (k->ready)
         k->on->answer(k, m);
     else
@@ -182,17 +233,22 @@ static void _sl_message(struct sl_ldap_link *k, LDAPMessage *m)
 /* All whole messages. */
 static void _sl_take(struct sl_ldap_link *k)
 {
-    while (!k->closed && sl_buf_len(&k->in)) {
+    const char *why = NULL;
+    while (!k->closed && sl_buf_len(&k->in) && _sl_is_whole(&k->in, &why)) {
         struct timeval now = {0, 0};
         LDAPMessage *m = NULL;
+        const size_t before = sl_buf_len(&k->in);
         const int r = ldap_result(k->ld, LDAP_RES_ANY, LDAP_MSG_ONE, &now, &m);
-        if (r < 0)
-            _sl_lost(k, "what it sends is no LDAP");
-        if (r <= 0)
-            return;
-        _sl_message(k, m);
+        if (r < 0 || (r == 0 && sl_buf_len(&k->in) == before))
+            why = "what it sends is no LDAP";
+        if (why)
+            break;
+        if (r > 0) /* else it was for nobody, and is gone */
+            _sl_message(k, m);
         (void)ldap_msgfree(m);
     }
+    if (why && !k->closed)
+        _sl_lost(k, why);
 }
 
 static void _sl_read(struct sl_ldap_link *k)

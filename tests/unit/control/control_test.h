@@ -262,4 +262,6 @@ static SL_UNUSED void want_status(const struct sl_sockaddr *to, const char *meth
     free(a.body);
 }
 
+#define with_daemon(f) cmocka_unit_test_setup_teardown(f, daemon_run, daemon_free)
+
 #endif

@@ -81,7 +81,7 @@ void sl_kept_evidence_load(struct sl_supervisor *s)
     if (text.n >= sizeof(h))
         memcpy(&h, text.p, sizeof(h));
     const char *wrong = r < 0 ? strerror(-r) : _sl_wrong(text, &h);
-    if (wrong) {
+    if (r < 0 || wrong) {
         sl_warn("%s is not used: %s: evidence for `sluicectl suggest` begins anew", path, wrong);
         return;
     }

@@ -42,6 +42,7 @@ static void _sl_limit(json_t *j, const struct sl_rate_limit *rl)
                                      [SL_BY_HEADER] = "header"};
     (void)json_object_set_new(j, "by", json_string(by[rl->n_windows ? rl->by : SL_BY_CONSUMER]));
     (void)json_object_set_new(j, "shadow", json_boolean(rl->shadow));
+    (void)json_object_set_new(j, "cluster", json_boolean(rl->cluster));
     if (rl->n_windows && rl->pos.line) {
         (void)json_object_set_new(j, "file", json_string(rl->pos.file));
         (void)json_object_set_new(j, "line", json_integer(rl->pos.line));

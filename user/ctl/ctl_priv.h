@@ -158,7 +158,7 @@ const char *sl_ctl_str(const json_t *j, const char *key);
  * /v1/consumers[?name=N]  {"consumers": [{"consumer", "tier", "in_policy", "limits": [{"limit", "window",
  * "quota", "remaining", "reset_ms", "admitted", "refused", "shared"}]}], "left_out"}
  * /v1/suggest    {"since_s", "watched_s", "without", "ceiling": {"key", "per_second"} or null, "limits":
- * [{"section": "limits|tiers|consumers|routes", "name", "by", "shadow", "file", "line", "askers":
+ * [{"section": "limits|tiers|consumers|routes", "name", "by", "shadow", "cluster", "file", "line", "askers":
  * ["consumer|name|address"], "windows": [{"window", "limit", "peak", "p99", "busy", "watched", "bound",
  * "bound_of", "bound_days", "bound_days_of"}]}]}
  * /v1/upstreams  {"upstreams": [{"name", "breaker": "none|closed|open|half_open", "breaker_left_ms",

@@ -28,9 +28,10 @@ static uint64_t _sl_u64(const json_t *j, const char *key)
     return v > 0 && v < 1e15 ? (uint64_t)v : 0;
 }
 
-static void _sl_evidence(const json_t *j, struct sl_propose_evidence *e)
+static void _sl_evidence(const json_t *j, bool shadow, struct sl_propose_evidence *e)
 {
-    *e = (struct sl_propose_evidence){.limit = _sl_u64(j, "limit"),
+    *e = (struct sl_propose_evidence){.shadow = shadow,
+                                      .limit = _sl_u64(j, "limit"),
                                       .peak = _sl_u64(j, "peak"),
                                       .p99 = _sl_u64(j, "p99"),
                                       .busy = _sl_u64(j, "busy"),
@@ -41,13 +42,16 @@ static void _sl_evidence(const json_t *j, struct sl_propose_evidence *e)
                                       .bound_days_of = _sl_u64(j, "bound_days_of")};
 }
 
-/* Askers are watched as `by: consumer` counts them; whom a limit counts in another way is not told apart. */
+/* Askers are watched as `by: consumer` counts them, on this host; whom a limit counts in another way is not
+ * told apart. */
 static const char *_sl_blind(const json_t *j)
 {
     const json_t *askers = json_object_get(j, "askers");
     bool addresses = false, others = false;
     size_t i;
     json_t *a;
+    if (json_is_true(json_object_get(j, "cluster")))
+        return "it holds for all hosts together, and this one watches what is asked of it alone";
     if (strcmp(sl_ctl_str(j, "by"), "consumer") == 0)
         return NULL;
     if (strcmp(sl_ctl_str(j, "by"), "ip") != 0)
@@ -100,7 +104,7 @@ void sl_suggest_judge(const json_t *j, const struct sl_propose_rules *rules, dou
     bool written = false;
     *l = (struct sl_suggest_limit){.j = j, .blind = _sl_blind(j)};
     for (unsigned w = 0; w < SL_PROPOSE_WINDOWS; w++) {
-        _sl_evidence(json_array_get(windows, w), &l->evidence[w]);
+        _sl_evidence(json_array_get(windows, w), json_is_true(json_object_get(j, "shadow")), &l->evidence[w]);
         l->proposal[w] = sl_propose(rules, w, &l->evidence[w]);
         l->shown[w] = l->evidence[w].limit > 0;
         written |= l->shown[w];

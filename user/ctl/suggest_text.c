@@ -83,7 +83,9 @@ static int _sl_bound(struct sl_buf *out, const struct sl_suggest_limit *l, unsig
 {
     const struct sl_propose_evidence *e = &l->evidence[w];
     int r = 0;
-    if (e->bound)
+    if (e->shadow)
+        r = sl_buf_printf(out, "in shadow");
+    else if (e->bound)
         r = sl_buf_printf(out, "bound in %llu of %llu %ss%s", (unsigned long long)e->bound,
                           (unsigned long long)e->bound_of, sl_suggest_windows[w],
                           l->proposal[w].daily ? ": binds daily" : "");

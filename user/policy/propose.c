@@ -56,7 +56,7 @@ static bool _sl_daily(const struct sl_propose_evidence *e)
 
 static bool _sl_often(const struct sl_propose_evidence *e)
 {
-    return e->bound && e->bound * SL_OFTEN >= e->bound_of;
+    return e->shadow ? e->peak > e->limit : e->bound && e->bound * SL_OFTEN >= e->bound_of;
 }
 
 struct sl_proposal sl_propose(const struct sl_propose_rules *r, unsigned window,

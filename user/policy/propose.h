@@ -3,7 +3,8 @@
  * What a limit might be, by what was seen: arithmetic over the evidence of one window, without a policy.
  *
  * Invariant: nothing is proposed of too little. A limit goes up only where it refused often or daily, and
- * down only where it never refused and lies far above what anybody asked.
+ * down only where it never refused and lies far above what anybody asked. One in shadow, which refuses
+ * nothing, goes up where somebody asked for more.
  */
 #ifndef SL_POLICY_PROPOSE_H
 #define SL_POLICY_PROPOSE_H
@@ -21,6 +22,7 @@ struct sl_propose_evidence {
     uint64_t watched;         /* windows */
     uint64_t bound, bound_of; /* windows in which the limit refused, of so many */
     uint64_t bound_days, bound_days_of;
+    bool shadow; /* the limit refuses nothing: what was asked alone tells of it */
 };
 struct sl_propose_rules {
     double headroom;

@@ -188,6 +188,25 @@ static void what_is_counted_in_another_way_is_not_judged(void **state)
         "# route d: second: 9000 stays: what it counts by is not watched: consumers and addresses are\n");
 }
 
+static void shadows_and_limits_of_all_hosts(void **state)
+{
+    (void)state;
+    want_yaml(
+        "{\"limits\":[{\"section\":\"tiers\",\"name\":\"a\",\"by\":\"consumer\",\"shadow\":true,\"windows\":"
+        "[" W("second", 5, 780, 640, 500, 540,
+              0) "]},"
+                 "{\"section\":\"tiers\",\"name\":\"b\",\"by\":\"consumer\",\"cluster\":true,\"windows\":[" W(
+                     "second", 9000, 10, 9, 60, 60, 2) "]}]}",
+        0,
+        "tiers:\n"
+        "  a:\n"
+        "    rate_limit:\n"
+        "      second: 1200   # peak 780, p99 640 in 540 seconds; now 5: in shadow\n"
+        "# tier b: second: 9000 stays: it holds for all hosts together, and this one watches what is asked "
+        "of "
+        "it alone; bound in 2 of 60 seconds\n");
+}
+
 static void an_answer_of_another_shape_proposes_nothing(void **state)
 {
     (void)state;
@@ -209,6 +228,7 @@ int main(void)
         cmocka_unit_test(no_name_makes_it_say_something_else),
         cmocka_unit_test(the_kernel_admits_no_more),
         cmocka_unit_test(what_is_counted_in_another_way_is_not_judged),
+        cmocka_unit_test(shadows_and_limits_of_all_hosts),
         cmocka_unit_test(an_answer_of_another_shape_proposes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,6 +88,20 @@ static void a_limit_that_binds_is_never_lowered(void **state)
     assert_int_equal(propose(e).kind, SL_PROPOSAL_STAYS);
 }
 
+static void one_in_shadow_is_judged_by_what_was_asked(void **state)
+{
+    struct sl_propose_evidence e = nine_hours;
+    (void)state;
+    e.bound = 0;
+    e.shadow = true;
+    assert_int_equal(propose(e).kind, SL_PROPOSAL_HIGHER);
+    assert_int_equal(propose(e).limit, 1200);
+    e.limit = 780;
+    assert_int_equal(propose(e).kind, SL_PROPOSAL_STAYS);
+    e.limit = 5000;
+    assert_int_equal(propose(e).kind, SL_PROPOSAL_LOWER);
+}
+
 static void where_there_is_none_one_is_proposed(void **state)
 {
     struct sl_propose_evidence e = nine_hours;
@@ -128,6 +142,7 @@ int main(void)
         cmocka_unit_test(figures_are_round),
         cmocka_unit_test(a_limit_that_binds_often_goes_up),
         cmocka_unit_test(a_limit_that_binds_is_never_lowered),
+        cmocka_unit_test(one_in_shadow_is_judged_by_what_was_asked),
         cmocka_unit_test(where_there_is_none_one_is_proposed),
         cmocka_unit_test(of_too_little_nothing_is_invented),
     };

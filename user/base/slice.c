@@ -73,6 +73,25 @@ int sl_slice_u64(struct sl_slice s, uint64_t *out)
     return 0;
 }
 
+/* The two digits of each number below a hundred. */
+#define SL_TEN(d) d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9"
+static const char _sl_pairs[] = SL_TEN("0") SL_TEN("1") SL_TEN("2") SL_TEN("3") SL_TEN("4") SL_TEN("5")
+    SL_TEN("6") SL_TEN("7") SL_TEN("8") SL_TEN("9");
+
+char *sl_put_u64(char *p, uint64_t v)
+{
+    char digits[SL_U64_DIGITS];
+    size_t at = sizeof(digits);
+    for (; v >= 100; v /= 100)
+        memcpy(digits + (at -= 2), _sl_pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(digits + (at -= 2), _sl_pairs + v * 2, 2);
+    else
+        digits[--at] = (char)('0' + v);
+    memcpy(p, digits + at, sizeof(digits) - at);
+    return p + sizeof(digits) - at;
+}
+
 size_t sl_slice_utf8(struct sl_slice s)
 {
     const unsigned char *p = (const unsigned char *)s.p;

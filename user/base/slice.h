@@ -99,5 +99,8 @@ bool sl_slice_next(struct sl_slice *rest, char sep, struct sl_slice *part);
 size_t sl_slice_utf8(struct sl_slice s);
 /* Decimal digits only, no sign, no overflow: 0, or -EINVAL, -ERANGE. */
 int sl_slice_u64(struct sl_slice s, uint64_t *out);
+#define SL_U64_DIGITS 20
+/* Writes v in decimal digits, SL_U64_DIGITS at the most. Behind them. */
+char *sl_put_u64(char *p, uint64_t v);
 
 #endif

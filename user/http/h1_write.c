@@ -6,7 +6,6 @@
  */
 #include "http/h1.h"
 
-#define SL_LENGTH_DIGITS 20
 /* The longest of "Transfer-Encoding: chunked" and "Content-Length: " with 20 digits, then the longest of
  * "Connection: close", "TE: trailers" with "Connection: TE", "Connection: upgrade" with "Upgrade: websocket",
  * and the empty line */
@@ -19,16 +18,6 @@ static char *_sl_put(char *p, struct sl_slice s)
     if (s.n)
         memcpy(p, s.p, s.n);
     return p + s.n;
-}
-
-static char *_sl_put_u64(char *p, uint64_t v)
-{
-    char text[SL_LENGTH_DIGITS];
-    size_t n = sizeof(text);
-    do
-        text[--n] = (char)('0' + v % 10);
-    while (v /= 10);
-    return _sl_put(p, sl_slice(text + n, sizeof(text) - n));
 }
 
 static bool _sl_is_written(const struct sl_header *h)
@@ -82,7 +71,7 @@ static char *_sl_put_headers(char *p, const struct sl_headers *h)
 
 static char *_sl_put_length(char *p, uint64_t n)
 {
-    p = _sl_put_u64(_sl_put(p, SL_S("Content-Length: ")), n);
+    p = sl_put_u64(_sl_put(p, SL_S("Content-Length: ")), n);
     return _sl_put(p, SL_S("\r\n"));
 }
 
@@ -146,7 +135,7 @@ int sl_h1_write_response(struct sl_buf *out, const struct sl_response *r, bool c
     if (e < 0)
         return e;
     char *const start = out->base + out->end;
-    char *p = _sl_put_u64(_sl_put(start, SL_S("HTTP/1.1 ")), r->status);
+    char *p = sl_put_u64(_sl_put(start, SL_S("HTTP/1.1 ")), r->status);
     p = _sl_put(_sl_put(_sl_put(p, SL_S(" ")), reason), SL_S("\r\n"));
     p = _sl_put_headers(p, &r->headers);
     p = _sl_put_response_framing(p, r);

@@ -8,8 +8,6 @@
 
 #include <errno.h>
 
-#define SL_DIGITS 20 /* of a uint64_t */
-
 /* Of each kind of window the tightest. */
 struct sl_told {
     const struct sl_limit_window *window; /* NULL: no such window */
@@ -32,25 +30,12 @@ static char *_sl_put(char *p, struct sl_slice s)
     return p + s.n;
 }
 
-static char *_sl_put_u64(char *p, uint64_t v)
-{
-    char digits[SL_DIGITS];
-    unsigned n = 0;
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    while (n)
-        *p++ = digits[--n];
-    return p;
-}
-
 static int _sl_add_u64(struct sl_headers *h, struct sl_arena *a, struct sl_slice name, uint64_t v)
 {
-    char *p = sl_arena_alloc(a, SL_DIGITS);
+    char *p = sl_arena_alloc(a, SL_U64_DIGITS);
     if (!p)
         return -ENOMEM;
-    return sl_headers_add(h, a, name, sl_slice(p, (size_t)(_sl_put_u64(p, v) - p)));
+    return sl_headers_add(h, a, name, sl_slice(p, (size_t)(sl_put_u64(p, v) - p)));
 }
 
 static void _sl_tighter(struct sl_told *t, const struct sl_limit_window *w, uint64_t remaining,
@@ -109,7 +94,7 @@ static int _sl_add_state(const struct sl_telling *t, struct sl_headers *h, struc
 {
     size_t n = 0;
     for (unsigned i = 0; i < SL_WINDOWS; i++)
-        n += t->ietf[i].window ? t->ietf[i].window->item.n + 2 * SL_DIGITS + 8 : 0;
+        n += t->ietf[i].window ? t->ietf[i].window->item.n + 2 * SL_U64_DIGITS + 8 : 0;
     char *buf = sl_arena_alloc(a, n), *p = buf;
     if (!buf)
         return -ENOMEM;
@@ -118,8 +103,8 @@ static int _sl_add_state(const struct sl_telling *t, struct sl_headers *h, struc
         if (!w->window)
             continue;
         p = p == buf ? p : _sl_put(p, SL_S(", "));
-        p = _sl_put_u64(_sl_put(p, w->window->item), w->remaining);
-        p = _sl_put_u64(_sl_put(p, SL_S(";t=")), w->reset_s);
+        p = sl_put_u64(_sl_put(p, w->window->item), w->remaining);
+        p = sl_put_u64(_sl_put(p, SL_S(";t=")), w->reset_s);
     }
     return sl_headers_add_as(h, a, SL_HDR_OTHER, SL_S("RateLimit"), sl_slice(buf, (size_t)(p - buf)));
 }

@@ -171,13 +171,7 @@ void sl_template_free(struct sl_template *t)
 
 static struct sl_slice _sl_time_ms(uint64_t wall_ns, char scratch[SL_SCRATCH])
 {
-    uint64_t v = wall_ns / SL_NS_PER_MS;
-    size_t at = SL_SCRATCH;
-    do {
-        scratch[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    return sl_slice(&scratch[at], SL_SCRATCH - at);
+    return sl_slice(scratch, (size_t)(sl_put_u64(scratch, wall_ns / SL_NS_PER_MS) - scratch));
 }
 
 static struct sl_slice _sl_tier(const struct sl_template_vars *v)

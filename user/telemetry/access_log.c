@@ -193,13 +193,9 @@ void sl_access_log_kick(struct sl_access_log *l)
 
 static int _sl_number(struct sl_buf *b, struct sl_slice name, uint64_t v)
 {
-    char digits[24];
-    size_t at = sizeof(digits);
-    do
-        digits[--at] = (char)('0' + v % 10);
-    while (v /= 10);
+    char digits[SL_U64_DIGITS];
     int r = sl_buf_append_slice(b, name);
-    return r < 0 ? r : sl_buf_append(b, digits + at, sizeof(digits) - at);
+    return r < 0 ? r : sl_buf_append(b, digits, (size_t)(sl_put_u64(digits, v) - digits));
 }
 
 /* Fields without a value are left out. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 static void assert_is(struct sl_slice s, const char *want)
 {
@@ -85,6 +86,15 @@ static void test_numbers(void **state)
     assert_int_equal(v, 12);
     assert_int_equal(sl_slice_u64(SL_S("18446744073709551616"), &v), -ERANGE);
     assert_int_equal(sl_slice_u64(SL_S("99999999999999999999999"), &v), -ERANGE);
+    for (uint64_t w = UINT64_MAX; w; w /= 3) { /* back to digits, of every length */
+        char text[32], ours[SL_U64_DIGITS];
+        const int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)w);
+        assert_int_equal(sl_put_u64(ours, w) - ours, n);
+        assert_memory_equal(ours, text, n);
+    }
+    char zero[SL_U64_DIGITS];
+    assert_int_equal(sl_put_u64(zero, 0) - zero, 1);
+    assert_int_equal(zero[0], '0');
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(sl_slice_u64(sl_slice_str(bad[i]), &v), -EINVAL);
     assert_int_equal(v, 12); /* untouched by what failed */

@@ -4,12 +4,13 @@ import json
 import os
 import statistics
 
+import consumers
 import measure
 import neighbour
 from harness import jose
 from harness.gateway import SLUICED
 from http_rows import compare, rounds
-from measure import LOAD_CPU, PROXY_CPU, pinned
+from measure import PROXY_CPU, pinned
 from proxies import ALGS
 
 NEW_TOKENS = 4000
@@ -62,4 +63,4 @@ def windows(p, row):
     against_itself(p, row, "a limit with 4 windows against none", "windows", "plain", 1.01)
 
 
-GROUPS = {f.__name__: f for f in (jwt, first, refused, windows, neighbour.neighbour)}
+GROUPS = {f.__name__: f for f in (jwt, first, refused, windows, consumers.consumers, neighbour.neighbour)}

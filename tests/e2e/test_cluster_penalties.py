@@ -119,8 +119,8 @@ def test_a_penalty_of_one_host_is_the_others_and_its_revocation_too(net, redis):
                 assert there[k] == after[k], (k, there, after)
             assert there["consumer"] == "abuser" and there["rule"] == "tier:partner"
             assert there["from"] == "gw-a" and after["from"] == "" and not there["manual"]
-            # the same end: Redis's clock counts ms, and nobody adds to what is told
-            assert after["left_ms"] - 20 <= there["left_ms"] <= before["left_ms"] + 20, (before, there, after)
+            # the same end, but for the way of the message; a level more would be minutes
+            assert after["left_ms"] - 1000 <= there["left_ms"] <= before["left_ms"] + 1000, (before, there, after)
             assert all(p["effect"] != "flow" for p in g.penalties()["penalties"]), "a flow is its host's alone"
             assert shared(g, "told") == 0 and shared(g, "taken") > 0, "what was heard is not told on"
         assert xlen(redis) == shared(a, "told")

@@ -151,7 +151,7 @@ static bool _sl_time(struct sl_cluster_penalties *p, const redisReply *s, const 
         sl_slice_u64(sl_slice(us->str, us->len), &part) < 0 || at > UINT64_MAX / 1000000)
         return false;
     p->redis_ms = at * 1000 + part / 1000;
-    p->at_ns = sl_now_ns();
+    p->at_ns = p->link->asked_at; /* not the answer's coming: its way would be added to each end */
     return true;
 }
 

@@ -43,6 +43,31 @@ static void _sl_check_renames(const struct sl_snapshot *s, const struct sl_route
                                   SL_SARG(renames->v[i].value), s->auths[a].name);
 }
 
+static void _sl_check_token_rename(const struct sl_name_value *rename, const struct sl_upstream_auth *auth,
+                                   struct sl_diag *diag)
+{
+    if (auth->header.n && !sl_slice_ieq(auth->header, SL_S("Authorization")) &&
+        sl_slice_ieq(rename->value, auth->header))
+        sl_diag_error(diag, &rename->pos,
+                      "\"" SL_SFMT
+                      "\" tells an upstream who is calling (%s:%u:%u): a client must not fill it in "
+                      "under another name",
+                      SL_SARG(auth->header), auth->pos.file, auth->pos.line, auth->pos.column);
+}
+
+/* The same of tokens of our own, which some upstream looks for. */
+static void _sl_check_token_renames(const struct sl_snapshot *s, const struct sl_route *r,
+                                    struct sl_diag *diag)
+{
+    for (size_t i = 0; i < r->request_headers.rename.n; i++) {
+        const struct sl_name_value *rename = &r->request_headers.rename.v[i];
+        for (size_t u = 0; u < s->n_upstreams; u++)
+            _sl_check_token_rename(rename, &s->upstreams[u].upstream_auth, diag);
+        for (size_t o = 0; o < s->n_routes; o++)
+            _sl_check_token_rename(rename, &s->routes[o].upstream_auth, diag);
+    }
+}
+
 /* What the gateway shows an upstream of who asks is written last: a route that writes there too means
  * something else. */
 static void _sl_check_token_header(const struct sl_route *r, const struct sl_upstream_auth *auth,
@@ -74,6 +99,7 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
     const struct sl_header_ops *respond = NULL;
     out->route = route;
     _sl_check_renames(p->snapshot, route, diag);
+    _sl_check_token_renames(p->snapshot, route, diag);
     _sl_check_shown(route, diag);
     int r = _sl_limits(p->snapshot, &route->rate_limit, "route", route->name, &out->limits, diag);
     r = _sl_worse(r, sl_transform_new(&route->request_headers, diag, &out->request));

@@ -193,6 +193,23 @@ static void what_is_of_one_request_is_refused(void **state)
     }
 }
 
+/* On no route may a client fill in what an upstream takes for the gateway's word. */
+static void no_other_name_becomes_the_tokens(void **state)
+{
+    (void)state;
+    struct sl_diag diag;
+    assert_null(signing_policy(
+        signer_of("a", "", fresh_pem(SL_JOSE_ES256), NULL),
+        "'upstreams': {'u': {'targets': [{'address': '127.0.0.1:9000'}], 'upstream_auth': {'type': 'sign', "
+        "'signer': 'a', 'header': 'X-Token'}}, 'v': {'targets': [{'address': '127.0.0.1:9000'}]}}, 'routes': "
+        "{'r': "
+        "{'upstream': 'v', 'auth': ['public'], 'request': {'headers': {'rename': {'X-Mine': 'x-token'}}}}}",
+        &diag));
+    assert_told(&diag, "\"X-Token\" tells an upstream who is calling");
+    assert_int_equal(diag.errors, 1);
+    sl_diag_free(&diag);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +219,7 @@ int main(void)
         unit_test_arena(too_much_to_say),
         unit_test_arena(a_full_cache_forgets),
         unit_test_arena(what_is_of_one_request_is_refused),
+        unit_test_arena(no_other_name_becomes_the_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,7 @@ struct sl_demand_row *sl_demand_take(struct sl_demand_row rows[SL_DEMAND_ROWS], 
     return row;
 }
 
+/* That its key went and came back meanwhile cannot be: it takes SL_DEMAND_IDLE_S twice. */
 bool sl_demand_read(const struct sl_demand_row *row, struct sl_demand_row *out)
 {
     out->key = __atomic_load_n(&row->key, __ATOMIC_ACQUIRE);

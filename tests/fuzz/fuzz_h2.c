@@ -11,6 +11,7 @@
 #include <assert.h>
 
 #define STREAMS 16
+#define ALLOWED 2 /* bytes of an answer at once, where it goes by allowances */
 static const struct sl_h2_limits limits = {
     .headers = 4096, .header_count = 30, .streams = STREAMS, .connect_protocol = true};
 
@@ -79,6 +80,8 @@ static void answer(struct world *w, struct sl_h2_stream *st)
     if (w->choices & 2)
         return;
     assert(sl_h2_lend(st) == 0 && sl_buf_append(&st->out, "hello", 5) == 0);
+    if (w->choices & 128)
+        st->allowance = ALLOWED;
     if (w->choices & 4)
         sl_h2_end(st, &none);
     else
@@ -93,6 +96,12 @@ static void tell(struct world *w, struct sl_h2_stream *st, unsigned events)
             check_request(&ex->arena, &ex->req);
         if (!st->malformed)
             answer(w, st);
+    }
+    if (ex && (events & SL_H2_SENT) && st->allowance != SIZE_MAX) {
+        assert(st->sent <= ALLOWED);
+        st->sent = 0;
+        st->allowance = ALLOWED;
+        sl_h2_more(st);
     }
     if (ex && (events & SL_H2_BODY) && !(w->choices & 8)) {
         ex->taken += sl_buf_len(&st->in);

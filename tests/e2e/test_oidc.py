@@ -111,3 +111,21 @@ def test_an_opaque_token_is_introspected_beside_jwts_until_it_is_revoked(lo, ca,
 
             provider.post("/token/revocation", token=token)
             problem(ask(token), 401, "not active")
+
+
+def test_an_upstream_is_shown_a_token_of_the_gateways_own(lo, ca, provider, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("a-secret-of-this-test")
+    own = {"type": "client_credentials", "token_uri": f"{provider.issuer}/token", "client_id": "svc", "client_secret": {"$file": str(secret)},
+           "scopes": ["orders.read"], "tls": {"ca": ca.cert}}
+    with Origin(lo) as origin:
+        with Gateway(serving(origin, upstreams={"origin": {"upstream_auth": own}}), lo) as gw:
+            seen = []
+            for _ in range(2):
+                with gw.client(P) as c:
+                    r = c.request("GET", "/", [("Authorization", "Bearer mine")])
+                assert r.status == 200, r
+                seen += [v.removeprefix("Bearer ") for n, v in r.json()["headers"] if n.lower() == "authorization"]
+            assert len(seen) == 2 and seen[0] == seen[1] and header(seen[0])["typ"] == "at+jwt", seen
+            claims = json.loads(base64.urlsafe_b64decode(seen[0].split(".")[1] + "=="))
+            assert claims["iss"] == provider.issuer and claims["client_id"] == "svc" and claims["scope"] == "orders.read", claims

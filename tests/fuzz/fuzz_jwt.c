@@ -2,14 +2,15 @@
 /*
  * Tokens: the first byte says what the rest is. 't' a token, in a header, cookie and query; 'c' a header and
  * claims (split at a newline), which are signed here, so that the fuzzer gets behind the signature; 'k' a key
- * set; 'i' what an introspection endpoint answers. What was not signed here must never be accepted, and no
- * header may carry a control byte.
+ * set; 'i' what an introspection endpoint answers, 'o' a token endpoint. What was not signed here must never
+ * be accepted, and no header may carry a control byte.
  */
 #include "config/config.h"
 #include "harness/b64url.h"
 #include "harness/ca.h"
 #include "http/uri.h"
 #include "policy/jose_priv.h"
+#include "policy/oauth.h"
 #include "policy/policy.h"
 
 #include <openssl/evp.h>
@@ -139,6 +140,14 @@ static void answer(struct sl_slice data)
     sl_auth_again_clear(&verdict);
 }
 
+static void token_answer(struct sl_slice data, struct sl_arena *a)
+{
+    struct sl_oauth_token t = {0};
+    if (!sl_oauth_read_token(data, a, &t))
+        must(t.text.n && t.text.n <= SL_OAUTH_TOKEN_MAX && sl_is_field_value(t.text));
+    (void)sl_oauth_blames_token(data);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -153,6 +162,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         key_set(rest);
     else if (data[0] == 'i')
         answer(rest);
+    else if (data[0] == 'o')
+        token_answer(rest, &a);
     else
         one_token(rest, &a);
     sl_arena_free(&a);

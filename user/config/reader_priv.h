@@ -117,6 +117,10 @@ void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct s
 void sl_check_introspection(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
 /* ---- schema_oauth2.c: of a route that issues tokens, once all else of it is read */
 void sl_check_oauth2_route(struct sl_reader *r, const struct sl_node *n, struct sl_route *route);
+/* of `tls: {ca}`, or the system's; errors told at n */
+void sl_read_fetch_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca);
+/* ---- schema_token.c: a token for upstreams, once all else of it is read */
+void sl_check_upstream_token(struct sl_reader *r, const struct sl_node *n, struct sl_upstream_auth *a);
 /* ---- schema_upstream.c: without `ca`, the authorities that the loader read beside the policy */
 void sl_read_system_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca);
 

@@ -102,9 +102,12 @@ extern const struct sl_type sl_type_listeners, sl_type_admin, sl_type_kernel, sl
     sl_type_observe;                              /* schema_listener.c */
 extern const struct sl_type sl_type_listener_tls; /* schema_tls.c */
 extern const struct sl_type sl_type_auths, sl_type_tiers, sl_type_consumers, sl_type_rate_limit,
-    sl_type_in_flight, sl_type_limits, sl_type_cluster;                                 /* schema_auth.c */
-extern const struct sl_type sl_type_users;                                              /* schema_basic.c */
-extern const struct sl_type sl_type_signers, sl_type_signer_ref, sl_type_upstream_auth; /* schema_sign.c */
+    sl_type_in_flight, sl_type_limits, sl_type_cluster; /* schema_auth.c */
+extern const struct sl_type sl_type_users;              /* schema_basic.c */
+extern const struct sl_type sl_type_signers, sl_type_signer_ref, sl_type_upstream_auth,
+    sl_type_upstream_auth_type, sl_type_token_header; /* schema_sign.c */
+/* schema_token.c */
+extern const struct sl_field sl_client_credentials_fields[], sl_token_exchange_fields[];
 extern const struct sl_type sl_type_https, sl_type_redirects, sl_type_refresh, sl_type_stale,
     sl_type_fetch_timeout, sl_type_fetch_tls;                       /* schema_remote.c */
 extern const struct sl_type sl_type_targets, sl_type_dns;           /* schema_target.c */
@@ -140,6 +143,8 @@ bool sl_schema_names_bytes(const struct sl_type *type, const struct sl_node *n, 
 /* Whether an upstream asks for TLS and names no authorities: the loader then reads the system's, as a file
  * named X509_get_default_cert_file() whatever SSL_CERT_FILE says. */
 bool sl_schema_system_ca(const struct sl_node *root);
+/* schema_remote.c: a server that policy's node n goes to, told from others by what is asked of it. */
+uint64_t sl_schema_source(struct sl_reader *r, const char *name, const char *url, const char *how);
 /* Whether a provider of identity fetches its keys; whether one of them does and trusts the system's
  * authorities; whether names are asked for at all, so that the loader brings resolv.conf and hosts. */
 bool sl_schema_fetches(const struct sl_node *auth);

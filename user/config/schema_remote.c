@@ -92,10 +92,19 @@ static bool _sl_speaks_tls(const struct sl_node *auth)
     return _sl_goes_out(auth) && (!sl_schema_is_ldap(auth) || sl_schema_is_ldap_tls(auth));
 }
 
-static bool _sl_any_auth(const struct sl_node *root, bool (*is)(const struct sl_node *))
+/* Of an upstream or a route: whether its tokens come from a server. */
+static bool _sl_fetches_tokens(const struct sl_node *n)
 {
-    const struct sl_node *auths = root->kind == SL_NODE_MAP ? sl_node_get(root, "auth") : NULL;
-    for (const struct sl_node *a = auths && auths->kind == SL_NODE_MAP ? auths->first : NULL; a; a = a->next)
+    const struct sl_node *a = n->kind == SL_NODE_MAP ? sl_node_get(n, "upstream_auth") : NULL;
+    const struct sl_node *type = a && a->kind == SL_NODE_MAP ? sl_node_get(a, "type") : NULL;
+    return type && (sl_slice_eq(type->text, SL_S("client_credentials")) ||
+                    sl_slice_eq(type->text, SL_S("token_exchange")));
+}
+
+static bool _sl_any(const struct sl_node *root, const char *section, bool (*is)(const struct sl_node *))
+{
+    const struct sl_node *all = root->kind == SL_NODE_MAP ? sl_node_get(root, section) : NULL;
+    for (const struct sl_node *a = all && all->kind == SL_NODE_MAP ? all->first : NULL; a; a = a->next)
         if (is(a))
             return true;
     return false;
@@ -107,27 +116,37 @@ static bool _sl_wants_system_ca(const struct sl_node *auth)
     return _sl_speaks_tls(auth) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
 }
 
+static bool _sl_tokens_want_system_ca(const struct sl_node *n)
+{
+    const struct sl_node *tls =
+        _sl_fetches_tokens(n) ? sl_node_get(sl_node_get(n, "upstream_auth"), "tls") : NULL;
+    return _sl_fetches_tokens(n) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
+}
+
 bool sl_schema_auth_system_ca(const struct sl_node *root)
 {
-    return _sl_any_auth(root, _sl_wants_system_ca);
+    return _sl_any(root, "auth", _sl_wants_system_ca) ||
+           _sl_any(root, "upstreams", _sl_tokens_want_system_ca) ||
+           _sl_any(root, "routes", _sl_tokens_want_system_ca);
 }
 
 bool sl_schema_asks_names(const struct sl_node *root)
 {
-    return _sl_any_auth(root, _sl_goes_out) || sl_schema_names_targets(root);
+    return _sl_any(root, "auth", _sl_goes_out) || _sl_any(root, "upstreams", _sl_fetches_tokens) ||
+           _sl_any(root, "routes", _sl_fetches_tokens) || sl_schema_names_targets(root);
 }
 
 /* ---- a token provider's keys */
 
 /* Workers and controller know by it whose keys, or which server, are meant. */
-static uint64_t _sl_source(struct sl_reader *r, const char *name, const char *url, const char *how)
+uint64_t sl_schema_source(struct sl_reader *r, const char *name, const char *url, const char *how)
 {
     const char *text = sl_arena_printf(&r->scratch, "%s\n%s\n%s", name, url, how);
     const uint64_t h = text ? sl_hash(text, strlen(text), 0x6a776b73) : 0;
     return h ? h : 1;
 }
 
-static void _sl_read_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca)
+void sl_read_fetch_ca(struct sl_reader *r, const struct sl_node *n, struct sl_blob *ca)
 {
     const struct sl_node *tls = sl_node_get(n, "tls");
     if (!tls || !sl_node_get(tls, "ca"))
@@ -170,16 +189,17 @@ void sl_check_remote_keys(struct sl_reader *r, const struct sl_node *n, struct s
             r, sl_node_get(n, "jwks_stale") ? sl_node_get(n, "jwks_stale") : n,
             "jwks_stale is shorter than jwks_refresh: keys would be thrown away before they are asked "
             "for again");
-    _sl_read_ca(r, n, &k->ca);
+    sl_read_fetch_ca(r, n, &k->ca);
     if (k->url)
-        k->source = _sl_source(r, a->name, k->url, k->discover ? "discover" : "");
+        k->source = sl_schema_source(r, a->name, k->url, k->discover ? "discover" : "");
 }
 
 /* ---- a server that is asked about tokens */
 
 void sl_check_introspection(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a)
 {
-    _sl_read_ca(r, n, &a->introspection.ca);
+    sl_read_fetch_ca(r, n, &a->introspection.ca);
     if (a->introspection.url && a->introspection.client_id)
-        a->introspection.source = _sl_source(r, a->name, a->introspection.url, a->introspection.client_id);
+        a->introspection.source =
+            sl_schema_source(r, a->name, a->introspection.url, a->introspection.client_id);
 }

@@ -60,11 +60,15 @@ const struct sl_type sl_type_signer_ref = {.kind = SL_T_REF,
 /* ---- what upstreams are shown */
 
 static const struct sl_choice _sl_auth_choices[] = {
-    {"none", SL_UPSTREAM_AUTH_NONE, false}, {"sign", SL_UPSTREAM_AUTH_SIGN, false}, {NULL, 0, false}};
-static const struct sl_type _sl_auth_type = {.kind = SL_T_CHOICE,
-                                             .size = sizeof(enum sl_upstream_auth_type),
-                                             .what = "none or sign",
-                                             .choices = _sl_auth_choices};
+    {"none", SL_UPSTREAM_AUTH_NONE, false},
+    {"sign", SL_UPSTREAM_AUTH_SIGN, false},
+    {"client_credentials", SL_UPSTREAM_AUTH_CLIENT_CREDENTIALS, false},
+    {"token_exchange", SL_UPSTREAM_AUTH_TOKEN_EXCHANGE, false},
+    {NULL, 0, false}};
+const struct sl_type sl_type_upstream_auth_type = {.kind = SL_T_CHOICE,
+                                                   .size = sizeof(enum sl_upstream_auth_type),
+                                                   .what = "none, sign, client_credentials or token_exchange",
+                                                   .choices = _sl_auth_choices};
 
 /* Not where the upstream looks for something else. */
 static const char *_sl_valid_token_header(struct sl_slice s)
@@ -75,11 +79,11 @@ static const char *_sl_valid_token_header(struct sl_slice s)
             return "says something else: Authorization is right, or a name such as X-Gateway-Token";
     return sl_valid_header(s);
 }
-static const struct sl_type _sl_token_header = {.kind = SL_T_TEXT,
-                                                .size = sizeof(struct sl_slice),
-                                                .what = "a header name",
-                                                .valid = _sl_valid_token_header,
-                                                .pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"};
+const struct sl_type sl_type_token_header = {.kind = SL_T_TEXT,
+                                             .size = sizeof(struct sl_slice),
+                                             .what = "a header name",
+                                             .valid = _sl_valid_token_header,
+                                             .pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"};
 static const struct sl_type _sl_lifetime = {.kind = SL_T_DURATION,
                                             .size = sizeof(uint64_t),
                                             .what = "a duration such as \"5m\"",
@@ -106,14 +110,14 @@ static const struct sl_type _sl_own_claims = {.kind = SL_T_PAIRS,
 
 #define AT(m) offsetof(struct sl_upstream_auth, m)
 static const struct sl_field _sl_none_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+    {"type", &sl_type_upstream_auth_type, AT(type), NULL, SL_F_REQUIRED,
      "none: nothing is added, whatever the upstream's own upstream_auth says."},
     SL_FIELDS_END,
 };
 static const struct sl_field _sl_sign_fields[] = {
-    {"type", &_sl_auth_type, AT(type), NULL, SL_F_REQUIRED,
+    {"type", &sl_type_upstream_auth_type, AT(type), NULL, SL_F_REQUIRED,
      "sign: a short JWT of the gateway's own, signed by one of the signers."},
-    {"header", &_sl_token_header, AT(header), "\"Authorization\"", 0,
+    {"header", &sl_type_token_header, AT(header), "\"Authorization\"", 0,
      "Where the token stands, over whatever the client sent there: behind \"Bearer\" in Authorization, alone "
      "elsewhere."},
     {"signer", &sl_type_signer_ref, AT(sign.signer), NULL, SL_F_REQUIRED, "Who signs it."},
@@ -129,8 +133,11 @@ static const struct sl_field _sl_sign_fields[] = {
     SL_FIELDS_END,
 };
 #undef AT
-static const struct sl_variant _sl_auth_variants[] = {
-    {"none", _sl_none_fields}, {"sign", _sl_sign_fields}, {NULL, NULL}};
+static const struct sl_variant _sl_auth_variants[] = {{"none", _sl_none_fields},
+                                                      {"sign", _sl_sign_fields},
+                                                      {"client_credentials", sl_client_credentials_fields},
+                                                      {"token_exchange", sl_token_exchange_fields},
+                                                      {NULL, NULL}};
 
 #define SL_OWN_CLAIMS 32
 static void _sl_finish_upstream_auth(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
@@ -138,12 +145,14 @@ static void _sl_finish_upstream_auth(struct sl_reader *r, const struct sl_node *
     struct sl_upstream_auth *a = out;
     (void)raw;
     a->pos = sl_read_pos(r, n);
+    if (a->type > SL_UPSTREAM_AUTH_SIGN)
+        sl_check_upstream_token(r, n, a);
     if (a->type == SL_UPSTREAM_AUTH_SIGN && a->sign.claims.n > SL_OWN_CLAIMS)
         sl_read_error(r, sl_node_get(n, "claims"), "more than %d claims", SL_OWN_CLAIMS);
 }
 const struct sl_type sl_type_upstream_auth = {.kind = SL_T_VARIANT,
                                               .size = sizeof(struct sl_upstream_auth),
-                                              .what = "none or sign",
+                                              .what = "none, sign, client_credentials or token_exchange",
                                               .variant = "type",
                                               .variants = _sl_auth_variants,
                                               .finish = _sl_finish_upstream_auth};

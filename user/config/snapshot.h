@@ -157,7 +157,9 @@ struct sl_signer {
 enum sl_upstream_auth_type {
     SL_UPSTREAM_AUTH_INHERIT, /* not written: of a route, what its upstream says */
     SL_UPSTREAM_AUTH_NONE,
-    SL_UPSTREAM_AUTH_SIGN
+    SL_UPSTREAM_AUTH_SIGN,
+    SL_UPSTREAM_AUTH_CLIENT_CREDENTIALS,
+    SL_UPSTREAM_AUTH_TOKEN_EXCHANGE
 };
 struct sl_upstream_auth {
     enum sl_upstream_auth_type type;
@@ -170,6 +172,17 @@ struct sl_upstream_auth {
         struct sl_name_values claims; /* likewise */
         uint64_t lifetime;
     } sign;
+    struct {              /* client_credentials, token_exchange: tokens that a server gives out */
+        const char *name; /* "upstreams/orders": whose they are */
+        const char *url;
+        const char *client_id;
+        struct sl_blob client_secret;
+        struct sl_strings scopes;
+        const char *audience; /* NULL: none */
+        uint64_t timeout;
+        struct sl_blob ca; /* PEM */
+        uint64_t source;   /* of all that is asked for: the same over reloads; 0: of another type */
+    } token;
 };
 
 /* ---- who */

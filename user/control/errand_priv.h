@@ -71,8 +71,8 @@ void sl_errand_done(struct sl_errand_job *job, const struct sl_errand_outcome *o
 struct sl_loop *sl_errand_loop(const struct sl_errand_job *job);
 struct sl_resolver *sl_errand_resolver(const struct sl_errand_job *job);
 
-/* introspect.c, ldap_errand.c */
-extern const struct sl_errand_ops sl_introspect_ops, sl_ldap_ops;
+/* introspect.c, ldap_errand.c, token.c */
+extern const struct sl_errand_ops sl_introspect_ops, sl_ldap_ops, sl_token_ops;
 
 /* ---- the rest is between errand.c, errand_links.c and errand_servers.c */
 

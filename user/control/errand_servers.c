@@ -8,7 +8,10 @@
 
 static const char *_sl_kind_name(enum sl_errand_kind kind)
 {
-    static const char *const names[] = {[SL_ERRAND_INTROSPECT] = "introspection", [SL_ERRAND_LDAP] = "ldap"};
+    static const char *const names[] = {[SL_ERRAND_INTROSPECT] = "introspection",
+                                        [SL_ERRAND_LDAP] = "ldap",
+                                        [SL_ERRAND_CLIENT_CREDENTIALS] = "client_credentials",
+                                        [SL_ERRAND_TOKEN_EXCHANGE] = "token_exchange"};
     return names[kind];
 }
 
@@ -71,21 +74,57 @@ static int _sl_add_auth(struct sl_errands *all, const struct sl_auth *a)
     return a->type == SL_AUTH_INTROSPECTION ? _sl_add(all, s, a->introspection.ca.data) : 0;
 }
 
+/* Those that would ask for the same share a server. */
+static int _sl_add_token(struct sl_errands *all, const struct sl_upstream_auth *a)
+{
+    const enum sl_errand_kind kind =
+        a->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE ? SL_ERRAND_TOKEN_EXCHANGE : SL_ERRAND_CLIENT_CREDENTIALS;
+    const struct sl_errand_server s = {.ops = &sl_token_ops,
+                                       .kind = kind,
+                                       .source = a->token.source,
+                                       .name = a->token.name,
+                                       .url = a->token.url,
+                                       .conf = a,
+                                       .timeout = a->token.timeout};
+    if (!a->token.source || sl_errand_server_find(all, kind, a->token.source))
+        return 0;
+    return _sl_add(all, s, a->token.ca.data);
+}
+
+static size_t _sl_count(const struct sl_snapshot *s)
+{
+    size_t n = s->n_auths;
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        n += s->upstreams[i].upstream_auth.token.source != 0;
+    for (size_t i = 0; i < s->n_routes; i++)
+        n += s->routes[i].upstream_auth.token.source != 0;
+    return n;
+}
+
+/* Each failure is in the log. */
+static bool _sl_add_all(struct sl_errands *all, const struct sl_snapshot *s)
+{
+    bool r = false;
+    for (size_t i = 0; i < s->n_auths; i++)
+        r |= _sl_add_auth(all, &s->auths[i]) < 0;
+    for (size_t i = 0; i < s->n_upstreams; i++)
+        r |= _sl_add_token(all, &s->upstreams[i].upstream_auth) < 0;
+    for (size_t i = 0; i < s->n_routes; i++)
+        r |= _sl_add_token(all, &s->routes[i].upstream_auth) < 0;
+    return !r;
+}
+
 int sl_errand_servers_new(struct sl_errands *all, const struct sl_errand_server *former, size_t n)
 {
     const struct sl_snapshot *s = all->snapshot;
-    int r = 0;
     all->n_servers = 0;
-    all->servers = calloc(s->n_auths + 1, sizeof(*all->servers));
+    all->servers = calloc(_sl_count(s) + 1, sizeof(*all->servers));
     if (!all->servers)
         return -ENOMEM;
-    for (size_t i = 0; i < s->n_auths; i++) {
-        const int e = _sl_add_auth(all, &s->auths[i]);
-        r = r < 0 ? r : e;
-    }
+    const bool whole = _sl_add_all(all, s);
     for (size_t i = 0; i < all->n_servers; i++)
         _sl_inherit(&all->servers[i], former, n);
-    return r;
+    return whole ? 0 : -EINVAL;
 }
 
 void sl_errand_servers_free(struct sl_errand_server *v, size_t n)

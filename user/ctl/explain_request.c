@@ -187,6 +187,10 @@ static void _sl_shown(struct sl_explain *x, const struct sl_upstream_auth *a, co
     if (a->type == SL_UPSTREAM_AUTH_SIGN)
         sl_explain_say(x, &a->pos, "upstream %s is shown a token of signer %s in " SL_SFMT, upstream,
                        a->sign.signer->name, SL_SARG(a->header));
+    else if (a->token.source)
+        sl_explain_say(x, &a->pos, "upstream %s is shown a token of %s in " SL_SFMT "%s", upstream,
+                       a->token.url, SL_SARG(a->header),
+                       a->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE ? ", in exchange for its own" : "");
 }
 
 static void _sl_goes(struct sl_explain *x, const struct sl_route *r, const struct sl_upstream *u)

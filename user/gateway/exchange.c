@@ -473,7 +473,9 @@ static void _sl_on_timer(struct sl_timer *t)
     }
     bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;
     enum sl_proxy_reason why = client ? SL_WHY_REQUEST_TIMEOUT : SL_WHY_UPSTREAM_TIMEOUT;
-    if (!client && ex->group && sl_forward_timed_out(ex))
+    const bool parked = ex->parked_by; /* the upstream was not asked yet */
+    sl_exchange_unpark(ex);
+    if (!client && ex->group && !parked && sl_forward_timed_out(ex))
         return;
     if (ex->head_sent) {
         sl_exchange_abort(ex, why, client ? "the client stopped reading" : "the upstream stopped sending");

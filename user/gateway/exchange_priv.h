@@ -88,8 +88,11 @@ struct sl_exchange {
     struct sl_parking *parked_by;               /* it waits for who is asking; NULL: it does not */
     struct sl_list parked;                      /* among those */
     uint64_t parked_until;
-    struct sl_auth_again again; /* what came of waiting */
-    uint8_t errand_status;      /* enum sl_errand_status of the last one */
+    struct sl_auth_again again;     /* what came of waiting */
+    struct sl_slice token;          /* the bearer token that its identity is of; n 0: none */
+    struct sl_slice upstream_token; /* that a server gave out, and the upstream is shown; p NULL: none */
+    bool upstream_token_asked;
+    uint8_t errand_status; /* enum sl_errand_status of the last one */
     const struct sl_tier *tier;
     struct sl_limit_set *limits[4];
     size_t n_limits;
@@ -205,6 +208,12 @@ enum sl_stage_result sl_stage_oauth2(struct sl_exchange *ex);
 
 /* ---- upstream_auth.c */
 enum sl_stage_result sl_stage_upstream_auth(struct sl_exchange *ex);
+/* What holds for the upstream that was chosen. */
+const struct sl_upstream_auth *sl_upstream_auth_of(const struct sl_exchange *ex);
+/* errand_token.c: shows a token that a server gave out, or waits for one. */
+enum sl_stage_result sl_upstream_token(struct sl_exchange *ex, const struct sl_upstream_auth *auth);
+/* The upstream answered 401 to one. */
+void sl_upstream_token_refused(struct sl_exchange *ex);
 
 /* ---- forward.c */
 /* Sets ex->group. */

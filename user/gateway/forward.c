@@ -396,6 +396,8 @@ int sl_forward_interim(struct sl_exchange *ex)
 int sl_forward_answered(struct sl_exchange *ex)
 {
     ex->first_byte = ex->w->loop.now;
+    if (ex->res.status == 401 && ex->upstream_token.p)
+        sl_upstream_token_refused(ex);
     sl_group_report(ex->group, &ex->attempts, ex->up->pool, ex->res.status);
     sl_histogram_observe(&sl_upconn_counters(ex->up)->first_byte, (ex->first_byte - ex->up_started) / 1000);
     if (_sl_gives_try(ex, ex->res.status)) {

@@ -107,6 +107,7 @@ static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
         return _sl_wait_for(ex, &o);
     _sl_count_auth(ex, &o);
     ex->identity = o.identity;
+    ex->token = o.token;
     if (ex->identity)
         ex->tier = ex->identity->tier;
     if (o.result == SL_AUTH_UNAVAILABLE)

@@ -35,15 +35,24 @@ static enum sl_stage_result _sl_sign(struct sl_exchange *ex, const struct sl_ups
     return SL_STAGE_NEXT;
 }
 
-enum sl_stage_result sl_stage_upstream_auth(struct sl_exchange *ex)
+const struct sl_upstream_auth *sl_upstream_auth_of(const struct sl_exchange *ex)
+{
+    const struct sl_upstream_auth *own = &ex->route->policy->route->upstream_auth;
+    return own->type == SL_UPSTREAM_AUTH_INHERIT ? &sl_group_config(ex->group)->upstream_auth : own;
+}
+
+static struct sl_mint *_sl_mint_of(const struct sl_exchange *ex, const struct sl_upstream_auth *auth)
 {
     const struct sl_policy *p = ex->config->policy;
-    const struct sl_upstream *u = sl_group_config(ex->group);
-    const struct sl_upstream_auth *auth = &ex->route->policy->route->upstream_auth;
-    struct sl_mint *mint = ex->route->policy->mint;
-    if (auth->type == SL_UPSTREAM_AUTH_INHERIT) {
-        auth = &u->upstream_auth;
-        mint = p->upstream_mints[u - p->snapshot->upstreams];
-    }
-    return auth->type == SL_UPSTREAM_AUTH_SIGN ? _sl_sign(ex, auth, mint) : SL_STAGE_NEXT;
+    return auth == &ex->route->policy->route->upstream_auth
+               ? ex->route->policy->mint
+               : p->upstream_mints[sl_group_config(ex->group) - p->snapshot->upstreams];
+}
+
+enum sl_stage_result sl_stage_upstream_auth(struct sl_exchange *ex)
+{
+    const struct sl_upstream_auth *auth = sl_upstream_auth_of(ex);
+    if (auth->type == SL_UPSTREAM_AUTH_SIGN)
+        return _sl_sign(ex, auth, _sl_mint_of(ex, auth));
+    return auth->token.source ? sl_upstream_token(ex, auth) : SL_STAGE_NEXT;
 }

@@ -9,6 +9,7 @@
 #include "gateway/hasher_priv.h"
 #include "gateway/overload_priv.h"
 #include "gateway/policy_thread_priv.h"
+#include "gateway/upstream_token_priv.h"
 #include "net/ipc.h"
 
 #include <errno.h>
@@ -311,6 +312,7 @@ static void _sl_worker_close(struct sl_worker *w)
             sl_conn_close(SL_LIST_ENTRY(it, struct sl_conn, node));
         sl_worker_keys_close(w);
         sl_worker_errands_close(w);
+        sl_uptokens_free(w->uptokens);
         sl_hasher_close(w);
         sl_gw_config_unref(w->config);
         ev_io_stop(w->loop.ev, &w->ipc);

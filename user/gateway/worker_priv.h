@@ -16,6 +16,7 @@
 
 struct sl_exchange;
 struct sl_conn;
+struct sl_uptokens;
 
 /* What a stage decides. */
 enum sl_stage_result {
@@ -140,6 +141,7 @@ struct sl_worker {
     struct sl_list keys;       /* struct sl_worker_keys */
     size_t n_keys;
     struct sl_worker_errands errands;
+    struct sl_uptokens *uptokens;        /* NULL: none yet */
     struct sl_exchange *spare_exchanges; /* for reuse, with their arenas */
     size_t n_spare;
     size_t arena_bytes; /* held by exchanges */

@@ -19,6 +19,8 @@
 enum sl_errand_kind {
     SL_ERRAND_INTROSPECT = 1, /* a token; answered by the server's JSON (RFC 7662 section 2.2) */
     SL_ERRAND_LDAP, /* "user:password"; answered by the user's name and groups, each with a NUL behind it */
+    SL_ERRAND_CLIENT_CREDENTIALS, /* nothing; answered by a token for an upstream */
+    SL_ERRAND_TOKEN_EXCHANGE,     /* the client's token; likewise */
 };
 
 /* X(enumerator, name in metrics) */

@@ -90,6 +90,7 @@ struct sl_auth_again {
 struct sl_auth_outcome {
     enum sl_auth_result result;
     struct sl_identity *identity; /* one reference, or NULL */
+    struct sl_slice token;        /* of the request, that the identity is of; n 0: it is of none */
     const char *detail;           /* which check failed, static text: for the log, metrics and problem+json */
     const char *challenge;        /* WWW-Authenticate value for a 401, static or in the arena; NULL: none */
     uint8_t token_reason;         /* of SL_AUTH_INVALID_TOKEN: for sl_auth_token_reason() */

@@ -349,6 +349,8 @@ static void _sl_judge(struct sl_attempt *at, const struct sl_auth *auth, const s
     const bool opaque = auth->type == SL_AUTH_INTROSPECTION;
     const enum sl_token_error e = opaque ? _sl_judge_opaque(at, p, c) : _sl_judge_token(at, p, c);
     at->error = SL_MAX(at->error, e);
+    if (at->out.identity)
+        at->out.token = c->value;
     if (!opaque && e != SL_TOKEN_MALFORMED && e != SL_TOKEN_HEADER && e != SL_TOKEN_ISSUER)
         at->claimed = c->value;
     if (e == SL_TOKEN_KEY || e == SL_TOKEN_NO_KEYS) /* where they are fetched, its key may be there by now */

@@ -68,12 +68,27 @@ static void _sl_check_token_renames(const struct sl_snapshot *s, const struct sl
     }
 }
 
+/* Whether each request that is let through has a token of its own. */
+static bool _sl_has_token(const struct sl_route *r)
+{
+    bool all = !r->is_public;
+    for (size_t i = 0; i < r->n_auth; i++)
+        all &= sl_auth_takes_tokens(r->auth[i]);
+    return all;
+}
+
 /* What the gateway shows an upstream of who asks is written last: a route that writes there too means
  * something else. */
 static void _sl_check_token_header(const struct sl_route *r, const struct sl_upstream_auth *auth,
                                    struct sl_diag *diag)
 {
     const struct sl_name_values *lists[] = {&r->request_headers.set, &r->request_headers.add};
+    if (auth->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE && !_sl_has_token(r))
+        sl_diag_error(
+            diag, &r->pos,
+            "its requests are shown to their upstream by token_exchange (%s:%u:%u), but not all of them "
+            "have a token: name providers of type jwt or introspection alone under auth",
+            auth->pos.file, auth->pos.line, auth->pos.column);
     for (size_t l = 0; auth->header.n && l < SL_ARRAY_LEN(lists); l++)
         for (size_t i = 0; i < lists[l]->n; i++)
             if (sl_slice_ieq(lists[l]->v[i].name, auth->header))

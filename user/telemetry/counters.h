@@ -72,6 +72,7 @@ void sl_histogram_observe(struct sl_histogram *h, uint64_t us);
     X(UPSTREAM_UNHEALTHY, "upstream_unhealthy", 503)       \
     X(UPSTREAM_UNRESOLVED, "upstream_unresolved", 503)     \
     X(UPSTREAM_AUTH, "upstream_auth", 503)                 \
+    X(UPSTREAM_AUTH_REFUSED, "upstream_auth_refused", 403) \
     X(OVERLOADED, "overloaded", 503)                       \
     X(CLIENT_TOO_SLOW, "client_too_slow", 408)             \
     X(CLIENT_GONE, "client_gone", 499)                     \

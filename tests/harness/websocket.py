@@ -17,6 +17,7 @@ from websockets.connection import CLIENT, SERVER, Connection
 from websockets.frames import Opcode
 
 from .origin_h2 import OriginH2
+from .policy import merge, serving, upstream
 
 
 def accept_of(key):
@@ -216,3 +217,18 @@ class WebSocketH2:
 
     def __exit__(self, *exc):
         self.sock.close()
+
+
+def policy(origin, upstream_keys=None, **over):
+    """One route that takes WebSocket, of both versions of HTTP, with a log."""
+    base = serving(origin, listeners={"main": {"protocols": ["h2", "http/1.1"]}}, upstreams={"origin": upstream(origin, **(upstream_keys or {}))},
+                   routes={"all": {"upgrade": ["websocket"]}}, observe={"access_log": {"format": "json", "path": "-"}})
+    return merge(base, over)
+
+
+def connect(c, *, protocol="websocket", drop=(), extra=(), end=False, method="CONNECT"):
+    """Sends an extended CONNECT on an HTTP/2 connection of harness.h2, as told, and gives its stream."""
+    s = c.id()
+    fields = [(":method", method), (":protocol", protocol), (":scheme", "http"), (":authority", "api.test"), (":path", "/chat"), ("sec-websocket-version", "13"), *extra]
+    c.send(c.head(s, [f for f in fields if f[0] not in drop], end=end))
+    return s

@@ -66,6 +66,7 @@ static void masks(void **state)
     EVP_PKEY_free(rsa.key);
     EVP_PKEY_free(ec.key);
     EVP_PKEY_free(ed.key);
+    EVP_PKEY_free(p521.key);
 }
 
 static void skipped(void **state)

@@ -112,6 +112,13 @@ def test_a_prefix_has_one_bucket(net, origin):
             s.close()
 
 
+def test_one_address_is_held_to_its_limit(net, origin):
+    with Gateway(policy(origin, per_source={"new_connections": "20/h", "burst": 3600}), net.gw) as g:
+        flood = Flood(net.flood, net.gw, P, "100.64.0.1/32", 2000, 2000)
+        assert flood.result() == 2000
+        assert dropped(g, "source_connections") == 1980
+
+
 def test_a_spoofed_flood_shuts_nobody_out(net, origin):
     """
     A million SYNs from as many addresses, ten times what the listener takes: of 20 new connections a second all succeed,

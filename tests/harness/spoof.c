@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     if (!slash)
         return 2;
     *slash = '\0';
-    const uint32_t mask = 0xffffffffu >> atoi(slash + 1);
+    const uint32_t mask = (uint32_t)(0xffffffffull >> atoi(slash + 1)); /* of a /32 nothing is left */
     const unsigned long count = strtoul(argv[6], NULL, 10), rate = strtoul(argv[7], NULL, 10);
     const uint16_t port = htons((uint16_t)atoi(argv[4]));
     struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(argv[1])};

@@ -85,3 +85,10 @@ void sl_buf_free(struct sl_buf *b)
     free(b->base);
     *b = (struct sl_buf){0};
 }
+
+void sl_buf_wipe(struct sl_buf *b)
+{
+    if (b->base)
+        explicit_bzero(b->base, b->cap);
+    sl_buf_free(b);
+}

@@ -73,5 +73,8 @@ int sl_buf_append_json(struct sl_buf *b, struct sl_slice s) SL_MUST_CHECK;
 /* Frees the memory; the buffer is empty and usable again. */
 void sl_buf_free(struct sl_buf *b);
 #define SL_BUF SL_CLEANUP(sl_buf_free)
+/* The same for one that held a secret: all of its memory is overwritten first. */
+void sl_buf_wipe(struct sl_buf *b);
+#define SL_BUF_WIPED SL_CLEANUP(sl_buf_wipe)
 
 #endif

@@ -6,7 +6,6 @@
 #include "config/tree_priv.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 
 struct sl_json {
     struct sl_builder *b;
@@ -294,8 +293,6 @@ int sl_json_read(struct sl_builder *b, struct sl_slice text)
     int r = sl_buf_reserve(&j.text, 256);
     if (r == 0)
         r = _sl_document(&j);
-    if (j.text.base)
-        OPENSSL_cleanse(j.text.base, j.text.cap);
-    sl_buf_free(&j.text);
+    sl_buf_wipe(&j.text);
     return r;
 }

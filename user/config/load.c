@@ -11,7 +11,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <glob.h>
-#include <openssl/crypto.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -40,9 +39,7 @@ static int _sl_add_source(struct sl_loader *l, const char *path, const struct sl
     int r = sl_read_file(path, SL_SOURCE_MAX, &text);
     if (r == 0)
         r = sl_bundle_add_source(l->b, path, sl_buf_slice(&text), sl_is_json(path, sl_buf_slice(&text)));
-    if (text.base)
-        OPENSSL_cleanse(text.base, text.cap);
-    sl_buf_free(&text);
+    sl_buf_wipe(&text);
     if (r == -EFBIG)
         return _sl_said(l, from, path, "a policy has at most 64 MiB in a file, 16384 files, 512 MiB in all");
     return r < 0 && r != -ENOMEM ? _sl_said(l, from, path, strerror(-r)) : r;
@@ -204,9 +201,7 @@ static int _sl_add_file(struct sl_loader *l, bool list, const char *name, const 
     int r = error == ENOMEM ? -ENOMEM
             : list          ? sl_bundle_add_list(l->b, name, error, bytes, NULL)
                             : sl_bundle_add_file(l->b, false, name, error, bytes);
-    if (data.base)
-        OPENSSL_cleanse(data.base, data.cap);
-    sl_buf_free(&data);
+    sl_buf_wipe(&data);
     return r;
 }
 
@@ -298,8 +293,6 @@ int sl_bundle_reread(struct sl_bundle *b, const char *path)
         r = sl_bundle_replace(b, f, sl_buf_slice(&data));
         r = r < 0 ? r : 1;
     }
-    if (data.base)
-        OPENSSL_cleanse(data.base, data.cap);
-    sl_buf_free(&data);
+    sl_buf_wipe(&data);
     return r;
 }

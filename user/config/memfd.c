@@ -7,7 +7,6 @@
 #include "config/bundle_priv.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <sys/mman.h>
 
 #define SL_MEMFD_MAGIC 0x31304c444e424c53ull /* "SLBNDL01" */
@@ -79,9 +78,7 @@ int sl_bundle_to_memfd(const struct sl_bundle *b)
         r = _sl_put_all(&out, b);
     if (r == 0)
         r = sl_memfd_sealed("sluice-bundle", sl_buf_data(&out), sl_buf_len(&out));
-    if (out.base)
-        OPENSSL_cleanse(out.base, out.cap);
-    sl_buf_free(&out);
+    sl_buf_wipe(&out);
     return r;
 }
 

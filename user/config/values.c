@@ -7,7 +7,6 @@
 #include "config/schema_priv.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 struct sl_values {
@@ -57,13 +56,11 @@ static int _sl_print_named(const struct sl_values *v, const struct sl_reference 
 
 static int _sl_print_hidden(const struct sl_values *v, const struct sl_node *n)
 {
-    SL_BUF struct sl_buf text = {0};
+    SL_BUF_WIPED struct sl_buf text = {0};
     unsigned char digest[SL_DIGEST];
     int r = sl_node_json(n, &text);
     if (r == 0)
         r = _sl_digest(sl_buf_slice(&text), digest);
-    if (text.base)
-        OPENSSL_cleanse(text.base, text.cap);
     return r < 0 ? r : _sl_print_digest(v, digest);
 }
 

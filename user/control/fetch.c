@@ -12,7 +12,6 @@
 #include "net/tls.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
@@ -62,11 +61,8 @@ static void _sl_free(struct sl_deferred *d)
 {
     struct sl_fetch *f = SL_CONTAINER_OF(d, struct sl_fetch, end);
     struct sl_buf *const bufs[] = {&f->out, &f->in, &f->body}; /* tokens and secrets, some of them */
-    for (size_t i = 0; i < SL_ARRAY_LEN(bufs); i++) {
-        if (bufs[i]->base)
-            OPENSSL_cleanse(bufs[i]->base, bufs[i]->cap);
-        sl_buf_free(bufs[i]);
-    }
+    for (size_t i = 0; i < SL_ARRAY_LEN(bufs); i++)
+        sl_buf_wipe(bufs[i]);
     sl_arena_free(&f->arena);
     sl_arena_free(&f->head);
     free(f);

@@ -7,8 +7,6 @@
 
 #include "policy/auth.h"
 
-#include <openssl/crypto.h>
-
 static void _sl_on_answer(void *ctx, const struct sl_fetch_result *r)
 {
     struct sl_errand_job *job = ctx;
@@ -25,22 +23,15 @@ static void _sl_on_answer(void *ctx, const struct sl_fetch_result *r)
 static int _sl_start(struct sl_errand_job *job)
 {
     const struct sl_auth *a = job->server->conf;
-    struct sl_buf form = {0};
+    struct sl_buf SL_BUF_WIPED form = {0};
     int r = sl_oauth_field(&form, "token", sl_slice(job->payload, job->n));
     if (r == 0)
         r = sl_oauth_field(&form, "token_type_hint", SL_S("access_token"));
-    if (r == 0)
-        r = sl_oauth_ask(job,
-                         &(struct sl_oauth_question){.url = a->introspection.url,
-                                                     .client_id = a->introspection.client_id,
-                                                     .client_secret = a->introspection.client_secret.data,
-                                                     .form = sl_buf_slice(&form),
-                                                     .max = SL_ERRAND_ANSWER_MAX},
-                         _sl_on_answer);
-    if (form.base)
-        OPENSSL_cleanse(form.base, form.cap);
-    sl_buf_free(&form);
-    return r;
+    const struct sl_oauth_question q = {.url = a->introspection.url,
+                                        .client_id = a->introspection.client_id,
+                                        .client_secret = a->introspection.client_secret.data,
+                                        .form = sl_buf_slice(&form)};
+    return r < 0 ? r : sl_oauth_ask(job, &q, _sl_on_answer);
 }
 
 const struct sl_errand_ops sl_introspect_ops = {.start = _sl_start, .cancel = sl_oauth_cancel};

@@ -435,10 +435,8 @@ static void _sl_free(struct sl_deferred *d)
     struct sl_ldap_link *k = SL_CONTAINER_OF(d, struct sl_ldap_link, end);
     if (k->ld)
         (void)ldap_destroy(k->ld);
-    if (k->out.base)
-        OPENSSL_cleanse(k->out.base, k->out.cap);
     sl_buf_free(&k->in);
-    sl_buf_free(&k->out);
+    sl_buf_wipe(&k->out);
     free(k);
 }
 

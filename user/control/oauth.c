@@ -2,7 +2,6 @@
 #include "control/oauth_priv.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 
@@ -37,17 +36,10 @@ int sl_oauth_field(struct sl_buf *form, const char *name, struct sl_slice value)
     return r < 0 ? r : _sl_encode(form, value);
 }
 
-static void _sl_wipe(struct sl_buf *b)
-{
-    if (b->base)
-        OPENSSL_cleanse(b->base, b->cap);
-    sl_buf_free(b);
-}
-
 /* Both parts are form-encoded before they are joined, so that a colon in the name is none. */
 static int _sl_basic(const struct sl_oauth_question *q, struct sl_buf *out)
 {
-    struct sl_buf pair = {0};
+    struct sl_buf SL_BUF_WIPED pair = {0};
     int r = _sl_encode(&pair, sl_slice_str(q->client_id));
     if (r == 0)
         r = sl_buf_append(&pair, ":", 1);
@@ -63,7 +55,6 @@ static int _sl_basic(const struct sl_oauth_question *q, struct sl_buf *out)
                                         (const unsigned char *)sl_buf_data(&pair), (int)n);
         sl_buf_commit(out, (size_t)len + 1); /* with its NUL */
     }
-    _sl_wipe(&pair);
     return r;
 }
 
@@ -78,7 +69,7 @@ static int _sl_start(struct sl_errand_job *job, const struct sl_oauth_question *
                                              .post = true,
                                              .body = q->form,
                                              .authorization = basic,
-                                             .max = q->max,
+                                             .max = SL_ERRAND_ANSWER_MAX,
                                              .timeout = job->server->timeout,
                                              .reach = SL_REACH_NONE,
                                              .named = true,
@@ -94,12 +85,9 @@ static int _sl_start(struct sl_errand_job *job, const struct sl_oauth_question *
 int sl_oauth_ask(struct sl_errand_job *job, const struct sl_oauth_question *q,
                  void (*f)(void *, const struct sl_fetch_result *))
 {
-    struct sl_buf basic = {0};
-    int r = sl_errand_resolver(job) ? _sl_basic(q, &basic) : -ENOMEM;
-    if (r == 0)
-        r = _sl_start(job, q, sl_buf_data(&basic), f);
-    _sl_wipe(&basic);
-    return r;
+    struct sl_buf SL_BUF_WIPED basic = {0};
+    const int r = sl_errand_resolver(job) ? _sl_basic(q, &basic) : -ENOMEM;
+    return r < 0 ? r : _sl_start(job, q, sl_buf_data(&basic), f);
 }
 
 void sl_oauth_cancel(struct sl_errand_job *job)

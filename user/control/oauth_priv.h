@@ -12,7 +12,6 @@ struct sl_oauth_question {
     const char *url, *client_id;
     struct sl_slice client_secret;
     struct sl_slice form;
-    size_t max; /* bytes of an answer */
 };
 /* Asks for a job of that server: f is called with the answer, and ends it. Stands in job->work. 0 or -errno.
  */

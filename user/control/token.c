@@ -79,20 +79,13 @@ static int _sl_form(const struct sl_errand_job *job, struct sl_buf *form)
 static int _sl_start(struct sl_errand_job *job)
 {
     const struct sl_upstream_auth *auth = job->server->conf;
-    struct sl_buf form = {0};
+    struct sl_buf SL_BUF_WIPED form = {0};
     int r = _sl_form(job, &form);
-    if (r == 0)
-        r = sl_oauth_ask(job,
-                         &(struct sl_oauth_question){.url = auth->token.url,
-                                                     .client_id = auth->token.client_id,
-                                                     .client_secret = auth->token.client_secret.data,
-                                                     .form = sl_buf_slice(&form),
-                                                     .max = SL_ERRAND_ANSWER_MAX},
-                         _sl_on_answer);
-    if (form.base)
-        OPENSSL_cleanse(form.base, form.cap);
-    sl_buf_free(&form);
-    return r;
+    const struct sl_oauth_question q = {.url = auth->token.url,
+                                        .client_id = auth->token.client_id,
+                                        .client_secret = auth->token.client_secret.data,
+                                        .form = sl_buf_slice(&form)};
+    return r < 0 ? r : sl_oauth_ask(job, &q, _sl_on_answer);
 }
 
 const struct sl_errand_ops sl_token_ops = {.start = _sl_start, .cancel = sl_oauth_cancel};

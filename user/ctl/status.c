@@ -42,6 +42,18 @@ static int _sl_processes(const json_t *status, struct sl_arena *a, struct sl_buf
     return r;
 }
 
+/* The table behind a blank line, unless it is empty or was not made whole (r < 0, which is handed on); frees
+ * it. */
+static int _sl_section(struct sl_ctl_table *t, int r, struct sl_buf *out)
+{
+    if (r == 0 && t->rows)
+        r = sl_buf_append(out, "\n", 1);
+    if (r == 0 && t->rows)
+        r = sl_ctl_table_print(t, 2, out);
+    sl_ctl_table_free(t);
+    return r;
+}
+
 static int _sl_syn_cookies(const json_t *cookies, struct sl_buf *out)
 {
     static const struct {
@@ -99,10 +111,8 @@ static int _sl_features(const json_t *status, struct sl_arena *a, struct sl_buf 
     struct sl_ctl_table t;
     size_t i;
     json_t *f;
-    if (json_array_size(list) == 0)
-        return 0;
+    int r = 0;
     sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
-    int r = sl_buf_append(out, "\n", 1);
     json_array_foreach(list, i, f)
     {
         bool present = json_is_true(json_object_get(f, "present"));
@@ -111,10 +121,7 @@ static int _sl_features(const json_t *status, struct sl_arena *a, struct sl_buf 
                                  (const char *const[]){sl_ctl_str(f, "name"), present ? "present" : "MISSING",
                                                        sl_ctl_str(f, "without")});
     }
-    if (r == 0)
-        r = sl_ctl_table_print(&t, 2, out);
-    sl_ctl_table_free(&t);
-    return r;
+    return _sl_section(&t, r, out);
 }
 
 static int _sl_trial(const json_t *status, struct sl_buf *out)
@@ -173,12 +180,7 @@ static int _sl_keys(const json_t *status, struct sl_arena *a, struct sl_buf *out
                         sl_arena_printf(a, "%.0f", sl_ctl_num(p, "failed")), sl_ctl_str(p, "url"),
                         *sl_ctl_str(p, "error") ? sl_ctl_str(p, "error") : NULL});
     }
-    if (r == 0 && t.rows)
-        r = sl_buf_append(out, "\n", 1);
-    if (r == 0 && t.rows)
-        r = sl_ctl_table_print(&t, 2, out);
-    sl_ctl_table_free(&t);
-    return r;
+    return _sl_section(&t, r, out);
 }
 
 /* Ranges of allow and deny; nothing where there are none. */
@@ -190,7 +192,6 @@ static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *ou
     size_t i;
     json_t *item;
     int r = 0;
-    bool any = false;
     sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
     json_array_foreach(lists, i, item)
     {
@@ -198,18 +199,12 @@ static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *ou
                             sl_ctl_num(item, "file")};
         if (r < 0 || n[0] + n[1] + n[2] < 1)
             continue;
-        any = true;
         r = sl_ctl_table_row(&t, (const char *const[]){sl_ctl_str(item, "list"), sl_ctl_str(item, "family"),
                                                        sl_arena_printf(a, "%.0f", n[0]),
                                                        sl_arena_printf(a, "%.0f", n[1]),
                                                        sl_arena_printf(a, "%.0f", n[2])});
     }
-    if (r == 0 && any)
-        r = sl_buf_printf(out, "\n");
-    if (r == 0 && any)
-        r = sl_ctl_table_print(&t, 2, out);
-    sl_ctl_table_free(&t);
-    return r;
+    return _sl_section(&t, r, out);
 }
 
 /* The maps that hold something, and the programs where the kernel counts their time. */
@@ -230,12 +225,7 @@ static int _sl_maps(const json_t *kernel, struct sl_arena *a, struct sl_buf *out
                                                        sl_arena_printf(a, "%.0f", max),
                                                        sl_arena_printf(a, "%.0f %%", 100 * n / max)});
     }
-    if (r == 0 && t.rows)
-        r = sl_buf_printf(out, "\n");
-    if (r == 0 && t.rows)
-        r = sl_ctl_table_print(&t, 2, out);
-    sl_ctl_table_free(&t);
-    return r;
+    return _sl_section(&t, r, out);
 }
 
 static int _sl_programs(const json_t *kernel, struct sl_arena *a, struct sl_buf *out)
@@ -254,12 +244,7 @@ static int _sl_programs(const json_t *kernel, struct sl_arena *a, struct sl_buf 
                 &t, (const char *const[]){sl_ctl_str(p, "program"), sl_arena_printf(a, "%.0f", runs),
                                           sl_arena_printf(a, "%.0f", sl_ctl_num(p, "run_ns") / runs)});
     }
-    if (r == 0 && t.rows)
-        r = sl_buf_printf(out, "\n");
-    if (r == 0 && t.rows)
-        r = sl_ctl_table_print(&t, 2, out);
-    sl_ctl_table_free(&t);
-    return r;
+    return _sl_section(&t, r, out);
 }
 
 static int _sl_cluster_penalties(const json_t *p, struct sl_buf *out)
@@ -302,8 +287,6 @@ static int _sl_signers(const json_t *status, struct sl_arena *a, struct sl_buf *
     size_t i, k;
     json_t *signer, *key;
     int r = 0;
-    if (!json_array_size(json_object_get(status, "signers")))
-        return 0;
     sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
     json_array_foreach(json_object_get(status, "signers"), i, signer)
     {
@@ -311,12 +294,7 @@ static int _sl_signers(const json_t *status, struct sl_arena *a, struct sl_buf *
             sl_ctl_table_row(&t, (const char *const[]){sl_ctl_str(signer, "signer"), sl_ctl_str(key, "kid"),
                                                        sl_ctl_str(key, "alg"), k ? "published" : "signs"});
     }
-    if (r == 0)
-        r = sl_buf_append(out, "\n", 1);
-    if (r == 0)
-        r = sl_ctl_table_print(&t, 2, out);
-    sl_ctl_table_free(&t);
-    return r;
+    return _sl_section(&t, r, out);
 }
 
 static int _sl_status_text(const json_t *status, struct sl_buf *out)

@@ -97,6 +97,17 @@ int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struc
     return r == 0 && rename(fresh, path) < 0 ? -errno : r;
 }
 
+int sl_kept_read(const struct sl_supervisor *s, const char *name, size_t most, void *head, size_t n,
+                 struct sl_buf *out, char path[300])
+{
+    int r = sl_kept_path(s, name, "", path);
+    if (r == 0)
+        r = sl_read_file(path, most, out);
+    if (r == 0 && sl_buf_len(out) >= n)
+        memcpy(head, sl_buf_data(out), n);
+    return r;
+}
+
 void sl_kept_save(struct sl_supervisor *s)
 {
     struct sl_buf SL_BUF b = {0};
@@ -212,14 +223,10 @@ void sl_kept_load(struct sl_supervisor *s)
     struct sl_buf SL_BUF b = {0};
     struct sl_kept_header h = {0};
     char path[300];
-    int r = sl_kept_path(s, SL_KEPT_NAME, "", path);
-    if (r == 0)
-        r = sl_read_file(path, SL_KEPT_MAX, &b);
+    const int r = sl_kept_read(s, SL_KEPT_NAME, SL_KEPT_MAX, &h, sizeof(h), &b, path);
     if (r == -ENOENT)
         return;
     const struct sl_slice text = sl_buf_slice(&b);
-    if (text.n >= sizeof(h))
-        memcpy(&h, text.p, sizeof(h));
     const char *wrong = r < 0 ? strerror(-r) : _sl_wrong(text, &h);
     if (wrong) {
         _sl_lay_aside(s, path, wrong);

@@ -8,8 +8,6 @@
  */
 #include "supervisor/supervisor_priv.h"
 
-#include "base/io.h"
-
 #include <errno.h>
 
 #define SL_EVIDENCE_FILE  "evidence.state"
@@ -72,14 +70,11 @@ void sl_kept_evidence_load(struct sl_supervisor *s)
     struct sl_buf SL_BUF b = {0};
     struct sl_kept_evidence h = {0};
     char path[300];
-    int r = sl_kept_path(s, SL_EVIDENCE_FILE, "", path);
-    if (r == 0)
-        r = sl_read_file(path, sizeof(h) + sizeof(struct sl_evidence), &b);
+    const int r =
+        sl_kept_read(s, SL_EVIDENCE_FILE, sizeof(h) + sizeof(struct sl_evidence), &h, sizeof(h), &b, path);
     if (r == -ENOENT)
         return;
     const struct sl_slice text = sl_buf_slice(&b);
-    if (text.n >= sizeof(h))
-        memcpy(&h, text.p, sizeof(h));
     const char *wrong = r < 0 ? strerror(-r) : _sl_wrong(text, &h);
     if (r < 0 || wrong) {
         sl_warn("%s is not used: %s: evidence for `sluicectl suggest` begins anew", path, wrong);

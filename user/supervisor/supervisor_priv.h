@@ -173,6 +173,10 @@ void sl_kept_save(struct sl_supervisor *s);
 /* A file of the state directory; written whole, under another name first. 0 or -errno. */
 int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *suffix, char out[300]);
 int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b);
+/* Reads one of at most so many bytes into out, its first n into head where it has as many, and says its path.
+ * 0, -ENOENT, or another -errno. */
+int sl_kept_read(const struct sl_supervisor *s, const char *name, size_t most, void *head, size_t n,
+                 struct sl_buf *out, char path[300]);
 
 /* kept_evidence.c: what limits are proposed of, likewise; saved now and then, or where it is the last time */
 void sl_kept_evidence_load(struct sl_supervisor *s);

@@ -6,6 +6,7 @@ import subprocess
 import threading
 
 import pytest
+from harness.client import basic
 from harness.gateway import SLUICECTL, Gateway
 from harness.origin import Origin
 from harness.policy import problem, serving
@@ -15,11 +16,6 @@ P, OTHER = 8080, 8081
 BCRYPT = "$2b$04$8AQKC0hbyiwQOZanlXXLqOn2g0.lXGAIug.vmVmjen5krFdVWFnwS"  # open sesame
 YESCRYPT = "$y$j75$abcdefghijklmnop$dFOTGniyo0YtDSGdf6Y/3z8scnvBRF816uyLp8QZdW8"  # pass:word
 SLOW = "$2b$11$C0Quunounab7zpMgTp8cKeAJ8YHekkJt9y1r.7rScEttAvmvd2ayW"  # slow
-
-
-def basic(user, password, scheme="Basic"):
-    raw = user + b":" + password if isinstance(user, bytes) else f"{user}:{password}".encode()
-    return [("Authorization", f"{scheme} {base64.b64encode(raw).decode()}")]
 
 
 @pytest.fixture(scope="module")

@@ -234,9 +234,4 @@ def attacked(lo, g):
 def test_others_do_not_feel_them(lo):
     """All attacks, one after the other, between quiet rounds; another client at 1000 rps: no error, p99 at most 1.5 x."""
     with Nginx(lo, 9000) as web, Gateway(serving(web.target, port=MEASURED, listeners={"main": {"protocols": ["h2", "http/1.1"]}}), lo) as g:
-        for _ in range(3):
-            quiet, beside = attacked(lo, g)
-            if quiet and beside:
-                assert beside <= 1.5 * quiet, (quiet, beside)
-                return
-    pytest.skip("the hypervisor took the CPUs away in nearly each window of three runs: no latency could be measured")
+        load.nobody_notices(lambda: attacked(lo, g))

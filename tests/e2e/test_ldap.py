@@ -6,6 +6,7 @@ import threading
 import pytest
 from harness import fake_ldap, pki
 from harness import slapd as ldap
+from harness.client import basic
 from harness.gateway import Gateway
 from harness.origin import Origin
 from harness.policy import problem, serving
@@ -19,11 +20,6 @@ LDIF = (ldap.person("alice", SESAME) + ldap.person("Bob", "pass:word") + ldap.pe
         + ldap.person("dave", SESAME, ou=f"ou=closed,{ldap.BASE}") + ldap.entry(f"uid=nologin,{ldap.PEOPLE}", "inetOrgPerson", uid="nologin", cn="n", sn="n")
         + ldap.group("admins", "alice", ODD) + ldap.group("cn=x,dc=y", "alice") + ldap.group("others", "Bob", ldap.GATEWAY)
         + ldap.entry(f"cn=posix,{ldap.GROUPS}", "posixGroup", cn="posix", gidNumber="7", memberUid="Bob"))
-
-
-def basic(user, password):
-    raw = user + b":" + password if isinstance(user, bytes) else f"{user}:{password}".encode()
-    return [("Authorization", f"Basic {base64.b64encode(raw).decode()}")]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """An HTTP/1.1 client that sends exactly the bytes it is given and reads one response after the other."""
+import base64
 import json
 import socket
 import ssl
+
+
+def basic(user, password, scheme="Basic"):
+    """The header of RFC 7617; user may be bytes that are no UTF-8, and password is then bytes too."""
+    raw = user + b":" + password if isinstance(user, bytes) else f"{user}:{password}".encode()
+    return [("Authorization", f"{scheme} {base64.b64encode(raw).decode()}")]
 
 
 class Closed(ConnectionError):

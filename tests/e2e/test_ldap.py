@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Users of a directory, tried by a bind: OpenLDAP's slapd over TLS, and servers that lie. What is typed stays a value; what the directory cannot say is no 401."""
 import base64
+import os
+import signal
 import threading
 
 import pytest
@@ -387,3 +389,23 @@ def test_a_connection_that_ends_under_a_question_is_asked_anew(lo, origin):
         for _ in range(4):
             assert ask(gw, "alice", SESAME).status == 200
         assert f.connections == 4
+
+
+def test_a_worker_that_dies_with_questions_at_a_directory_that_is_gone(lo, origin):
+    """All that it asked is forgotten at once; who gets the place that is free then fails at once, for want of a way there."""
+    gone = ["ip", "route", "add", "unreachable", "127.9.9.9/32", "table", "local"]
+    with fake_ldap.Fake(lo, lambda m: b"", address="127.9.9.9") as f:
+        p = policy(origin, {"one": provider(f.url, timeout="30s", connections=1)}, OTHER, workers=1)
+        with Gateway(p, lo) as gw:
+            controller, clients = gw.pids()["controller"], [gw.client(OTHER) for _ in range(8)]
+            for i, c in enumerate(clients):
+                c.send(b"GET /one HTTP/1.1\r\nHost: h\r\nAuthorization: %s\r\n\r\n" % basic(f"user{i}", SESAME)[0][1].encode())
+                until(lambda: f.heard() and gw.metric("sluice_errands_active", provider="one") == i + 1, "the first one to be asked, and the others to wait")
+            lo.run(gone, check=True)
+            try:
+                os.kill(gw.pids()["workers"][0], signal.SIGKILL)
+                until(lambda: gw.metric("sluice_errands_active", provider="one") == 0, "nothing to be under way")
+                problem(ask(gw, "alice", SESAME), 503, "auth_unavailable")
+            finally:
+                lo.run([*gone[:2], "del", *gone[3:]], check=True)
+            assert gw.pids()["controller"] == controller

@@ -53,12 +53,12 @@ class Message:
 class Fake:
     """answer(message) is what is sent for each message; None ends the connection. trickle: a byte at a time."""
 
-    def __init__(self, host, answer, trickle=False):
+    def __init__(self, host, answer, trickle=False, address=None):
         self._trickle = trickle
         self._answer, self._heard, self.connections = answer, [], 0
-        self._listener = host.listen(0)
+        self._listener = host.listen(0, address)
         self._open, self._stop = [], False
-        self.url = f"ldap://{host.address}:{self._listener.getsockname()[1]}"
+        self.url = f"ldap://{address or host.address}:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 

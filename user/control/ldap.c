@@ -8,9 +8,11 @@
 
 struct sl_ldap {
     struct sl_ldap_config config;
-    struct sl_list idle, busy, waiting;
-    unsigned open, n_busy, n_waiting;
+    struct sl_list idle, waiting; /* connections without a question, questions without a connection */
+    unsigned open;
     bool pumping;
+    struct sl_deferred later; /* pumps at the end of the turn */
+    bool is_later, is_gone;
 };
 
 static void _sl_pump(struct sl_ldap *l);
@@ -37,7 +39,6 @@ static void _sl_drop(struct sl_ldap_link *k)
 {
     struct sl_ldap *l = k->pool;
     l->open--;
-    l->n_busy -= k->ask != NULL;
     if (k->ask)
         k->ask->link = NULL;
     k->ask = NULL;
@@ -56,7 +57,6 @@ static void _sl_rest(struct sl_ldap_link *k)
     k->ask->link = NULL;
     k->ask = NULL;
     k->served = true;
-    l->n_busy--;
     sl_list_remove(&k->node);
     sl_list_push_front(&l->idle, &k->node);
     sl_ldap_link_rest(k);
@@ -88,15 +88,12 @@ void sl_ldap_fail(struct sl_ldap_link *k, bool unreachable, const char *what, co
 
 static void _sl_assign(struct sl_ldap_ask *q, struct sl_ldap_link *k)
 {
-    struct sl_ldap *l = q->pool;
     q->link = k;
     q->step = SL_STEP_BEGIN;
     q->dn = NULL;
     q->groups.start = q->groups.end = 0;
     k->ask = q;
-    l->n_busy++;
     sl_list_remove(&k->node);
-    sl_list_push_back(&l->busy, &k->node);
 }
 
 static void _sl_on_answer(struct sl_ldap_link *k, LDAPMessage *m)
@@ -128,7 +125,6 @@ static void _sl_on_lost(struct sl_ldap_link *k, const char *why)
     _sl_drop_idle(l); /* they are no younger */
     q->retried = true;
     sl_list_push_front(&l->waiting, &q->node);
-    l->n_waiting++;
     _sl_pump(l);
 }
 
@@ -139,7 +135,6 @@ static struct sl_ldap_ask *_sl_first_waiting(struct sl_ldap *l)
 {
     struct sl_ldap_ask *q = SL_LIST_ENTRY(l->waiting.next, struct sl_ldap_ask, node);
     sl_list_remove(&q->node);
-    l->n_waiting--;
     return q;
 }
 
@@ -189,7 +184,6 @@ static void _sl_begin(struct sl_deferred *d)
         return;
     }
     sl_list_push_back(&l->waiting, &q->node);
-    l->n_waiting++;
     _sl_pump(l);
 }
 
@@ -212,19 +206,31 @@ struct sl_ldap_ask *sl_ldap_ask(struct sl_ldap *l, struct sl_slice user, struct 
     return q;
 }
 
+static void _sl_on_later(struct sl_deferred *d)
+{
+    struct sl_ldap *l = SL_CONTAINER_OF(d, struct sl_ldap, later);
+    l->is_later = false;
+    if (l->is_gone)
+        free(l);
+    else
+        _sl_pump(l);
+}
+
+/* The connection's place is given to another question once the turn is over: one that fails at once would be
+ * answered from within this, and who cancels many goes through a list of them. */
 void sl_ldap_cancel(struct sl_ldap_ask *q)
 {
     struct sl_ldap *l = q->pool;
     q->over = true;
     if (q->link)
         _sl_drop(q->link);
-    else if (q->begun) {
+    else if (q->begun)
         sl_list_remove(&q->node);
-        l->n_waiting--;
-    }
     if (q->begun)
         _sl_free(q);
-    _sl_pump(l);
+    if (!l->is_later)
+        sl_loop_defer(l->config.loop, &l->later, _sl_on_later);
+    l->is_later = true;
 }
 
 /* ---- all of it */
@@ -238,7 +244,6 @@ struct sl_ldap *sl_ldap_new(const struct sl_ldap_config *config)
     }
     l->config = *config;
     sl_list_init(&l->idle);
-    sl_list_init(&l->busy);
     sl_list_init(&l->waiting);
     return l;
 }
@@ -248,10 +253,12 @@ void sl_ldap_free(struct sl_ldap *l)
     if (!l)
         return;
     _sl_drop_idle(l);
-    free(l);
+    l->is_gone = true;
+    if (!l->is_later)
+        free(l);
 }
 
-struct sl_ldap_counts sl_ldap_counts(const struct sl_ldap *l)
+unsigned sl_ldap_connections(const struct sl_ldap *l)
 {
-    return (struct sl_ldap_counts){.open = l->open, .busy = l->n_busy, .waiting = l->n_waiting};
+    return l->open;
 }

@@ -47,7 +47,7 @@ static void _sl_close(struct sl_errand_server *s)
 
 static unsigned _sl_connections(const struct sl_errand_server *s)
 {
-    return s->kept ? sl_ldap_counts(s->kept).open : 0;
+    return s->kept ? sl_ldap_connections(s->kept) : 0;
 }
 
 const struct sl_errand_ops sl_ldap_ops = {

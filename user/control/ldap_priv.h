@@ -51,12 +51,9 @@ void sl_ldap_free(struct sl_ldap *l);
  * within this, unless it is cancelled before. NULL when memory is out. */
 struct sl_ldap_ask *sl_ldap_ask(struct sl_ldap *l, struct sl_slice user, struct sl_slice password,
                                 void (*done)(void *ctx, const struct sl_ldap_result *r), void *ctx);
-/* Forgets it, and the connection that it was asked over. Not from within done. */
+/* Forgets it, and the connection that it was asked over; answers no other. Not from within done. */
 void sl_ldap_cancel(struct sl_ldap_ask *ask);
-struct sl_ldap_counts {
-    unsigned open, busy, waiting; /* connections; busy ones among them; questions without one */
-};
-struct sl_ldap_counts sl_ldap_counts(const struct sl_ldap *l);
+unsigned sl_ldap_connections(const struct sl_ldap *l);
 
 /* ---- ldap_link.c: one connection */
 

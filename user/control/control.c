@@ -105,8 +105,19 @@ static void _sl_take_state(struct sl_control *c, int fd)
     _sl_unmap(text);
 }
 
+static void _sl_stop_all_but_errands(struct sl_control *c)
+{
+    sl_control_samples_stop(c);
+    sl_admin_close(c);
+    sl_checks_stop(c);
+    sl_names_stop(c);
+    sl_jwks_stop(c);
+    sl_cluster_stop(c);
+    sl_demand_stop(c);
+}
+
 /* Workers that drain beside us, after a binary upgrade, may still have servers asked; all else is the new
- * controller's. */
+ * controller's: the ring of samples has one reader. */
 static void _sl_on_drained(struct ev_loop *loop, ev_timer *t, int events)
 {
     (void)events;
@@ -117,11 +128,7 @@ static void _sl_on_drained(struct ev_loop *loop, ev_timer *t, int events)
         return;
     }
     c->lingers = true;
-    sl_admin_close(c);
-    sl_checks_stop(c);
-    sl_names_stop(c);
-    sl_jwks_stop(c);
-    sl_cluster_stop(c);
+    _sl_stop_all_but_errands(c);
     ev_timer_set(t, (double)(c->drain_deadline - now) / 1e9, 0);
     ev_timer_start(loop, t);
 }
@@ -227,15 +234,9 @@ int sl_control_run(const struct sl_control_args *args)
     ev_io_start(c.loop, &c.ipc);
     sl_control_samples_start(&c);
     ev_run(c.loop, 0);
-    sl_control_samples_stop(&c);
-    sl_admin_close(&c);
-    SSL_CTX_free(c.tls);
-    sl_checks_stop(&c);
-    sl_names_stop(&c);
-    sl_jwks_stop(&c);
+    _sl_stop_all_but_errands(&c);
     sl_errands_stop(&c);
-    sl_cluster_stop(&c);
-    sl_demand_stop(&c);
+    SSL_CTX_free(c.tls);
     sl_bundle_free(c.bundle);
     sl_snapshot_unref(c.snapshot);
     json_decref(c.state);

@@ -28,8 +28,7 @@ static int _sl_index(struct sl_demand *d, uint32_t i)
     const uint32_t kind = s->kind;
     if (kind >= SL_EVIDENCE_KINDS)
         return -EINVAL;
-    return sl_map_add(&d->names[kind], sl_slice(s->name, strnlen(s->name, SL_EVIDENCE_NAME - 1)),
-                      (void *)(uintptr_t)(i + 1));
+    return sl_map_add(&d->names[kind], sl_evidence_name(s), (void *)(uintptr_t)(i + 1));
 }
 
 int sl_demand_series(const struct sl_demand *d, enum sl_evidence_kind kind, const char *name)
@@ -185,6 +184,9 @@ static void _sl_read(struct sl_demand *d, const struct sl_demand_row *from, stru
                      uint32_t now_s)
 {
     struct sl_demand_row row;
+    if (__atomic_load_n(&from->key, __ATOMIC_RELAXED) == last->key &&
+        __atomic_load_n(&from->asked, __ATOMIC_RELAXED) == last->asked)
+        return; /* nobody asked, as in most rows; what is refused by now is told with what is asked next */
     if (!sl_demand_read(from, &row))
         return;
     if (row.key != last->key)
@@ -271,12 +273,26 @@ static void _sl_prune(struct sl_demand *d)
         for (uint32_t i = sl_evidence_count(e); i-- > 0;) {
             const struct sl_evidence_series *s = &e->series[i];
             const uint32_t kind = s->kind;
-            const struct sl_slice name = sl_slice(s->name, strnlen(s->name, SL_EVIDENCE_NAME - 1));
-            if (kind != SL_EVIDENCE_ALL && (kind >= SL_EVIDENCE_KINDS || !sl_map_get(&names[kind], name)))
+            if (kind != SL_EVIDENCE_ALL &&
+                (kind >= SL_EVIDENCE_KINDS || !sl_map_get(&names[kind], sl_evidence_name(s)))) {
+                d->refused[i] = d->refused[sl_evidence_count(e) - 1]; /* the last one comes to its place */
                 sl_evidence_remove(e, i);
+            }
         }
     sl_map_free(&names[SL_EVIDENCE_TIER]);
     sl_map_free(&names[SL_EVIDENCE_ROUTE]);
+}
+
+/* Those that asked before: what a former limit refused says nothing of one that is new. */
+static void _sl_take_consumers(struct sl_demand *d, const struct sl_snapshot *s)
+{
+    for (uint32_t i = 0; i < sl_evidence_count(d->evidence); i++) {
+        const struct sl_evidence_series *e = &d->evidence->series[i];
+        const struct sl_consumer *c =
+            e->kind == SL_EVIDENCE_CONSUMER ? sl_map_get(&s->consumers_by_name, sl_evidence_name(e)) : NULL;
+        if (c)
+            (void)_sl_series(d, SL_EVIDENCE_CONSUMER, c->name, c->rate_limit);
+    }
 }
 
 /* Routes and tiers first: however many consumers there are, they have theirs. */
@@ -294,6 +310,7 @@ static void _sl_take_policy(struct sl_demand *d)
         (void)_sl_series(d, SL_EVIDENCE_TIER, s->tiers[i].name, &s->tiers[i].rate_limit);
     for (size_t i = 0; i < s->n_routes; i++)
         (void)_sl_series(d, SL_EVIDENCE_ROUTE, s->routes[i].name, &s->routes[i].rate_limit);
+    _sl_take_consumers(d, s);
     d->policy++;
 }
 

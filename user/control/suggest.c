@@ -12,14 +12,15 @@ static json_t *_sl_n(uint64_t v)
     return json_integer((json_int_t)v);
 }
 
-static json_t *_sl_window(const struct sl_demand *d, uint32_t series, unsigned w, uint64_t limit)
+static json_t *_sl_window(const struct sl_demand *d, uint32_t series, unsigned w)
 {
     struct sl_evidence_sum e;
     sl_evidence_sum(d->evidence, series, w, &e);
     return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "window", _sl_windows[w], "limit",
-                     _sl_n(limit), "peak", _sl_n(e.peak), "p99", _sl_n(e.p99), "busy", _sl_n(e.busy),
-                     "watched", _sl_n(e.watched), "bound", _sl_n(e.bound), "bound_of", _sl_n(e.bound_of),
-                     "bound_days", _sl_n(e.bound_days), "bound_days_of", _sl_n(e.bound_days_of));
+                     _sl_n(d->evidence->series[series].limit[w]), "peak", _sl_n(e.peak), "p99", _sl_n(e.p99),
+                     "busy", _sl_n(e.busy), "watched", _sl_n(e.watched), "bound", _sl_n(e.bound), "bound_of",
+                     _sl_n(e.bound_of), "bound_days", _sl_n(e.bound_days), "bound_days_of",
+                     _sl_n(e.bound_days_of));
 }
 
 static json_t *_sl_askers(uint32_t bits)
@@ -57,12 +58,9 @@ static void _sl_one(const struct sl_demand *d, json_t *list, enum sl_evidence_ki
                                         [SL_EVIDENCE_CONSUMER] = "consumers",
                                         [SL_EVIDENCE_ROUTE] = "routes"};
     const int i = sl_demand_series(d, kind, name);
-    uint64_t limits[SL_DEMAND_WINDOWS] = {0};
     json_t *windows = json_array();
-    for (size_t w = 0; w < rl->n_windows; w++)
-        limits[sl_demand_window(rl->windows[w].seconds)] = rl->windows[w].limit;
     for (unsigned w = 0; i >= 0 && w < SL_DEMAND_WINDOWS; w++)
-        (void)json_array_append_new(windows, _sl_window(d, (uint32_t)i, w, limits[w]));
+        (void)json_array_append_new(windows, _sl_window(d, (uint32_t)i, w));
     json_t *j = json_pack("{s:s, s:s, s:o, s:o}", "section", kinds[kind], "name", name, "askers",
                           _sl_askers(i >= 0 ? d->evidence->series[i].askers : 0), "windows", windows);
     if (j)
@@ -76,9 +74,8 @@ static void _sl_consumers(const struct sl_demand *d, json_t *list)
     const struct sl_snapshot *s = d->control->snapshot;
     for (uint32_t i = 0; i < sl_evidence_count(d->evidence); i++) {
         const struct sl_evidence_series *e = &d->evidence->series[i];
-        const struct sl_slice name = sl_slice(e->name, strnlen(e->name, SL_EVIDENCE_NAME - 1));
         const struct sl_consumer *c =
-            e->kind == SL_EVIDENCE_CONSUMER ? sl_map_get(&s->consumers_by_name, name) : NULL;
+            e->kind == SL_EVIDENCE_CONSUMER ? sl_map_get(&s->consumers_by_name, sl_evidence_name(e)) : NULL;
         const struct sl_rate_limit *rl = c ? sl_rate_limit_of(c, c->tier) : NULL;
         if (c && (rl != &c->tier->rate_limit || !rl->n_windows))
             _sl_one(d, list, SL_EVIDENCE_CONSUMER, c->name, rl);

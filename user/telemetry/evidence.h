@@ -12,6 +12,7 @@
 #ifndef SL_TELEMETRY_EVIDENCE_H
 #define SL_TELEMETRY_EVIDENCE_H
 
+#include "base/slice.h"
 #include "telemetry/demand.h"
 #include <stddef.h>
 
@@ -66,6 +67,11 @@ struct sl_evidence_sum {
 static inline uint32_t sl_evidence_count(const struct sl_evidence *e)
 {
     return SL_MIN(e->n, (uint32_t)SL_EVIDENCE_SERIES);
+}
+/* Cut where it is too long, and it need not end by a NUL: others write here. */
+static inline struct sl_slice sl_evidence_name(const struct sl_evidence_series *s)
+{
+    return sl_slice(s->name, strnlen(s->name, SL_EVIDENCE_NAME - 1));
 }
 /* Bytes of it that say something. */
 static inline size_t sl_evidence_bytes(const struct sl_evidence *e)

@@ -267,6 +267,72 @@ static void another_policy_names_what_it_has(void **state)
     end(&k);
 }
 
+/* A worker counts the request, then who refused it: the tick may come between. */
+static void a_refusal_that_comes_behind_the_tick_is_not_lost(void **state)
+{
+    struct clocked k;
+    begin(&k, *state, LIMITS);
+    tick_at(&k, 0);
+    rest(&k, 60);
+    struct sl_demand_row *row = ask_of(&k, 0, 1, "own", 9);
+    tick_at(&k, k.s + 1);
+    row->refused[SL_DEMAND_OWN][MINUTE]++;
+    tick_at(&k, k.s + 1);
+    row->asked++;
+    rest(&k, 60);
+    assert_true(sum(&k, SL_EVIDENCE_CONSUMER, "own", MINUTE).bound == 1);
+    end(&k);
+}
+
+static void who_moves_into_a_place_that_is_left_takes_his_refusals_along(void **state)
+{
+    struct clocked k;
+    char name[32];
+    begin(&k, *state, LIMITS);
+    struct sl_demand *d = k.c.demand;
+    while (sl_evidence_count(d->evidence) < SL_EVIDENCE_SERIES - 1) {
+        (void)snprintf(name, sizeof(name), "gone-%u", sl_evidence_count(d->evidence));
+        assert_true(sl_evidence_new(d->evidence, SL_EVIDENCE_CONSUMER, name) >= 0);
+    }
+    const int last = sl_evidence_new(d->evidence, SL_EVIDENCE_CONSUMER, "free");
+    assert_int_equal(last, SL_EVIDENCE_SERIES - 1);
+    d->refused[last - 1] = 0x11u << HOUR;
+    d->refused[last] = 0x11u << MINUTE;
+    assert_int_equal(sl_demand_start(&k.c), 0);
+    const int now = sl_demand_series(d, SL_EVIDENCE_CONSUMER, "free");
+    assert_true(now >= 0 && now < last);
+    assert_int_equal(d->refused[now], 0x11u << MINUTE);
+    end(&k);
+}
+
+static void a_consumers_new_limit_is_not_blamed_for_the_former_ones_refusals(void **state)
+{
+    struct clocked k;
+    begin(&k, *state, LIMITS);
+    tick_at(&k, 0);
+    rest(&k, 60);
+    ask_of(&k, 0, 1, "own", 9)->refused[SL_DEMAND_OWN][MINUTE] = 1;
+    rest(&k, 120);
+    assert_true(sum(&k, SL_EVIDENCE_CONSUMER, "own", MINUTE).bound == 1);
+    sl_snapshot_unref(k.d->snapshot);
+    sl_bundle_free(k.d->bundle);
+    compile(
+        k.d,
+        "version: 1\nworkers: 2\nlisteners: {main: {bind: ['127.0.0.1:1']}}\nauth: {k: {type: key}}\n"
+        "consumers: {own: {rate_limit: {minute: 31}}}\nroutes: {a: {paths: [/a], auth: [k], respond: {}}}\n");
+    k.c.bundle = k.d->bundle;
+    k.c.snapshot = k.d->snapshot;
+    assert_int_equal(sl_demand_start(&k.c), 0);
+    json_t *j = sl_suggest_json(&k.c);
+    const json_t *own = json_array_get(json_object_get(j, "limits"), 0),
+                 *minute = json_array_get(json_object_get(own, "windows"), 1);
+    assert_string_equal(json_string_value(json_object_get(own, "name")), "own");
+    assert_int_equal(json_integer_value(json_object_get(minute, "limit")), 31);
+    assert_int_equal(json_integer_value(json_object_get(minute, "bound")), 0);
+    json_decref(j);
+    end(&k);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, daemon_new, daemon_free)
 
 int main(void)
@@ -281,6 +347,9 @@ int main(void)
         TEST(strangers_are_of_the_tier_anonymous),
         TEST(more_askers_than_rows),
         TEST(another_policy_names_what_it_has),
+        TEST(a_refusal_that_comes_behind_the_tick_is_not_lost),
+        TEST(who_moves_into_a_place_that_is_left_takes_his_refusals_along),
+        TEST(a_consumers_new_limit_is_not_blamed_for_the_former_ones_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,11 @@ struct sl_ip sl_ip_mask(struct sl_ip ip, uint8_t len)
     return ip;
 }
 
+struct sl_cidr sl_ip_source(const struct sl_ip *ip)
+{
+    return ip->family == SL_AF_INET6 ? (struct sl_cidr){sl_ip_mask(*ip, 64), 64} : (struct sl_cidr){*ip, 32};
+}
+
 int sl_cidr_parse(struct sl_slice s, struct sl_cidr *out)
 {
     ssize_t at = sl_slice_chr(s, '/');

@@ -43,6 +43,8 @@ bool sl_cidr_contains(const struct sl_cidr *c, const struct sl_ip *ip);
 bool sl_cidr_overlaps(const struct sl_cidr *a, const struct sl_cidr *b);
 /* Zeroes all bits past len. */
 struct sl_ip sl_ip_mask(struct sl_ip ip, uint8_t len);
+/* What counts as one source where clients are limited and penalised: an IPv4 address, an IPv6 /64. */
+struct sl_cidr sl_ip_source(const struct sl_ip *ip);
 bool sl_ip_eq(const struct sl_ip *a, const struct sl_ip *b);
 /* Whether the Internet routes it: not private, loopback, link-local, multicast, documentation or another of
  * the special-purpose registries' (RFC 6890), nor IPv6 that carries an IPv4 address. */

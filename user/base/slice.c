@@ -15,6 +15,14 @@ static uint64_t _sl_lower8(uint64_t x)
     return x | capital >> 2;
 }
 
+bool sl_slice_has_control(struct sl_slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+            return true;
+    return false;
+}
+
 bool sl_slice_ieq(struct sl_slice a, struct sl_slice b)
 {
     uint64_t x, y;

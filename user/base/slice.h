@@ -62,6 +62,8 @@ static inline bool sl_is_lower8(uint64_t x, uint64_t lower)
     return (x | letters >> 1) == lower;
 }
 
+/* Whether a byte of it is a control character of ASCII, which names and header values may not hold. */
+bool sl_slice_has_control(struct sl_slice s);
 /* Whether s is `lower` but for the case of letters; lower is of lower-case letters, digits and '-' only. */
 static inline bool sl_slice_is(struct sl_slice s, struct sl_slice lower)
 {

@@ -11,14 +11,6 @@ static bool _sl_only(struct sl_slice s, const char *set)
     return true;
 }
 
-static bool _sl_has_control(struct sl_slice s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-            return true;
-    return false;
-}
-
 static const char *_sl_not_empty(struct sl_slice s)
 {
     return s.n ? NULL : "is empty";
@@ -28,7 +20,7 @@ const char *sl_valid_plain(struct sl_slice s)
 {
     if (s.n > 1024)
         return "is longer than 1024 bytes";
-    return _sl_has_control(s) ? "holds a control byte" : _sl_not_empty(s);
+    return sl_slice_has_control(s) ? "holds a control byte" : _sl_not_empty(s);
 }
 
 const char *sl_valid_body(struct sl_slice s)
@@ -81,7 +73,7 @@ const char *sl_valid_consumer(struct sl_slice s)
 {
     if (s.n == 0 || s.n > 256)
         return "must have 1 to 256 bytes";
-    return _sl_has_control(s) ? "holds a control byte" : NULL;
+    return sl_slice_has_control(s) ? "holds a control byte" : NULL;
 }
 
 const char *sl_valid_interface(struct sl_slice s)

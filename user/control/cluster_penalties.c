@@ -212,13 +212,13 @@ static int _sl_on_penalty(const struct sl_penalty_key *k, const struct sl_penalt
 {
     struct sl_cluster_penalties *p = arg;
     const uint64_t now = sl_now_ns();
-    struct sl_ipc_shared m = {
-        .prefix = {.ip = {.family = k->family, .addr = k->addr}, .len = k->family == SL_AF_INET6 ? 64 : 32},
-        .kind = SL_SHARED_PENALTY,
-        .effect = v->effect,
-        .level = v->level,
-        .rejections = v->rejections,
-        .left_ns = v->deadline_ns > now ? v->deadline_ns - now : 0};
+    const struct sl_ip ip = {.family = k->family, .addr = k->addr};
+    struct sl_ipc_shared m = {.prefix = sl_ip_source(&ip),
+                              .kind = SL_SHARED_PENALTY,
+                              .effect = v->effect,
+                              .level = v->level,
+                              .rejections = v->rejections,
+                              .left_ns = v->deadline_ns > now ? v->deadline_ns - now : 0};
     memcpy(m.consumer, v->consumer, sizeof(m.consumer));
     memcpy(m.rule, v->rule, sizeof(m.rule));
     if (k->scope != SL_PENALTY_FLOW)

@@ -140,10 +140,7 @@ static struct sl_slice _sl_value(struct sl_arena *a, const struct berval *v)
 /* Of a user, that is: it goes into headers and logs. */
 static bool _sl_is_name(struct sl_slice s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-            return false;
-    return s.n > 0;
+    return s.n > 0 && !sl_slice_has_control(s);
 }
 
 /* One name for one user, however he types it: as the directory has it. Of several, the one that he meant. */

@@ -159,8 +159,8 @@ struct sl_penalties_list {
 
 static const char *_sl_origin(const struct sl_control *c, const struct sl_penalty_key *k)
 {
-    const struct sl_cidr of = {.ip = {.family = k->family, .addr = k->addr},
-                               .len = k->family == SL_AF_INET6 ? 64 : 32};
+    const struct sl_ip ip = {.family = k->family, .addr = k->addr};
+    const struct sl_cidr of = sl_ip_source(&ip);
     return k->scope == SL_PENALTY_FLOW ? "" : sl_cluster_origin(c, SL_SHARED_PENALTY, &of);
 }
 

@@ -66,7 +66,7 @@ static bool _sl_denied(struct sl_explain *x, const struct sl_ip *ip, uint8_t lea
 /* "flow", "connect" or "source" of the penalty that weighs most; NULL: none. */
 static const char *_sl_penalised(struct sl_explain *x, const struct sl_ip *ip)
 {
-    const struct sl_ip source = ip->family == SL_AF_INET6 ? sl_ip_mask(*ip, 64) : *ip;
+    const struct sl_ip source = sl_ip_source(ip).ip;
     char address[SL_IP_STRLEN], exact[SL_IP_STRLEN];
     const char *worst = NULL, *whole = NULL;
     size_t i;

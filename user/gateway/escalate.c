@@ -33,10 +33,9 @@ static void _sl_store(uint64_t *p, uint64_t v)
     __atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
 
-/* Addresses as they are penalised: IPv6 by /64. */
 static struct sl_ip _sl_source(const struct sl_exchange *ex)
 {
-    return ex->client_ip.family == SL_AF_INET6 ? sl_ip_mask(ex->client_ip, 64) : ex->client_ip;
+    return sl_ip_source(&ex->client_ip).ip;
 }
 
 static uint64_t _sl_source_key(const struct sl_exchange *ex)

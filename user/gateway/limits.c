@@ -167,7 +167,7 @@ enum sl_stage_result sl_stage_limits(struct sl_exchange *ex)
             ex->limits[ex->n_limits++] = sets[i];
     const struct sl_limit_subject subject = {
         .consumer = ex->identity ? ex->identity->consumer_name : SL_SLICE_NUL,
-        .ip = ex->client_ip.family == SL_AF_INET6 ? sl_ip_mask(ex->client_ip, 64) : ex->client_ip,
+        .ip = sl_ip_source(&ex->client_ip).ip,
         .credential = ex->identity ? ex->identity->credential : 0,
         .request = &ex->req,
         .full_refuses = p->snapshot->limits.table_full == SL_TABLE_FULL_REFUSE,

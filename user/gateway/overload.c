@@ -111,7 +111,7 @@ static uint64_t _sl_source_key(const struct sl_worker *w, const struct sl_listen
         struct sl_ip source;
     } key = {.kind = "source"};
     key.name = sl_hash(l->name, strlen(l->name), 0);
-    key.source = ip->family == SL_AF_INET6 ? sl_ip_mask(*ip, 64) : *ip;
+    key.source = sl_ip_source(ip).ip;
     return sl_hash(&key, sizeof(key), w->buckets.seed);
 }
 

@@ -37,8 +37,7 @@ static uint64_t _sl_per_second(const struct sl_rate *r)
 static uint64_t _sl_key(const struct sl_exchange *ex, enum sl_direction d, uint64_t rate)
 {
     const struct sl_slice who = ex->identity ? ex->identity->consumer_name : SL_SLICE_NUL;
-    const struct sl_ip ip =
-        ex->client_ip.family == SL_AF_INET6 ? sl_ip_mask(ex->client_ip, 64) : ex->client_ip;
+    const struct sl_ip ip = sl_ip_source(&ex->client_ip).ip;
     const uint64_t subject = who.n ? sl_hash(who.p, who.n, 3) : sl_hash(&ip.addr, sizeof(ip.addr), ip.family);
     const uint64_t parts[] = {0x6874646977646e61, subject, d, rate};
     return sl_hash(parts, sizeof(parts), ex->w->buckets.seed) | 1;

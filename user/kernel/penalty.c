@@ -24,8 +24,8 @@ static struct sl_penalty_key _sl_key(const struct sl_penalty_request *r)
         k.sport_be = htons(r->source_port);
         k.dport_be = htons(r->destination_port);
         k.scope = SL_PENALTY_FLOW;
-    } else if (r->source.family == SL_AF_INET6) {
-        k.addr = sl_ip_mask(r->source, 64).addr;
+    } else {
+        k.addr = sl_ip_source(&r->source).ip.addr;
     }
     return k;
 }

@@ -42,7 +42,7 @@ bool sl_ipc_shared_ok(const struct sl_ipc_shared *m)
         return m->prefix.len >= (v6 ? SL_SHARED_DENY_LEN6 : SL_SHARED_DENY_LEN4) && m->left_ns &&
                m->left_ns <= SL_SHARED_DENY_NS;
     case SL_SHARED_PENALTY:
-        return m->prefix.len == (v6 ? 64 : 32) && m->level && m->left_ns &&
+        return m->prefix.len == sl_ip_source(&m->prefix.ip).len && m->level && m->left_ns &&
                m->left_ns <= SL_SHARED_PENALTY_NS &&
                (m->effect == SL_PENALTY_CONNECT || m->effect == SL_PENALTY_SOURCE);
     default:

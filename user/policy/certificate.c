@@ -13,10 +13,7 @@
 
 static bool _sl_is_clean(struct sl_slice s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-            return false;
-    return s.n > 0;
+    return s.n > 0 && !sl_slice_has_control(s);
 }
 
 static struct sl_slice _sl_lower(struct sl_slice s)

@@ -62,9 +62,8 @@ static bool _sl_consumer_name(const json_t *claim, struct sl_identity *id)
         name = sl_slice(json_string_value(claim), json_string_length(claim));
     else if (json_is_integer(claim))
         name = sl_claim_text(claim, &id->arena);
-    for (size_t i = 0; i < name.n; i++)
-        if ((unsigned char)name.p[i] < 0x20 || name.p[i] == 0x7f)
-            return true;
+    if (sl_slice_has_control(name))
+        return true;
     id->consumer_name = name;
     return name.p != NULL;
 }

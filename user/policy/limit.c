@@ -89,7 +89,7 @@ const struct sl_rate_limit *sl_limit_set_config(const struct sl_limit_set *l)
 
 static uint64_t _sl_by_ip(const struct sl_ip *client, struct sl_limit_key *k)
 {
-    const struct sl_ip ip = client->family == SL_AF_INET6 ? sl_ip_mask(*client, 64) : *client;
+    const struct sl_ip ip = sl_ip_source(client).ip;
     k->by = SL_BY_IP;
     return sl_hash(ip.addr.bytes, sizeof(ip.addr.bytes), ip.family);
 }

@@ -323,11 +323,12 @@ int sl_child_send_snapshot(struct sl_child *c)
     if (n < 0)
         return n;
     m.snapshot.n_sockets = (uint32_t)n;
-    int r = c->index >= 0 ? sl_keys_send_all(c) : 0; /* first, so that no token meets a policy without keys */
+    int r = c->index >= 0 ? sl_keys_send_all(s, c->ipc)
+                          : 0; /* first, so that no token meets a policy without keys */
     if (r == 0)
         r = sl_ipc_send(c->ipc, &m, fds, (size_t)n + 1);
     if (r == 0 && c->index < 0)
-        r = sl_keys_send_all(c); /* of the controller before it; one that has some knows better */
+        r = sl_keys_send_all(s, c->ipc); /* of the controller before it; one that has some knows better */
     if (r == 0 && s->log_fd >= 0 && c->index >= 0) {
         union sl_ipc log = {.plain = {.h = {.type = SL_IPC_REOPEN}}};
         r = sl_ipc_send(c->ipc, &log, &s->log_fd, 1);

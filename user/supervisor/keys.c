@@ -80,7 +80,7 @@ int sl_keys_fetched(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd
     return 0;
 }
 
-static int _sl_send_kept(const struct sl_supervisor *s, int sock)
+int sl_keys_send_all(const struct sl_supervisor *s, int sock)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < SL_REMOTE_MAX; i++) {
@@ -94,17 +94,7 @@ static int _sl_send_kept(const struct sl_supervisor *s, int sock)
     return r;
 }
 
-int sl_keys_send_all(const struct sl_child *c)
-{
-    return _sl_send_kept(c->s, c->ipc);
-}
-
 /* ---- a binary upgrade: the bytes go on as they are, and so do their ends */
-
-int sl_keys_hand_over(const struct sl_supervisor *s, int sock)
-{
-    return _sl_send_kept(s, sock);
-}
 
 int sl_keys_take_over(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd)
 {

@@ -29,8 +29,7 @@ void sl_shared_tell_penalty(struct sl_supervisor *s, const struct sl_penalty_req
     if (!s->snapshot->cluster.penalties || r->effect == SL_PENALTY_FLOW ||
         sl_kernel_penalty_get(s->guard, r, &v) < 0 || v.since_ns < begun || v.deadline_ns <= now)
         return; /* what stood before is as strong: the others know it */
-    const uint8_t len = r->source.family == SL_AF_INET6 ? 64 : 32;
-    union sl_ipc m = {.shared = {.prefix = {.ip = sl_ip_mask(r->source, len), .len = len},
+    union sl_ipc m = {.shared = {.prefix = sl_ip_source(&r->source),
                                  .kind = SL_SHARED_PENALTY,
                                  .effect = v.effect,
                                  .level = v.level,

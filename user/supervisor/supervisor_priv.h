@@ -278,10 +278,10 @@ void sl_trial_failed(struct sl_supervisor *s);
 /* Keeps and relays; fd is borrowed, -1: none came. 0, or -EPERM: a descriptor that is no sealed text. */
 int sl_keys_fetched(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd) SL_MUST_CHECK;
 void sl_keys_unknown(struct sl_supervisor *s, const struct sl_ipc_wanted *w);
-/* To a child that has none yet: a worker, before its first policy; the controller, after it. 0 or -errno. */
-int sl_keys_send_all(const struct sl_child *c) SL_MUST_CHECK;
-/* To the supervisor that takes over, and what it makes of each: 0 or -errno; fd becomes ours with 0. */
-int sl_keys_hand_over(const struct sl_supervisor *s, int sock) SL_MUST_CHECK;
+/* To a child that has none yet (a worker, before its first policy; the controller, after it), and as they
+ * are, with their ends, to the supervisor that takes over. 0 or -errno. */
+int sl_keys_send_all(const struct sl_supervisor *s, int sock) SL_MUST_CHECK;
+/* What the one that takes over makes of each: 0 or -errno; fd becomes ours with 0. */
 int sl_keys_take_over(struct sl_supervisor *s, const struct sl_ipc_keys *k, int fd) SL_MUST_CHECK;
 /* Forgets those that the policy in force does not fetch (NULL: all). */
 void sl_keys_prune(struct sl_supervisor *s);

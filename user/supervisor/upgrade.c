@@ -115,7 +115,7 @@ static int _sl_hand_all(struct sl_supervisor *s)
     for (size_t i = 0; r == 0 && i < s->n_admin; i++)
         r = _sl_hand(s->upgrade.sock, &s->admin[i], true);
     if (r == 0)
-        r = sl_keys_hand_over(s, s->upgrade.sock);
+        r = sl_keys_send_all(s, s->upgrade.sock);
     return r < 0 ? r : _sl_hand_rest(s);
 }
 

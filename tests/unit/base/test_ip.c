@@ -128,6 +128,15 @@ static void test_contains(void **state)
     assert_false(sl_cidr_contains(&all4, &six));
 }
 
+static void test_a_source_is_an_address_or_a_64(void **state)
+{
+    (void)state;
+    const struct sl_ip four = ip("192.0.2.7"), six = ip("2001:db8:1:2:3:4:5:6"), net = ip("2001:db8:1:2::");
+    const struct sl_cidr s4 = sl_ip_source(&four), s6 = sl_ip_source(&six);
+    assert_true(s4.len == 32 && sl_ip_eq(&s4.ip, &four));
+    assert_true(s6.len == 64 && sl_ip_eq(&s6.ip, &net));
+}
+
 static void test_overlaps(void **state)
 {
     (void)state;
@@ -192,9 +201,13 @@ static void test_sockets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_mapped_addresses_are_ipv4),
-        cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_contains),
-        cmocka_unit_test(test_sockets),   cmocka_unit_test(test_overlaps),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_mapped_addresses_are_ipv4),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_contains),
+        cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_overlaps),
+        cmocka_unit_test(test_a_source_is_an_address_or_a_64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,7 +348,7 @@ static void keys_go_from_the_controller_to_workers(void **state)
     n = 1;
     assert_int_equal(sl_ipc_recv(worker, &in, &got, &n), 1);
     assert_true(n == 0 && in.keys.deadline_ns == 9);
-    assert_int_equal(sl_keys_send_all(&f->children[WORKER]), 0);
+    assert_int_equal(sl_keys_send_all(f->children[WORKER].s, f->children[WORKER].ipc), 0);
     n = 1;
     assert_int_equal(sl_ipc_recv(worker, &in, &got, &n), 1);
     assert_true(n == 1 && in.keys.deadline_ns == 9);
@@ -386,7 +386,7 @@ static void keys_are_handed_over_with_their_end(void **state)
     SL_CLOSE int open_fd = memfd_create("open", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_int_equal(sl_write_all(open_fd, "{}", 2), 0);
     assert_int_equal(sl_request_serve(&f->children[CONTROLLER], &m, text), 0);
-    assert_int_equal(sl_keys_hand_over(&f->s, ours), 0);
+    assert_int_equal(sl_keys_send_all(&f->s, ours), 0);
 
     struct sl_supervisor next = {.lock = -1};
     struct sl_slice s;

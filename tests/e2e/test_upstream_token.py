@@ -158,6 +158,8 @@ def test_a_dead_or_senseless_server_is_a_503_of_its_own(lo, origin, server, ca, 
 
 def test_an_exchange_needs_a_token_on_every_request(lo, origin, server, ca, tmp_path):
     with Gateway(policy(origin, server, ca, tmp_path), lo) as gw:
-        code, out = gw.apply(policy(origin, server, ca, tmp_path, routes={"exchange": {"paths": ["/exchange"], "upstream": "bare", "auth": ["corp", "public"],
-                             "upstream_auth": policy(origin, server, ca, tmp_path)["routes"]["exchange"]["upstream_auth"]}}))
-        assert code != 0 and "not all of them have a token" in out, out
+        exchange = policy(origin, server, ca, tmp_path)["routes"]["exchange"]["upstream_auth"]
+        for who in ({"auth": ["corp", "public"]}, {"auth": ["corp"], "anonymous": "guest"}):
+            code, out = gw.apply(policy(origin, server, ca, tmp_path, consumers={"guest": {}},
+                                        routes={"exchange": {"paths": ["/exchange"], "upstream": "bare", "upstream_auth": exchange, **who}}))
+            assert code != 0 and "not all of them have a token" in out, out

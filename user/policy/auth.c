@@ -43,11 +43,18 @@ static int _sl_provider_init(struct sl_authenticator *a, size_t i, struct sl_dia
     return sl_jwks_secret(&a->jose, &cfg->jwt.secret, p->allowed, diag, &p->jwks);
 }
 
-static void _sl_identity_header(struct sl_authenticator *a, struct sl_slice name)
+bool sl_auth_is_identity_header(const struct sl_authenticator *a, struct sl_slice name)
 {
     for (size_t i = 0; i < a->n_identity_headers; i++)
         if (sl_slice_ieq(a->identity_headers[i], name))
-            return;
+            return true;
+    return false;
+}
+
+static void _sl_identity_header(struct sl_authenticator *a, struct sl_slice name)
+{
+    if (sl_auth_is_identity_header(a, name))
+        return;
     a->identity_headers[a->n_identity_headers++] = name;
     a->identity_lengths |= 1ull << SL_MIN(name.n, (size_t)63);
 }
@@ -56,7 +63,7 @@ static void _sl_identity_header(struct sl_authenticator *a, struct sl_slice name
  * client's own elsewhere. */
 static void _sl_token_header(struct sl_authenticator *a, const struct sl_upstream_auth *u)
 {
-    if (u->header.n && !sl_slice_ieq(u->header, SL_S("Authorization")))
+    if (u->header.n && !sl_upstream_auth_is_bearer(u))
         _sl_identity_header(a, u->header);
 }
 

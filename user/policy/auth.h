@@ -146,6 +146,8 @@ bool sl_auth_is_introspection(struct sl_slice text);
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
                                        const struct sl_auth_again *again);
+/* Whether upstreams are told who is calling by a header of that name. */
+bool sl_auth_is_identity_header(const struct sl_authenticator *a, struct sl_slice name);
 /* Removes the identity headers of every provider: of a request's trailers, which come after all that. */
 void sl_auth_clean(const struct sl_authenticator *a, struct sl_headers *h);
 

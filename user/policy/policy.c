@@ -28,26 +28,29 @@ static int _sl_worse(int a, int b)
     return a == -ENOMEM || b == -ENOMEM ? -ENOMEM : a < 0 ? a : b;
 }
 
-/* Identity headers are ours alone: a rename would let a client fill one in under another name. */
-static void _sl_check_renames(const struct sl_snapshot *s, const struct sl_route *r, struct sl_diag *diag)
+static void _sl_check_told(const struct sl_name_value *rename, const struct sl_auth *auth, const char *header,
+                           struct sl_diag *diag)
 {
-    const struct sl_name_values *renames = &r->request_headers.rename;
-    for (size_t i = 0; i < renames->n; i++)
-        for (size_t a = 0; a < s->n_auths; a++)
-            for (size_t c = 0; c < s->auths[a].jwt.n_claims_to_headers; c++)
-                if (sl_slice_ieq(renames->v[i].value,
-                                 sl_slice_str(s->auths[a].jwt.claims_to_headers[c].header)))
-                    sl_diag_error(diag, &renames->v[i].pos,
-                                  "\"" SL_SFMT "\" tells the upstream who is calling (auth \"%s\"): a client "
-                                  "must not fill it in under another name",
-                                  SL_SARG(renames->v[i].value), s->auths[a].name);
+    if (sl_slice_ieq(rename->value, sl_slice_str(header)))
+        sl_diag_error(diag, &rename->pos,
+                      "\"" SL_SFMT "\" tells the upstream who is calling (auth \"%s\"): a client "
+                      "must not fill it in under another name",
+                      SL_SARG(rename->value), auth->name);
+}
+
+static void _sl_check_auth_rename(const struct sl_name_value *rename, const struct sl_auth *auth,
+                                  struct sl_diag *diag)
+{
+    for (size_t i = 0; i < auth->jwt.n_claims_to_headers; i++)
+        _sl_check_told(rename, auth, auth->jwt.claims_to_headers[i].header, diag);
+    for (size_t i = 0; i < auth->mtls.n_headers; i++)
+        _sl_check_told(rename, auth, auth->mtls.headers[i].header, diag);
 }
 
 static void _sl_check_token_rename(const struct sl_name_value *rename, const struct sl_upstream_auth *auth,
                                    struct sl_diag *diag)
 {
-    if (auth->header.n && !sl_slice_ieq(auth->header, SL_S("Authorization")) &&
-        sl_slice_ieq(rename->value, auth->header))
+    if (auth->header.n && !sl_upstream_auth_is_bearer(auth) && sl_slice_ieq(rename->value, auth->header))
         sl_diag_error(diag, &rename->pos,
                       "\"" SL_SFMT
                       "\" tells an upstream who is calling (%s:%u:%u): a client must not fill it in "
@@ -55,12 +58,17 @@ static void _sl_check_token_rename(const struct sl_name_value *rename, const str
                       SL_SARG(auth->header), auth->pos.file, auth->pos.line, auth->pos.column);
 }
 
-/* The same of tokens of our own, which some upstream looks for. */
-static void _sl_check_token_renames(const struct sl_snapshot *s, const struct sl_route *r,
-                                    struct sl_diag *diag)
+/* Headers that tell who is calling are ours alone: a rename would let a client fill one in under another
+ * name. Few renames are of such a one; who it is of is looked for only then. */
+static void _sl_check_renames(const struct sl_policy *p, const struct sl_route *r, struct sl_diag *diag)
 {
+    const struct sl_snapshot *s = p->snapshot;
     for (size_t i = 0; i < r->request_headers.rename.n; i++) {
         const struct sl_name_value *rename = &r->request_headers.rename.v[i];
+        if (p->auth && !sl_auth_is_identity_header(p->auth, rename->value))
+            continue;
+        for (size_t a = 0; a < s->n_auths; a++)
+            _sl_check_auth_rename(rename, &s->auths[a], diag);
         for (size_t u = 0; u < s->n_upstreams; u++)
             _sl_check_token_rename(rename, &s->upstreams[u].upstream_auth, diag);
         for (size_t o = 0; o < s->n_routes; o++)
@@ -71,7 +79,7 @@ static void _sl_check_token_renames(const struct sl_snapshot *s, const struct sl
 /* Whether each request that is let through has a token of its own. */
 static bool _sl_has_token(const struct sl_route *r)
 {
-    bool all = !r->is_public;
+    bool all = !r->is_public && !r->anonymous;
     for (size_t i = 0; i < r->n_auth; i++)
         all &= sl_auth_takes_tokens(r->auth[i]);
     return all;
@@ -87,7 +95,7 @@ static void _sl_check_token_header(const struct sl_route *r, const struct sl_ups
         sl_diag_error(
             diag, &r->pos,
             "its requests are shown to their upstream by token_exchange (%s:%u:%u), but not all of them "
-            "have a token: name providers of type jwt or introspection alone under auth",
+            "have a token: name providers of type jwt or introspection alone under auth, and no anonymous",
             auth->pos.file, auth->pos.line, auth->pos.column);
     for (size_t l = 0; auth->header.n && l < SL_ARRAY_LEN(lists); l++)
         for (size_t i = 0; i < lists[l]->n; i++)
@@ -113,8 +121,7 @@ static int _sl_route(struct sl_policy *p, size_t i, struct sl_diag *diag)
     struct sl_route_policy *out = &p->routes[i];
     const struct sl_header_ops *respond = NULL;
     out->route = route;
-    _sl_check_renames(p->snapshot, route, diag);
-    _sl_check_token_renames(p->snapshot, route, diag);
+    _sl_check_renames(p, route, diag);
     _sl_check_shown(route, diag);
     int r = _sl_limits(p->snapshot, &route->rate_limit, "route", route->name, &out->limits, diag);
     r = _sl_worse(r, sl_transform_new(&route->request_headers, diag, &out->request));

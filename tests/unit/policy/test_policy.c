@@ -87,6 +87,23 @@ static void all_faults_in_one_run(void **state)
     sl_snapshot_unref(s);
 }
 
+/* Whether by a claim or by a certificate. */
+static void no_rename_fills_in_who_is_calling(void **state)
+{
+    (void)state;
+    struct sl_policy *p = NULL;
+    struct sl_snapshot *s = snapshot_of(
+        POLICY(
+            "'auth': {'cert': {'type': 'mtls', 'certificate_to_headers': {'cn': 'X-Client'}}},"
+            "'routes': {'a': {'upstream': 'u', 'auth': ['public'], 'request': {'headers': {'rename': {'X-B': "
+            "'x-client', 'X-C': 'X-D'}}}}}"),
+        &diag);
+    assert_int_equal(sl_policy_new(s, &diag, &p), -EINVAL);
+    assert_told(&diag, "must not fill it in under another name");
+    assert_int_equal(diag.errors, 1);
+    sl_snapshot_unref(s);
+}
+
 /* Policies come and go with reloads: a refused one leaves the snapshot as it was, with one reference. */
 static void a_snapshot_outlives_a_refused_policy(void **state)
 {
@@ -107,6 +124,7 @@ int main(void)
         unit_test_policy(all_parts),
         unit_test_policy(respond_headers_are_templates),
         unit_test_policy(all_faults_in_one_run),
+        unit_test_policy(no_rename_fills_in_who_is_calling),
         unit_test_policy(a_snapshot_outlives_a_refused_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

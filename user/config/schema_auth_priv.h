@@ -22,7 +22,6 @@ extern const struct sl_field sl_ldap_fields[];
 /* What takes more than one of its values to judge; fills what is made of them. */
 void sl_finish_ldap(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a);
 /* Before anything is read: whether it is a provider of type ldap; whether one whose connections are TLS. */
-bool sl_schema_is_ldap(const struct sl_node *auth);
 bool sl_schema_is_ldap_tls(const struct sl_node *auth);
 
 #endif

@@ -101,15 +101,9 @@ const struct sl_field sl_ldap_fields[] = {
 
 /* ---- before anything is read */
 
-bool sl_schema_is_ldap(const struct sl_node *auth)
-{
-    const struct sl_node *type = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "type") : NULL;
-    return type && sl_slice_eq(type->text, SL_S("ldap"));
-}
-
 bool sl_schema_is_ldap_tls(const struct sl_node *auth)
 {
-    return sl_schema_is_ldap(auth) && !sl_node_get(auth, "insecure");
+    return sl_schema_type_is(auth, "ldap") && !sl_node_get(auth, "insecure");
 }
 
 /* ---- what takes more than one value */
@@ -131,10 +125,8 @@ static void _sl_check_tls(struct sl_reader *r, const struct sl_node *n, struct s
         sl_read_key_error(r, tls, "tls is for ldaps://, or for ldap:// with start_tls");
     else if (a->ldap.insecure)
         sl_read_warn(r, insecure, "passwords cross the network readable");
-    else if (!tls || !sl_node_get(tls, "ca"))
-        sl_read_system_ca(r, tls ? tls : n, &a->ldap.ca);
     else
-        sl_check_ca(r, &a->ldap.ca);
+        sl_read_fetch_ca(r, n, &a->ldap.ca);
 }
 
 /* A name without a password would be nobody's bind, and succeed all the same (RFC 4513 section 5.1.2). */
@@ -154,9 +146,7 @@ static void _sl_take_uri(struct sl_reader *r, struct sl_auth *a, bool *ldaps)
     a->ldap.host = url.host;
     a->ldap.ip = url.ip;
     a->ldap.port = url.port;
-    const char *text = sl_arena_printf(&r->scratch, "%s\n%s", a->name, a->ldap.uri);
-    const uint64_t h = text ? sl_hash(text, strlen(text), 0x6c646170) : 0;
-    a->ldap.source = h ? h : 1;
+    a->ldap.source = sl_schema_source(r, a->name, a->ldap.uri, "ldap");
 }
 
 void sl_finish_ldap(struct sl_reader *r, const struct sl_node *n, struct sl_auth *a)

@@ -99,16 +99,10 @@ static const struct sl_field _sl_client_fields[] = {
     SL_FIELDS_END,
 };
 #undef AT
-static void _sl_finish_client(struct sl_reader *r, const struct sl_node *n, void *raw, void *out)
-{
-    (void)raw;
-    ((struct sl_oauth2_client *)out)->pos = sl_read_value_pos(r, n);
-}
 static const struct sl_type _sl_client = {.kind = SL_T_OBJECT,
                                           .size = sizeof(struct sl_oauth2_client),
                                           .what = "a map of client_id and client_secret",
-                                          .fields = _sl_client_fields,
-                                          .finish = _sl_finish_client};
+                                          .fields = _sl_client_fields};
 const struct sl_type sl_type_oauth2_clients = {.kind = SL_T_LIST,
                                                .size = sizeof(struct sl_strings),
                                                .what = "a list of clients such as [{client_id: …, "

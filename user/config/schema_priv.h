@@ -145,6 +145,8 @@ bool sl_schema_names_bytes(const struct sl_type *type, const struct sl_node *n, 
 bool sl_schema_system_ca(const struct sl_node *root);
 /* schema_remote.c: a server that policy's node n goes to, told from others by what is asked of it. */
 uint64_t sl_schema_source(struct sl_reader *r, const char *name, const char *url, const char *how);
+/* Whether n is a map with that type. */
+bool sl_schema_type_is(const struct sl_node *n, const char *type);
 /* Whether a provider of identity fetches its keys; whether one of them does and trusts the system's
  * authorities; whether names are asked for at all, so that the loader brings resolv.conf and hosts. */
 bool sl_schema_fetches(const struct sl_node *auth);

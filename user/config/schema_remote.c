@@ -58,6 +58,12 @@ const struct sl_type sl_type_fetch_tls = {
 
 /* ---- before anything is read: what the loader must bring */
 
+bool sl_schema_type_is(const struct sl_node *n, const char *type)
+{
+    const struct sl_node *t = n->kind == SL_NODE_MAP ? sl_node_get(n, "type") : NULL;
+    return t && sl_slice_eq(t->text, sl_slice_str(type));
+}
+
 static bool _sl_is_hmac(const struct sl_node *algorithms)
 {
     const struct sl_node *first = algorithms && algorithms->kind == SL_NODE_LIST ? algorithms->first : NULL;
@@ -66,8 +72,7 @@ static bool _sl_is_hmac(const struct sl_node *algorithms)
 
 bool sl_schema_fetches(const struct sl_node *auth)
 {
-    const struct sl_node *type = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "type") : NULL;
-    if (!type || !sl_slice_eq(type->text, SL_S("jwt")))
+    if (!sl_schema_type_is(auth, "jwt"))
         return false;
     if (sl_node_get(auth, "jwks_uri"))
         return true;
@@ -76,29 +81,22 @@ bool sl_schema_fetches(const struct sl_node *auth)
            !_sl_is_hmac(sl_node_get(auth, "algorithms"));
 }
 
-static bool _sl_introspects(const struct sl_node *auth)
-{
-    const struct sl_node *type = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "type") : NULL;
-    return type && sl_slice_eq(type->text, SL_S("introspection"));
-}
-
 static bool _sl_goes_out(const struct sl_node *auth)
 {
-    return sl_schema_fetches(auth) || _sl_introspects(auth) || sl_schema_is_ldap(auth);
+    return sl_schema_fetches(auth) || sl_schema_type_is(auth, "introspection") ||
+           sl_schema_type_is(auth, "ldap");
 }
 
 static bool _sl_speaks_tls(const struct sl_node *auth)
 {
-    return _sl_goes_out(auth) && (!sl_schema_is_ldap(auth) || sl_schema_is_ldap_tls(auth));
+    return _sl_goes_out(auth) && (!sl_schema_type_is(auth, "ldap") || sl_schema_is_ldap_tls(auth));
 }
 
 /* Of an upstream or a route: whether its tokens come from a server. */
 static bool _sl_fetches_tokens(const struct sl_node *n)
 {
     const struct sl_node *a = n->kind == SL_NODE_MAP ? sl_node_get(n, "upstream_auth") : NULL;
-    const struct sl_node *type = a && a->kind == SL_NODE_MAP ? sl_node_get(a, "type") : NULL;
-    return type && (sl_slice_eq(type->text, SL_S("client_credentials")) ||
-                    sl_slice_eq(type->text, SL_S("token_exchange")));
+    return a && (sl_schema_type_is(a, "client_credentials") || sl_schema_type_is(a, "token_exchange"));
 }
 
 static bool _sl_any(const struct sl_node *root, const char *section, bool (*is)(const struct sl_node *))
@@ -110,17 +108,20 @@ static bool _sl_any(const struct sl_node *root, const char *section, bool (*is)(
     return false;
 }
 
+static bool _sl_names_no_ca(const struct sl_node *n)
+{
+    const struct sl_node *tls = sl_node_get(n, "tls");
+    return !tls || tls->kind != SL_NODE_MAP || !sl_node_get(tls, "ca");
+}
+
 static bool _sl_wants_system_ca(const struct sl_node *auth)
 {
-    const struct sl_node *tls = auth->kind == SL_NODE_MAP ? sl_node_get(auth, "tls") : NULL;
-    return _sl_speaks_tls(auth) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
+    return _sl_speaks_tls(auth) && _sl_names_no_ca(auth);
 }
 
 static bool _sl_tokens_want_system_ca(const struct sl_node *n)
 {
-    const struct sl_node *tls =
-        _sl_fetches_tokens(n) ? sl_node_get(sl_node_get(n, "upstream_auth"), "tls") : NULL;
-    return _sl_fetches_tokens(n) && !(tls && tls->kind == SL_NODE_MAP && sl_node_get(tls, "ca"));
+    return _sl_fetches_tokens(n) && _sl_names_no_ca(sl_node_get(n, "upstream_auth"));
 }
 
 bool sl_schema_auth_system_ca(const struct sl_node *root)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens that an authorization server gives out for upstreams: the gateway's own, or in exchange for the
  * client's. */
+#include "base/buf.h"
 #include "config/reader_priv.h"
 
 #define AT(m) offsetof(struct sl_upstream_auth, m)
@@ -37,12 +38,13 @@ const struct sl_field sl_token_exchange_fields[] = {
 /* All that decides which token comes back: who asks for the same shares it. */
 static const char *_sl_asked(struct sl_reader *r, const struct sl_upstream_auth *a)
 {
-    const char *text = sl_arena_printf(
-        &r->scratch, "%s\n%s\n%s", a->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE ? "exchange" : "credentials",
-        a->token.client_id, a->token.audience ? a->token.audience : "");
-    for (size_t i = 0; text && i < a->token.scopes.n; i++)
-        text = sl_arena_printf(&r->scratch, "%s\n" SL_SFMT, text, SL_SARG(a->token.scopes.v[i]));
-    return text;
+    const bool exchange = a->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE;
+    struct sl_buf SL_BUF b = {0};
+    int e = sl_buf_printf(&b, "%s\n%s\n%s", exchange ? "exchange" : "credentials", a->token.client_id,
+                          a->token.audience ? a->token.audience : "");
+    for (size_t i = 0; e == 0 && i < a->token.scopes.n; i++)
+        e = sl_buf_printf(&b, "\n" SL_SFMT, SL_SARG(a->token.scopes.v[i]));
+    return e < 0 ? NULL : sl_arena_strdup(&r->scratch, sl_buf_slice(&b));
 }
 
 /* A scope is a word of the list that is sent (RFC 6749 section 3.3). */

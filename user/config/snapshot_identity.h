@@ -100,6 +100,11 @@ struct sl_upstream_auth {
         uint64_t source;   /* of all that is asked for: the same over reloads; 0: of another type */
     } token;
 };
+/* Authorization is the client's own, where no upstream_auth writes there. */
+static inline bool sl_upstream_auth_is_bearer(const struct sl_upstream_auth *a)
+{
+    return sl_slice_ieq(a->header, SL_S("Authorization"));
+}
 
 /* ---- who */
 enum sl_auth_type {
@@ -250,7 +255,6 @@ struct sl_tier {
     uint32_t slot;
 };
 struct sl_oauth2_client {
-    struct sl_pos pos;
     struct sl_slice client_id;
     struct sl_slice secret_hash; /* 32 raw bytes: SHA-256 */
     struct sl_strings scopes;    /* n 0: all of the route's */

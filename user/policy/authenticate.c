@@ -116,6 +116,16 @@ static enum sl_token_error _sl_bound(struct sl_attempt *at)
     return SL_TOKEN_UNBOUND;
 }
 
+static bool _sl_is_verified(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice key)
+{
+    struct sl_identity *known = sl_cache_verified(&at->a->cache, key, sl_provider_id(p), at->now);
+    if (!known)
+        return false;
+    at->out.identity = sl_identity_ref(known);
+    at->out.cached = true;
+    return true;
+}
+
 /* What is known of it: true with *e, which is OK where there is an identity. */
 static bool _sl_is_known(struct sl_attempt *at, const struct sl_provider *p, const struct sl_credential *c,
                          enum sl_token_error *e)
@@ -123,10 +133,7 @@ static bool _sl_is_known(struct sl_attempt *at, const struct sl_provider *p, con
     *e = c->bad ? SL_TOKEN_DOUBLED : c->value.n > SL_TOKEN_MAX ? SL_TOKEN_TOO_LONG : SL_TOKEN_OK;
     if (*e != SL_TOKEN_OK)
         return true;
-    struct sl_identity *known = sl_cache_verified(&at->a->cache, c->value, sl_provider_id(p), at->now);
-    if (known) {
-        at->out.identity = sl_identity_ref(known);
-        at->out.cached = true;
+    if (_sl_is_verified(at, p, c->value)) {
         *e = _sl_bound(at);
         return true;
     }
@@ -151,10 +158,11 @@ static enum sl_token_error _sl_judge_token(struct sl_attempt *at, const struct s
 
 /* ---- tokens that a server is asked about */
 
-static bool _sl_same_errand(const struct sl_auth_again *v, const struct sl_provider *p,
-                            const unsigned char hash[32])
+/* Whether what the request was parked for was this credential. */
+static bool _sl_is_of(const struct sl_auth_again *v, const struct sl_provider *p,
+                      const unsigned char hash[32])
 {
-    return v->errands && v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0;
+    return v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0;
 }
 
 static void _sl_want_errand(struct sl_attempt *at, const struct sl_provider *p, struct sl_slice credential,
@@ -177,7 +185,7 @@ static enum sl_token_error _sl_judge_opaque(struct sl_attempt *at, const struct 
     const struct sl_auth_again *v = at->again;
     if (_sl_is_known(at, p, c, &known))
         return known;
-    if (_sl_same_errand(v, p, at->hash)) {
+    if (v->errands && _sl_is_of(v, p, at->hash)) {
         at->out.identity = v->identity ? sl_identity_ref(v->identity) : NULL;
         return v->identity ? _sl_bound(at) : (enum sl_token_error)v->error;
     }
@@ -215,17 +223,6 @@ static struct sl_slice _sl_as_key(const unsigned char hash[32])
     return sl_slice((const char *)hash, 32);
 }
 
-static bool _sl_is_verified(struct sl_attempt *at, const struct sl_provider *p, const unsigned char hash[32])
-{
-    struct sl_identity *known =
-        sl_cache_verified(&at->a->cache, _sl_as_key(hash), sl_provider_id(p), at->now);
-    if (!known)
-        return false;
-    at->out.identity = sl_identity_ref(known);
-    at->out.cached = true;
-    return true;
-}
-
 /* Who is unknown costs what a known one with a wrong password does, so that none can be told from the other.
  */
 static void _sl_want_hash(struct sl_attempt *at, const struct sl_provider *p, const struct sl_user *user,
@@ -252,10 +249,10 @@ static void _sl_judge_password(struct sl_attempt *at, const struct sl_provider *
         !_sl_password_hash(at, c->value, hash))
         return;
     const struct sl_user *user = sl_users_find(&p->users, name);
-    if (_sl_is_verified(at, p, hash))
+    if (_sl_is_verified(at, p, _sl_as_key(hash)))
         return;
     const struct sl_auth_again *v = at->again;
-    if (v->known && v->provider == sl_provider_id(p) && CRYPTO_memcmp(v->hash, hash, 32) == 0) {
+    if (v->known && _sl_is_of(v, p, hash)) {
         if (v->ok && user)
             at->out.identity = sl_identity_ref(user->identity);
         return;
@@ -281,9 +278,9 @@ static enum sl_directory_error _sl_ask_directory(struct sl_attempt *at, const st
                                                  struct sl_slice question, const unsigned char hash[32])
 {
     const struct sl_auth_again *v = at->again;
-    if (_sl_is_verified(at, p, hash))
+    if (_sl_is_verified(at, p, _sl_as_key(hash)))
         return SL_DIRECTORY_OK;
-    if (_sl_same_errand(v, p, hash)) {
+    if (v->errands && _sl_is_of(v, p, hash)) {
         at->out.identity = v->identity ? sl_identity_ref(v->identity) : NULL;
         return (enum sl_directory_error)v->error;
     }
@@ -424,8 +421,9 @@ static void _sl_tell(struct sl_attempt *at, const struct sl_route *route)
     if (o->result == SL_AUTH_INVALID_PASSWORD)
         o->detail = "the user or the password is wrong";
     if (o->result == SL_AUTH_NO_KEYS || o->result == SL_AUTH_UNAVAILABLE)
-        o->detail =
-            at->directory_silent ? "the directory cannot be asked now" : sl_token_error_text(at->error);
+        o->detail = at->error == SL_TOKEN_NO_KEYS || at->error == SL_TOKEN_UNAVAILABLE
+                        ? sl_token_error_text(at->error)
+                        : "the directory cannot be asked now";
     if (o->result == SL_AUTH_INVALID_CERTIFICATE)
         o->detail = at->cert_error;
     if (o->result == SL_AUTH_INVALID_PASSWORD || o->result == SL_AUTH_INVALID_CERTIFICATE ||

@@ -28,7 +28,7 @@ static bool _sl_is_bearer(struct sl_slice value, struct sl_slice *token)
     return true;
 }
 
-static bool _sl_is_basic(struct sl_slice value, struct sl_slice *text)
+bool sl_credential_is_basic(struct sl_slice value, struct sl_slice *text)
 {
     if (value.n < 6 || !sl_slice_ieq(sl_slice(value.p, 6), SL_S("basic ")))
         return false;
@@ -44,7 +44,8 @@ static struct sl_credential _sl_find_basic(const struct sl_headers *h)
         struct sl_slice value = SL_SLICE_NUL;
         if (h->v[i].removed || h->v[i].id != SL_HDR_AUTHORIZATION)
             continue;
-        (void)_sl_is_basic(h->v[i].value, &value); /* of another scheme, but an Authorization all the same */
+        (void)sl_credential_is_basic(h->v[i].value,
+                                     &value); /* of another scheme, but an Authorization all the same */
         _sl_found(&c, value, &seen);
     }
     return _sl_done(c);
@@ -213,7 +214,7 @@ static void _sl_hide_basic(struct sl_headers *h)
 {
     struct sl_slice text;
     for (uint32_t i = 0; i < h->n; i++)
-        if (h->v[i].id == SL_HDR_AUTHORIZATION && _sl_is_basic(h->v[i].value, &text))
+        if (h->v[i].id == SL_HDR_AUTHORIZATION && sl_credential_is_basic(h->v[i].value, &text))
             h->v[i].removed = true;
 }
 

@@ -11,6 +11,8 @@ struct sl_credential {
     bool bad;              /* given more than once in one place, or not decodable */
 };
 
+/* Whether an Authorization is of the scheme Basic (RFC 7617), with what stands behind it. */
+bool sl_credential_is_basic(struct sl_slice value, struct sl_slice *text);
 /* What the provider would go by: of a token header, cookie, query in this order; of a key the first name that
  * is there. Empty ones count as none. */
 struct sl_credential sl_credential_find(const struct sl_auth *provider, const struct sl_request *req,

@@ -8,8 +8,6 @@
 #include "policy/directory_priv.h"
 #include "policy/identity_priv.h"
 
-#include <errno.h>
-
 static bool _sl_is_utf8(struct sl_slice s)
 {
     while (s.n) {

@@ -1,35 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/form.h"
 
+#include "http/uri.h"
+
 #include <errno.h>
-
-static int _sl_hex(char c)
-{
-    c = sl_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int sl_form_decode(struct sl_arena *a, struct sl_slice text, struct sl_slice *out)
-{
-    char *p = sl_arena_alloc(a, text.n + 1);
-    size_t n = 0;
-    if (!p)
-        return -ENOMEM;
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] != '%') {
-            p[n++] = text.p[i] == '+' ? ' ' : text.p[i];
-            continue;
-        }
-        const int high = i + 2 < text.n ? _sl_hex(text.p[i + 1]) : -1;
-        const int low = i + 2 < text.n ? _sl_hex(text.p[i + 2]) : -1;
-        if (high < 0 || low < 0)
-            return -EINVAL;
-        p[n++] = (char)(high << 4 | low);
-        i += 2;
-    }
-    *out = sl_slice(p, n);
-    return 0;
-}
 
 static int _sl_field(struct sl_arena *a, struct sl_slice text, struct sl_form *f)
 {
@@ -38,9 +12,9 @@ static int _sl_field(struct sl_arena *a, struct sl_slice text, struct sl_form *f
     if (f->n == SL_FORM_FIELDS)
         return -E2BIG;
     struct sl_form_field *to = &f->v[f->n];
-    int r = sl_form_decode(a, sl_slice(text.p, name_n), &to->name);
+    int r = sl_uri_decode(a, sl_slice(text.p, name_n), true, &to->name);
     if (r == 0)
-        r = sl_form_decode(a, sl_slice(text.p + behind, text.n - behind), &to->value);
+        r = sl_uri_decode(a, sl_slice(text.p + behind, text.n - behind), true, &to->value);
     for (size_t i = 0; r == 0 && i < f->n; i++)
         if (sl_slice_eq(f->v[i].name, to->name))
             r = -EEXIST;

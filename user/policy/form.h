@@ -19,7 +19,5 @@ struct sl_form {
 int sl_form_parse(struct sl_arena *a, struct sl_slice body, struct sl_form *out) SL_MUST_CHECK;
 /* n 0 where it is not there, or empty: which is the same (RFC 6749 section 3.2). */
 struct sl_slice sl_form_get(const struct sl_form *f, struct sl_slice name);
-/* One name or value: '+' and %XX decoded. 0, -EINVAL or -ENOMEM. */
-int sl_form_decode(struct sl_arena *a, struct sl_slice text, struct sl_slice *out) SL_MUST_CHECK;
 
 #endif

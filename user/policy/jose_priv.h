@@ -11,6 +11,8 @@
 
 #include "config/snapshot.h"
 
+#define SL_RSA_MIN_BITS 2048 /* RFC 7518 section 3.3 */
+
 #include <openssl/evp.h>
 
 /* X(enumerator, name, family, hash bits, bytes of r and s or 0) */

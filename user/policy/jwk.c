@@ -13,7 +13,6 @@
 
 #define SL_JWKS_KEYS    256
 #define SL_JWKS_BYTES   (1024 * 1024)
-#define SL_RSA_MIN_BITS 2048 /* RFC 7518 section 3.3 */
 #define SL_RSA_MAX_BITS 8192 /* a verify costs the square of it */
 #define SL_RSA_E_BITS   64
 

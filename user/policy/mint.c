@@ -39,7 +39,6 @@ struct sl_mint {
     struct sl_own_claim *claims; /* sub first */
     size_t n_claims;
     uint64_t lifetime_s, ahead_s;
-    bool bearer;
 };
 
 /* ---- signers */
@@ -156,7 +155,6 @@ int sl_mint_new(struct sl_minter *m, const struct sl_upstream_auth *cfg, struct 
     t->signer = &m->signers[cfg->sign.signer - m->snapshot->signers];
     t->lifetime_s = cfg->sign.lifetime / SL_NS_PER_SEC;
     t->ahead_s = SL_MIN(t->lifetime_s / 4, (uint64_t)SL_AHEAD_S);
-    t->bearer = sl_slice_ieq(cfg->header, SL_S("Authorization"));
     const int r = _sl_compile(t, diag);
     if (r == 0)
         *out = t;
@@ -222,6 +220,14 @@ static int _sl_say(const struct sl_mint *t, const struct sl_template_vars *vars,
     return r == 0 && sl_buf_len(b) > SL_TOKEN_MAX / 2 ? -EMSGSIZE : r;
 }
 
+struct sl_slice sl_upstream_auth_value(const struct sl_upstream_auth *auth, struct sl_slice token,
+                                       struct sl_arena *a)
+{
+    if (!sl_upstream_auth_is_bearer(auth))
+        return sl_arena_copy(a, token);
+    return sl_slice_str(sl_arena_printf(a, "Bearer " SL_SFMT, SL_SARG(token)));
+}
+
 static int _sl_sign(struct sl_mint *t, uint64_t now, struct sl_arena *a, struct sl_slice *value)
 {
     struct sl_buf *b = &t->minter->says;
@@ -235,9 +241,8 @@ static int _sl_sign(struct sl_mint *t, uint64_t now, struct sl_arena *a, struct 
         return -EIO;
     if (token.n > SL_TOKEN_MAX)
         return -EMSGSIZE;
-    const char *text = t->bearer ? sl_arena_printf(a, "Bearer " SL_SFMT, SL_SARG(token)) : token.p;
-    *value = text ? sl_slice(text, token.n + (t->bearer ? strlen("Bearer ") : 0)) : SL_SLICE_NUL;
-    return text ? 0 : -ENOMEM;
+    *value = sl_upstream_auth_value(t->cfg, token, a);
+    return value->p ? 0 : -ENOMEM;
 }
 
 int sl_mint(struct sl_mint *t, const struct sl_template_vars *vars, uint64_t now_s, struct sl_arena *a,

@@ -31,6 +31,11 @@ void sl_mint_free(struct sl_mint *t);
 int sl_mint(struct sl_mint *t, const struct sl_template_vars *vars, uint64_t now_s, struct sl_arena *a,
             struct sl_slice *value, bool *reused) SL_MUST_CHECK;
 
+/* What stands in the header of that upstream_auth for a token: behind "Bearer" in Authorization (RFC 6750
+ * section 2.1), alone elsewhere. In the arena; p NULL: memory is out. */
+struct sl_slice sl_upstream_auth_value(const struct sl_upstream_auth *auth, struct sl_slice token,
+                                       struct sl_arena *a);
+
 /* Signs claims (JSON) as an access token (RFC 9068) by that signer; p NULL: it failed. */
 struct sl_slice sl_minter_access_token(struct sl_minter *m, const struct sl_signer *signer,
                                        struct sl_slice claims, struct sl_arena *a);

@@ -3,7 +3,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "http/uri.h"
 #include "policy/claims_priv.h"
+#include "policy/credential_priv.h"
 #include "policy/form.h"
 #include "policy/identity_priv.h"
 #include "policy/password_priv.h"
@@ -60,8 +62,7 @@ void sl_oauth2_clients_free(struct sl_oauth2_clients *c)
 
 struct sl_identity *sl_oauth2_identity(const struct sl_consumer *consumer)
 {
-    static const unsigned char none[32];
-    return sl_identity_of_key(NULL, consumer, none);
+    return sl_identity_of_nobody(consumer);
 }
 
 /* ---- a request */
@@ -124,15 +125,14 @@ static int _sl_read_form(struct sl_asking *q, struct sl_slice body)
 /* RFC 6749 section 2.3.1: both parts are form-encoded before they are put together. */
 static int _sl_from_basic(struct sl_asking *q, struct sl_slice value)
 {
-    struct sl_slice user, password;
-    if (value.n < 6 || !sl_slice_ieq(sl_slice(value.p, 6), SL_S("Basic ")))
+    struct sl_slice text, user, password;
+    if (!sl_credential_is_basic(value, &text))
         return _sl_refuse(q, SL_OAUTH2_INVALID_CLIENT, "clients show themselves by Basic, or in the body");
-    const struct sl_slice text = sl_slice_trim(sl_slice(value.p + 6, value.n - 6));
     int r = sl_basic_decode(q->arena, text, &user, &password);
     if (r == 0)
-        r = sl_form_decode(q->arena, user, &q->id);
+        r = sl_uri_decode(q->arena, user, true, &q->id);
     if (r == 0)
-        r = sl_form_decode(q->arena, password, &q->secret);
+        r = sl_uri_decode(q->arena, password, true, &q->secret);
     return r == -EINVAL ? _sl_refuse(q, SL_OAUTH2_INVALID_CLIENT, "the Authorization header cannot be read")
                         : r;
 }

@@ -3,7 +3,6 @@
 #include "policy/b64_priv.h"
 #include "policy/signer_priv.h"
 
-#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>

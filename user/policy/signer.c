@@ -9,7 +9,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-#define SL_RSA_MIN_BITS 2048 /* RFC 7518 section 3.3 */
 #define SL_RSA_MAX_BITS 8192
 
 /* ---- from PEM */
@@ -187,7 +186,7 @@ static int _sl_open_all(struct sl_jose *j, const struct sl_signer *cfg, struct s
 int sl_signer_open(struct sl_jose *j, const struct sl_signer *cfg, struct sl_diag *diag,
                    struct sl_signer_keys *out)
 {
-    *out = (struct sl_signer_keys){.cfg = cfg, .v = calloc(cfg->n_keys + 1, sizeof(*out->v))};
+    *out = (struct sl_signer_keys){.v = calloc(cfg->n_keys + 1, sizeof(*out->v))};
     const int r = out->v ? _sl_open_all(j, cfg, diag, out) : -ENOMEM;
     ERR_clear_error();
     if (r < 0)

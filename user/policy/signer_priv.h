@@ -19,7 +19,6 @@ struct sl_signing_key {
     char kid[SL_KID_CHARS + 1];
 };
 struct sl_signer_keys {
-    const struct sl_signer *cfg;
     struct sl_signing_key *v;
     size_t n;
 };

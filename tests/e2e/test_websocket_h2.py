@@ -371,7 +371,9 @@ def test_ends_and_resets_reach_the_other_side(lo, raw):
             with conn.lock:
                 conn.h2.send_headers(o.heads[-1].stream, [("x", "y")], end_stream=True)
                 conn.flush()
-            c.until(lambda: c.reset is not None, "trailers to end it (RFC 9113 section 8.5)")
+            c.until(lambda: c.reset is not None or c.ended, "trailers to end it (RFC 9113 section 8.5)")
+            assert c.reset == h2.CANCEL and not c.ended
+            until(lambda: [l for l in g.access_log() if l.get("reason") == "upstream_malformed"], "the reason in the log")
         until(lambda: g.metric("sluice_listener_active_tunnels", listener="main") == 0, "the gauge to fall")
 
 

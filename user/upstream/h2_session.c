@@ -112,7 +112,7 @@ static int _sl_on_frame(nghttp2_session *session, const nghttp2_frame *f, void *
         return 0;
     if (f->hd.type == NGHTTP2_HEADERS)
         _sl_on_headers(st, end);
-    if (end && st->answered) {
+    if (end && st->answered && !st->head.bad) {
         st->ended = true;
         sl_uph2_ready(st);
     }

@@ -137,11 +137,14 @@ static void _sl_note_refused(const struct sl_exchange *ex, struct sl_demand_row 
     row->refused[which][sl_demand_window(sl_limit_set_config(v->set)->windows[v->window].seconds)]++;
 }
 
-static enum sl_stage_result _sl_limited(struct sl_exchange *ex, const struct sl_limit_subject *subject)
+static enum sl_stage_result _sl_limited(struct sl_exchange *ex, const struct sl_limit_subject *subject,
+                                        struct sl_demand_row *asked)
 {
     if (ex->verdict.table_full && subject->full_refuses)
         return _sl_table_full(ex);
     const struct sl_rate_limit *rl = sl_limit_set_config(ex->verdict.set);
+    if (asked)
+        _sl_note_refused(ex, asked);
     sl_limits_release(ex);
     _sl_counters(ex)->limited++;
     ex->w->counters->bucket_cas_exhausted += ex->verdict.cas_exhausted;
@@ -150,12 +153,13 @@ static enum sl_stage_result _sl_limited(struct sl_exchange *ex, const struct sl_
                               rl->message ? rl->message : "rate limit exceeded");
 }
 
-static enum sl_stage_result _sl_rates(struct sl_exchange *ex, const struct sl_limit_subject *subject)
+static enum sl_stage_result _sl_rates(struct sl_exchange *ex, const struct sl_limit_subject *subject,
+                                      struct sl_demand_row *asked)
 {
     sl_limits_take(&ex->w->buckets, ex->limits, ex->n_limits, subject, ex->w->loop.now, &ex->verdict);
     ex->w->counters->bucket_table_full += ex->verdict.table_full;
     _sl_counters(ex)->shadowed += ex->verdict.shadowed;
-    return ex->verdict.admitted ? SL_STAGE_NEXT : _sl_limited(ex, subject);
+    return ex->verdict.admitted ? SL_STAGE_NEXT : _sl_limited(ex, subject, asked);
 }
 
 enum sl_stage_result sl_stage_limits(struct sl_exchange *ex)
@@ -174,11 +178,8 @@ enum sl_stage_result sl_stage_limits(struct sl_exchange *ex)
     };
     struct sl_demand_row *asked = _sl_note_asked(ex, &subject);
     enum sl_stage_result r = _sl_at_once(ex, &subject);
-    if (r == SL_STAGE_NEXT && ex->n_limits) {
-        r = _sl_rates(ex, &subject);
-        if (asked && !ex->verdict.admitted && !ex->verdict.table_full)
-            _sl_note_refused(ex, asked);
-    }
+    if (r == SL_STAGE_NEXT && ex->n_limits)
+        r = _sl_rates(ex, &subject, asked);
     if (r == SL_STAGE_NEXT)
         _sl_counters(ex)->admitted++;
     return r;

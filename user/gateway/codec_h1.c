@@ -140,7 +140,7 @@ static int _sl_go_on(struct sl_exchange *ex)
 static void _sl_decide_close(struct sl_exchange *ex)
 {
     ex->close |= _sl_is_last(ex->conn);
-    if (!ex->req_body.done && ex->req.framing != SL_FRAMING_NONE)
+    if (!sl_request_is_over(ex))
         ex->close = ex->linger = true;
 }
 

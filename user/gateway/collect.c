@@ -18,10 +18,8 @@ static int _sl_take(struct sl_exchange *ex)
     r = sl_bufpool_lend(&ex->w->bufs, &ex->collected);
     if (r == 0)
         r = sl_buf_append_slice(&ex->collected, data);
-    if (r < 0) {
-        (void)sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
-        return r;
-    }
+    if (r < 0)
+        return sl_relay_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     ex->codec->taken(ex, used);
     return used ? 1 : 0;
 }
@@ -48,17 +46,10 @@ static enum sl_stage_result _sl_go_on(struct sl_exchange *ex)
 
 enum sl_stage_result sl_stage_collect(struct sl_exchange *ex)
 {
-    if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE)
+    if (sl_request_is_over(ex))
         return SL_STAGE_NEXT;
     ex->collecting = true;
-    if (ex->req.expect_continue && !ex->expect_sent && !ex->codec->buffered(ex)) {
-        ex->expect_sent = true; /* RFC 9110 section 10.1.1: now the body will be read */
-        if (ex->codec->go_on(ex) < 0) {
-            sl_conn_close(ex->conn);
-            return SL_STAGE_RESPOND;
-        }
-    }
-    return _sl_go_on(ex);
+    return sl_relay_expect(ex) < 0 ? SL_STAGE_RESPOND : _sl_go_on(ex);
 }
 
 void sl_collect_more(struct sl_exchange *ex)

@@ -136,8 +136,7 @@ static struct sl_errand_call *_sl_same(const struct sl_worker *w, const struct s
         if (call->q.kind != q->kind || call->q.source != q->source)
             continue;
         ++*of_server;
-        if (call->config == c && call->q.done == q->done && call->q.ctx == q->ctx &&
-            call->q.payload.n == q->payload.n &&
+        if (call->config == c && call->q.done == q->done && call->q.payload.n == q->payload.n &&
             CRYPTO_memcmp(call->q.payload.p, q->payload.p, q->payload.n) == 0)
             return call;
     }
@@ -178,12 +177,16 @@ enum sl_errand_status sl_errand_begin(struct sl_worker *w, struct sl_gw_config *
     return SL_ERRAND_OK;
 }
 
-bool sl_errand_park(struct sl_exchange *ex, struct sl_errand_call *call)
+enum sl_errand_status sl_errand_wait(struct sl_exchange *ex, const struct sl_errand_question *q)
 {
-    if (call->parking.n == SL_PARKING_MAX)
-        return false;
-    sl_exchange_park_at(ex, &call->parking, call->deadline + SL_ERRAND_GRACE - ex->w->loop.now);
-    return true;
+    struct sl_errand_call *call;
+    enum sl_errand_status status = sl_errand_begin(ex->w, ex->config, q, &call);
+    if (status == SL_ERRAND_OK && call->parking.n == SL_PARKING_MAX)
+        status = SL_ERRAND_FULL;
+    ex->errand_status = status == SL_ERRAND_OK ? SL_ERRAND_LATE : (uint8_t)status;
+    if (status == SL_ERRAND_OK)
+        sl_exchange_park_at(ex, &call->parking, call->deadline + SL_ERRAND_GRACE - ex->w->loop.now);
+    return status;
 }
 
 /* ---- time */

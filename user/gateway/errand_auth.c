@@ -24,11 +24,9 @@ static void _sl_on_answer(struct sl_errand_call *call, const struct sl_errand_re
     memcpy(verdict.hash, call->q.hash, sizeof(verdict.hash));
     sl_authenticator_hear(call->config->policy->auth, call->q.payload, _sl_said(r->status), r->payload,
                           sl_loop_wall(&w->loop) / SL_NS_PER_SEC, &verdict);
-    while (!sl_list_empty(&call->parking.waiting)) {
-        struct sl_exchange *ex = SL_LIST_ENTRY(call->parking.waiting.next, struct sl_exchange, parked);
+    for (struct sl_exchange *ex; (ex = sl_parking_take(&call->parking));) {
         ex->errand_status = (uint8_t)r->status;
         sl_auth_again_tell(&ex->again, &verdict);
-        sl_exchange_unpark(ex);
         sl_exchange_continue(ex);
     }
     sl_auth_again_clear(&verdict);
@@ -56,17 +54,12 @@ static struct sl_errand_question _sl_question(const struct sl_auth *a)
 
 enum sl_stage_result sl_auth_errand_begin(struct sl_exchange *ex, const struct sl_auth_errand *errand)
 {
-    struct sl_errand_call *call = NULL;
     struct sl_errand_question q = _sl_question(errand->auth);
     q.payload = errand->credential;
     q.done = _sl_on_answer;
     q.provider = errand->provider;
     memcpy(q.hash, errand->hash, sizeof(q.hash));
-    enum sl_errand_status status = sl_errand_begin(ex->w, ex->config, &q, &call);
-    if (status == SL_ERRAND_OK && !sl_errand_park(ex, call))
-        status = SL_ERRAND_FULL;
-    ex->errand_status =
-        status == SL_ERRAND_OK ? SL_ERRAND_LATE : (uint8_t)status; /* until there is an answer */
-    return status == SL_ERRAND_OK ? SL_STAGE_WAIT
-                                  : sl_auth_errand_refuse(ex, "the credentials cannot be judged now");
+    return sl_errand_wait(ex, &q) == SL_ERRAND_OK
+               ? SL_STAGE_WAIT
+               : sl_auth_errand_refuse(ex, "the credentials cannot be judged now");
 }

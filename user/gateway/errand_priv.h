@@ -25,10 +25,9 @@ struct sl_errand_question {
     uint64_t source;         /* of the server */
     uint64_t timeout;        /* ns, that the server has */
     struct sl_slice payload; /* copied, and wiped at the end */
-    sl_errand_fn done;
-    void *ctx; /* whose question it is; a call is shared by the same kind, source, payload, done and ctx */
-    uint32_t provider;      /* of a credential: whose verdict it is, and */
-    unsigned char hash[32]; /* what stands for it */
+    sl_errand_fn done;       /* a call is shared by the same kind, source, payload and done */
+    uint32_t provider;       /* of a credential: whose verdict it is, and */
+    unsigned char hash[32];  /* what stands for it */
 };
 struct sl_errand_call {
     struct sl_list node; /* of the worker's */
@@ -45,8 +44,9 @@ void sl_worker_errands_connect(struct sl_worker *w, int fd);
 /* Asks, or finds the same question under way: OK with the call; else why not. */
 enum sl_errand_status sl_errand_begin(struct sl_worker *w, struct sl_gw_config *c,
                                       const struct sl_errand_question *q, struct sl_errand_call **out);
-/* The exchange waits for it. False: too many do. */
-bool sl_errand_park(struct sl_exchange *ex, struct sl_errand_call *call);
+/* The same, and the exchange is parked for the answer; until it comes its errand_status is LATE, else what
+ * this says. */
+enum sl_errand_status sl_errand_wait(struct sl_exchange *ex, const struct sl_errand_question *q);
 /* Answers LATE where no answer came in time. */
 void sl_worker_errands_tick(struct sl_worker *w);
 void sl_worker_errands_close(struct sl_worker *w);

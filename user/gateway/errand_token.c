@@ -9,15 +9,13 @@
 #include "gateway/upstream_token_priv.h"
 
 #include <errno.h>
-#include <sys/random.h>
 
 #define SL_REFUSED_AFTER SL_NS_PER_SEC /* a younger token is not the reason, or the next is no better */
 
 static struct sl_uptokens *_sl_tokens(struct sl_worker *w)
 {
-    if (!w->uptokens && (w->uptokens = calloc(1, sizeof(*w->uptokens))) &&
-        getrandom(&w->uptokens->seed, sizeof(w->uptokens->seed), 0) < 0)
-        w->uptokens->seed = sl_worker_random(w);
+    if (!w->uptokens && (w->uptokens = calloc(1, sizeof(*w->uptokens))))
+        w->uptokens->seed = w->buckets.seed;
     return w->uptokens;
 }
 
@@ -35,12 +33,10 @@ static void _sl_on_answer(struct sl_errand_call *call, const struct sl_errand_re
     struct sl_uptokens *t = ok ? _sl_tokens(call->w) : NULL;
     if (t)
         sl_uptokens_keep(t, call->q.source, call->q.payload, r->payload, call->w->loop.now, r->expires_ns);
-    while (!sl_list_empty(&call->parking.waiting)) {
-        struct sl_exchange *ex = SL_LIST_ENTRY(call->parking.waiting.next, struct sl_exchange, parked);
+    for (struct sl_exchange *ex; (ex = sl_parking_take(&call->parking));) {
         ex->errand_status = (uint8_t)r->status;
         if (ok)
             ex->upstream_token = sl_arena_copy(&ex->arena, r->payload);
-        sl_exchange_unpark(ex);
         sl_exchange_continue(ex);
     }
 }
@@ -62,39 +58,47 @@ static enum sl_stage_result _sl_refuse(struct sl_exchange *ex, enum sl_errand_st
                                                        : "the upstream's token cannot be had now");
 }
 
-static enum sl_errand_status _sl_begin(struct sl_exchange *ex, const struct sl_upstream_auth *auth,
-                                       struct sl_errand_call **call)
+static struct sl_errand_question _sl_question(const struct sl_exchange *ex,
+                                              const struct sl_upstream_auth *auth)
 {
-    const struct sl_errand_question q = {.kind = auth->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE
-                                                     ? SL_ERRAND_TOKEN_EXCHANGE
-                                                     : SL_ERRAND_CLIENT_CREDENTIALS,
-                                         .source = auth->token.source,
-                                         .timeout = auth->token.timeout,
-                                         .payload = _sl_subject(ex, auth),
-                                         .done = _sl_on_answer};
-    return sl_errand_begin(ex->w, ex->config, &q, call);
+    return (struct sl_errand_question){.kind = auth->type == SL_UPSTREAM_AUTH_TOKEN_EXCHANGE
+                                                   ? SL_ERRAND_TOKEN_EXCHANGE
+                                                   : SL_ERRAND_CLIENT_CREDENTIALS,
+                                       .source = auth->token.source,
+                                       .timeout = auth->token.timeout,
+                                       .payload = _sl_subject(ex, auth),
+                                       .done = _sl_on_answer};
 }
 
 static enum sl_stage_result _sl_wait(struct sl_exchange *ex, const struct sl_upstream_auth *auth)
 {
-    struct sl_errand_call *call = NULL;
-    enum sl_errand_status status = _sl_begin(ex, auth, &call);
-    if (status == SL_ERRAND_OK && !sl_errand_park(ex, call))
-        status = SL_ERRAND_FULL;
+    const struct sl_errand_question q = _sl_question(ex, auth);
+    const enum sl_errand_status status = sl_errand_wait(ex, &q);
     if (status != SL_ERRAND_OK)
         return _sl_refuse(ex, status);
     ex->upstream_token_asked = true;
-    ex->errand_status = SL_ERRAND_LATE; /* until there is an answer */
     return SL_STAGE_WAIT;
 }
 
-static enum sl_stage_result _sl_show(struct sl_exchange *ex, const struct sl_upstream_auth *auth)
+/* A new one is sought while the old one is shown: nobody waits. */
+static void _sl_ask_ahead(struct sl_exchange *ex, const struct sl_upstream_auth *auth, struct sl_uptoken *e)
 {
-    const bool bearer = sl_slice_ieq(auth->header, SL_S("Authorization"));
-    const char *value =
-        sl_arena_printf(&ex->arena, "%s" SL_SFMT, bearer ? "Bearer " : "", SL_SARG(ex->upstream_token));
-    if (!value || sl_headers_set(&ex->req.headers, &ex->arena, auth->header, sl_slice_str(value)) < 0)
+    const struct sl_errand_question q = _sl_question(ex, auth);
+    struct sl_errand_call *call;
+    if (ex->w->loop.now < e->refresh_ns)
+        return;
+    e->refresh_ns = ex->w->loop.now + SL_NS_PER_SEC; /* where this comes to nothing */
+    (void)sl_errand_begin(ex->w, ex->config, &q, &call);
+}
+
+/* What was shown is known by the end of the header's value: the table may lose its text meanwhile. */
+static enum sl_stage_result _sl_show(struct sl_exchange *ex, const struct sl_upstream_auth *auth,
+                                     struct sl_slice token)
+{
+    const struct sl_slice value = sl_upstream_auth_value(auth, token, &ex->arena);
+    if (!value.p || sl_headers_set(&ex->req.headers, &ex->arena, auth->header, value) < 0)
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+    ex->upstream_token = sl_slice(value.p + value.n - token.n, token.n);
     return SL_STAGE_NEXT;
 }
 
@@ -102,26 +106,20 @@ enum sl_stage_result sl_upstream_token(struct sl_exchange *ex, const struct sl_u
 {
     struct sl_uptokens *t = _sl_tokens(ex->w);
     const struct sl_slice subject = _sl_subject(ex, auth);
-    struct sl_errand_call *ahead = NULL;
     if (!t)
         return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     if (!subject.p)
         return sl_respond_problem(ex, SL_WHY_UPSTREAM_AUTH, 503,
                                   "there is no token to exchange for the upstream's");
     if (ex->upstream_token.p)
-        return _sl_show(ex, auth);
+        return _sl_show(ex, auth, ex->upstream_token);
     if (ex->upstream_token_asked)
         return _sl_refuse(ex, (enum sl_errand_status)ex->errand_status);
     struct sl_uptoken *e = sl_uptokens_find(t, auth->token.source, subject, ex->w->loop.now);
     if (!e)
         return _sl_wait(ex, auth);
-    if (!(ex->upstream_token = sl_arena_copy(&ex->arena, sl_uptoken_text(e))).p)
-        return sl_respond_problem(ex, SL_WHY_OVERLOADED, 503, "out of memory");
-    if (ex->w->loop.now >= e->refresh_ns) {
-        e->refresh_ns = ex->w->loop.now + SL_NS_PER_SEC; /* where this comes to nothing */
-        (void)_sl_begin(ex, auth, &ahead);
-    }
-    return _sl_show(ex, auth);
+    _sl_ask_ahead(ex, auth, e);
+    return _sl_show(ex, auth, sl_uptoken_text(e));
 }
 
 void sl_upstream_token_refused(struct sl_exchange *ex)

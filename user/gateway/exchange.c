@@ -361,7 +361,7 @@ void sl_exchange_client_writable(struct sl_exchange *ex)
  */
 void sl_exchange_client_eof(struct sl_exchange *ex)
 {
-    bool inside = !ex->req_body.done && ex->req.framing != SL_FRAMING_NONE;
+    bool inside = !sl_request_is_over(ex);
     if (ex->state == SL_EX_FLUSHING)
         return;
     if (ex->tunnel) {
@@ -413,6 +413,15 @@ void sl_exchange_unpark(struct sl_exchange *ex)
     ex->parked_by->n--;
     ex->parked_by = NULL;
     sl_exchange_rearm(ex);
+}
+
+struct sl_exchange *sl_parking_take(struct sl_parking *p)
+{
+    if (sl_list_empty(&p->waiting))
+        return NULL;
+    struct sl_exchange *ex = SL_LIST_ENTRY(p->waiting.next, struct sl_exchange, parked);
+    sl_exchange_unpark(ex);
+    return ex;
 }
 
 /* ---- deadlines */

@@ -118,6 +118,11 @@ struct sl_exchange {
     struct sl_deferred deferred;
     struct sl_ip client_ip; /* behind trusted proxies */
 };
+/* Nothing of the request is still to come from the client. */
+static inline bool sl_request_is_over(const struct sl_exchange *ex)
+{
+    return ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
+}
 
 /* ---- exchange.c */
 /* One more on this connection, in STAGES, without a request; NULL when memory is out. */
@@ -244,6 +249,12 @@ int sl_relay_request(struct sl_exchange *ex);
 /* Decodes what has come of the request's body, and holds it to its limit: *used bytes, of which *data is
  * payload, for the caller to take. 0; -errno: answered or aborted, ex is not to be touched. */
 int sl_relay_body(struct sl_exchange *ex, size_t *used, struct sl_slice *data);
+/* The client's fault, or too much: an answer where none has begun, behind which the connection ends since
+ * what is left of the body is not told from a request; else the end. -EPROTO. */
+int sl_relay_bad_body(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status, const char *detail);
+/* Says 100 where the client waits for it: the body will be read now (RFC 9110 section 10.1.1). -EPIPE: the
+ * client is gone, and so is the exchange. */
+int sl_relay_expect(struct sl_exchange *ex) SL_MUST_CHECK;
 /* The upstream is readable inside its answer's body. */
 void sl_relay_response(struct sl_exchange *ex);
 /* What of the answer is in the upstream's buffer goes on to the client. */
@@ -304,6 +315,8 @@ void sl_escalate_succeeded(struct sl_exchange *ex);
 #define SL_KEYS_NS     (6 * SL_NS_PER_SEC)  /* longer than most fetches */
 #define SL_PASSWORD_NS (20 * SL_NS_PER_SEC) /* a full queue of slow hashes */
 void sl_exchange_park_at(struct sl_exchange *ex, struct sl_parking *p, uint64_t ns);
+/* The first that waits there, and waits no more; NULL: there is none. */
+struct sl_exchange *sl_parking_take(struct sl_parking *p);
 /* Harmless where it does not wait. */
 void sl_exchange_unpark(struct sl_exchange *ex);
 /* keys.c: until keys of that source were looked for. False: there is nothing to wait for. */

@@ -89,18 +89,10 @@ static void _sl_start(struct sl_exchange *ex)
     sl_upconn_counters(ex->up)->requests++;
     if (ex->up->h2 && sl_forward_h2_ask(ex) < 0)
         return;
-    if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE) {
+    if (sl_request_is_over(ex))
         sl_forward_flush(ex);
-        return;
-    }
-    if (ex->req.expect_continue && !ex->expect_sent && !ex->codec->buffered(ex)) {
-        ex->expect_sent = true; /* RFC 9110 section 10.1.1: now the body will be read */
-        if (ex->codec->go_on(ex) < 0) {
-            sl_conn_close(ex->conn);
-            return;
-        }
-    }
-    (void)sl_relay_request(ex);
+    else if (sl_relay_expect(ex) == 0)
+        (void)sl_relay_request(ex);
 }
 
 /* RFC 9110 section 10.2.3: when it is worth asking again. */
@@ -270,7 +262,7 @@ void sl_forward_release(struct sl_exchange *ex, bool reuse)
 
 static void _sl_all_sent(struct sl_exchange *ex)
 {
-    bool over = ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
+    bool over = sl_request_is_over(ex);
     if (!ex->replayable)
         sl_bufpool_return(&ex->w->bufs, &ex->req_out);
     if (over && ex->state == SL_EX_SENDING)
@@ -316,7 +308,7 @@ void sl_forward_flush(struct sl_exchange *ex)
 static void _sl_on_writable(struct sl_upconn *u)
 {
     struct sl_exchange *ex = u->owner;
-    if (ex->req_body.done || ex->req.framing == SL_FRAMING_NONE)
+    if (sl_request_is_over(ex))
         sl_forward_flush(ex);
     else
         (void)sl_relay_request(ex);

@@ -23,7 +23,7 @@ static bool _sl_is_whole(const struct sl_exchange *ex)
 {
     if (ex->req.upgrade && !ex->tunnel)
         return false;
-    return ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
+    return sl_request_is_over(ex);
 }
 
 static const char _sl_no_tunnel[] = "the upstream does not offer WebSocket over HTTP/2 (RFC 8441)";

@@ -94,14 +94,8 @@ static void _sl_finish(struct sl_hasher *h, struct sl_hash_job *j)
     j->verdict.ok = j->ok;
     w->counters->passwords_hashed++;
     sl_authenticator_settle(j->config->policy->auth, &j->verdict, sl_loop_wall(&w->loop) / SL_NS_PER_SEC);
-    while (!sl_list_empty(&j->parking.waiting)) {
-        struct sl_exchange *ex = SL_LIST_ENTRY(j->parking.waiting.next, struct sl_exchange, parked);
-        ex->again.known = true;
-        ex->again.ok = j->verdict.ok;
-        ex->again.provider = j->verdict.provider;
-        ex->again.user = j->verdict.user;
-        memcpy(ex->again.hash, j->verdict.hash, sizeof(ex->again.hash));
-        sl_exchange_unpark(ex);
+    for (struct sl_exchange *ex; (ex = sl_parking_take(&j->parking));) {
+        sl_auth_again_tell(&ex->again, &j->verdict);
         sl_exchange_continue(ex);
     }
     _sl_job_free(h, j);
@@ -132,15 +126,10 @@ static void _sl_on_done(struct ev_loop *ev, ev_io *io, int events)
 
 static int _sl_start(struct sl_hasher *h)
 {
-    sigset_t all, before;
     h->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (h->event < 0)
         return -errno;
-    (void)sigfillset(&all); /* signals are the loop's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int r = pthread_create(&h->thread, NULL, _sl_thread, h);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -r;
+    return sl_loop_thread(&h->thread, _sl_thread, h);
 }
 
 static struct sl_hasher *_sl_hasher_new(struct sl_worker *w)

@@ -44,11 +44,8 @@ static struct sl_worker_keys *_sl_get(struct sl_worker *w, uint64_t source)
 
 static void _sl_wake(struct sl_worker_keys *k)
 {
-    while (!sl_list_empty(&k->parking.waiting)) {
-        struct sl_exchange *ex = SL_LIST_ENTRY(k->parking.waiting.next, struct sl_exchange, parked);
-        sl_exchange_unpark(ex);
+    for (struct sl_exchange *ex; (ex = sl_parking_take(&k->parking));)
         sl_exchange_continue(ex);
-    }
 }
 
 static void _sl_free(struct sl_worker *w, struct sl_worker_keys *k)

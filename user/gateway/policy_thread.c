@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -85,23 +84,7 @@ static void *_sl_free_thread(void *arg)
     return NULL;
 }
 
-/* Signals are the loop's. */
-static int _sl_spawn(pthread_t *thread, void *(*run)(void *), void *arg)
-{
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int r = pthread_create(thread, NULL, run, arg);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -r;
-}
-
 /* ---- building */
-
-bool sl_policy_thread_busy(const struct sl_worker *w)
-{
-    return w->policy_thread != NULL;
-}
 
 static void _sl_thread_free(struct sl_policy_thread *t)
 {
@@ -129,7 +112,7 @@ static void _sl_on_built(struct ev_loop *ev, ev_io *io, int events)
 static int _sl_start(struct sl_worker *w, struct sl_policy_thread *t)
 {
     t->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int r = t->event < 0 ? -errno : _sl_spawn(&t->thread, _sl_build_thread, t);
+    int r = t->event < 0 ? -errno : sl_loop_thread(&t->thread, _sl_build_thread, t);
     if (r < 0)
         return r;
     ev_io_init(&t->io, _sl_on_built, t->event, EV_READ);
@@ -167,7 +150,7 @@ static void _sl_join_freeing(struct sl_worker *w)
 void sl_policy_thread_discard(struct sl_worker *w, struct sl_policy *policy)
 {
     _sl_join_freeing(w);
-    w->freeing = !w->closing && policy && _sl_spawn(&w->freeing_thread, _sl_free_thread, policy) == 0;
+    w->freeing = !w->closing && policy && sl_loop_thread(&w->freeing_thread, _sl_free_thread, policy) == 0;
     if (!w->freeing)
         sl_policy_free(policy);
 }

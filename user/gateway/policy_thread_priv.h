@@ -14,7 +14,6 @@ struct sl_policy_thread;
 typedef void (*sl_built_fn)(struct sl_worker *w, struct sl_policy *policy, int r);
 /* One at a time. The bundle is taken over. Where no thread can be had it is built, and told, at once. */
 void sl_policy_thread_start(struct sl_worker *w, int bundle_fd, sl_built_fn done);
-bool sl_policy_thread_busy(const struct sl_worker *w);
 /* Frees it; nobody may use it or anything of it any more. */
 void sl_policy_thread_discard(struct sl_worker *w, struct sl_policy *policy);
 /* Waits for what is under way; what is discarded afterwards is freed at once. */

@@ -9,8 +9,7 @@
 
 /* ---- the request's body */
 
-/* The client's fault, or too much: an answer where none has begun, else the end. */
-static int _sl_bad_body(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status, const char *detail)
+int sl_relay_bad_body(struct sl_exchange *ex, enum sl_proxy_reason why, unsigned status, const char *detail)
 {
     if (ex->head_sent) {
         sl_exchange_abort(ex, why, detail);
@@ -36,11 +35,11 @@ int sl_relay_body(struct sl_exchange *ex, size_t *used, struct sl_slice *data)
 {
     enum sl_h1_error e = ex->codec->body(ex, used, data);
     if (e != SL_H1_OK)
-        return _sl_bad_body(ex, SL_WHY_BAD_REQUEST, sl_h1_error_status(e), sl_h1_error_text(e));
+        return sl_relay_bad_body(ex, SL_WHY_BAD_REQUEST, sl_h1_error_status(e), sl_h1_error_text(e));
     ex->bytes_in += data->n;
     if (ex->bytes_in > ex->body_limit)
-        return _sl_bad_body(ex, SL_WHY_BODY_TOO_LARGE, 413,
-                            "the request's body is larger than this route takes");
+        return sl_relay_bad_body(ex, SL_WHY_BODY_TOO_LARGE, 413,
+                                 "the request's body is larger than this route takes");
     return 0;
 }
 
@@ -61,7 +60,7 @@ static int _sl_take_body(struct sl_exchange *ex)
     if (r == 0 && chunked && ex->req_body.done)
         r = sl_h1_write_last(&ex->req_out, &ex->req.trailers);
     if (r < 0)
-        return _sl_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
+        return sl_relay_bad_body(ex, SL_WHY_OVERLOADED, 503, "out of memory");
     ex->codec->taken(ex, used);
     return used ? 1 : 0;
 }
@@ -88,6 +87,17 @@ static int _sl_pump(struct sl_exchange *ex)
         sl_forward_flush(ex);
     } while (r > 0 && !ex->send_failed && _sl_is_more(ex) && !_sl_unsent(ex));
     return 0;
+}
+
+int sl_relay_expect(struct sl_exchange *ex)
+{
+    if (!ex->req.expect_continue || ex->expect_sent || ex->codec->buffered(ex))
+        return 0;
+    ex->expect_sent = true;
+    if (ex->codec->go_on(ex) == 0)
+        return 0;
+    sl_conn_close(ex->conn);
+    return -EPIPE;
 }
 
 int sl_relay_request(struct sl_exchange *ex)
@@ -121,7 +131,7 @@ void sl_relay_answer_done(struct sl_exchange *ex)
         sl_exchange_abort(ex, SL_WHY_OVERLOADED, "out of memory");
         return;
     }
-    bool request_over = ex->req_body.done || ex->req.framing == SL_FRAMING_NONE;
+    bool request_over = sl_request_is_over(ex);
     bool clean = request_over && !sl_buf_len(&ex->req_out) && !ex->send_failed;
     sl_forward_release(ex, ex->up_keep && clean);
     sl_exchange_complete(ex);

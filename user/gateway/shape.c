@@ -130,17 +130,18 @@ void sl_shape_sent(struct sl_exchange *ex, size_t n)
         sl_codec_h2_allow(ex, _sl_allowance(s));
 }
 
-static bool _sl_holds_next(const struct sl_conn *c, uint64_t now)
+/* What is over was set to 0 by the timer. */
+static bool _sl_holds_next(const struct sl_conn *c)
 {
-    return c->shape.until[SL_IN] > now || (c->state != SL_CONN_EXCHANGE && c->shape.until[SL_OUT] > now);
+    return c->shape.until[SL_IN] || (c->state != SL_CONN_EXCHANGE && c->shape.until[SL_OUT]);
 }
 
-static void _sl_connection_goes_on(struct sl_conn *c, uint64_t now)
+static void _sl_connection_goes_on(struct sl_conn *c)
 {
     struct sl_shape *s = &c->shape;
-    if (c->ex && s->until[SL_OUT] <= now)
+    if (c->ex && !s->until[SL_OUT])
         sl_shape_release_up(c->ex);
-    if (s->holds_client && !_sl_holds_next(c, now)) {
+    if (s->holds_client && !_sl_holds_next(c)) {
         s->holds_client = false;
         sl_stream_release(&c->stream);
         sl_conn_go_on(c);
@@ -173,7 +174,7 @@ static void _sl_on_timer(struct ev_loop *ev, ev_timer *t, int revents)
     if (s->ex)
         _sl_stream_goes_on(s->ex);
     else
-        _sl_connection_goes_on(s->conn, now);
+        _sl_connection_goes_on(s->conn);
 }
 
 void sl_shape_release_up(struct sl_exchange *ex)

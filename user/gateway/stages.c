@@ -54,7 +54,6 @@ static enum sl_stage_result _sl_refuse_auth(struct sl_exchange *ex, const struct
         [SL_AUTH_INVALID_KEY] = {SL_WHY_INVALID_KEY, 401, "the key is not known"},
         [SL_AUTH_INVALID_CERTIFICATE] = {SL_WHY_INVALID_CERTIFICATE, 401, "the certificate names nobody"},
         [SL_AUTH_INVALID_PASSWORD] = {SL_WHY_INVALID_PASSWORD, 401, "the user or the password is wrong"},
-        [SL_AUTH_UNAVAILABLE] = {SL_WHY_AUTH_UNAVAILABLE, 503, "the credentials cannot be judged now"},
         [SL_AUTH_NO_KEYS] = {SL_WHY_KEYS_UNAVAILABLE, 503, "the token cannot be verified now"},
         [SL_AUTH_FORBIDDEN_ROLE] = {SL_WHY_FORBIDDEN_ROLE, 403, "a role is missing"},
         [SL_AUTH_FORBIDDEN_SCOPE] = {SL_WHY_FORBIDDEN_SCOPE, 403, "a scope is missing"},

@@ -199,7 +199,7 @@ static void _sl_on_ipc(struct ev_loop *ev, ev_io *watcher, int revents)
             return;
         }
         _sl_dispatch(w, &m, fds, n);
-        if (sl_policy_thread_busy(w))
+        if (w->pending)
             return;
     }
 }

@@ -110,6 +110,16 @@ void sl_loop_stop(struct sl_loop *l)
     ev_break(l->ev, EVBREAK_ALL);
 }
 
+int sl_loop_thread(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int r = pthread_create(thread, NULL, run, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -r;
+}
+
 void sl_timer_init(struct sl_timer *t, void (*fn)(struct sl_timer *))
 {
     *t = (struct sl_timer){.fn = fn};

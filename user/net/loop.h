@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include <ev.h>
+#include <pthread.h>
 
 struct sl_deferred {
     struct sl_deferred *next;
@@ -51,6 +52,8 @@ int sl_loop_init(struct sl_loop *l) SL_MUST_CHECK;
 void sl_loop_close(struct sl_loop *l);
 void sl_loop_run(struct sl_loop *l);
 void sl_loop_stop(struct sl_loop *l);
+/* Starts a thread beside the loop, which keeps all signals. 0 or -errno. */
+int sl_loop_thread(pthread_t *thread, void *(*run)(void *), void *arg) SL_MUST_CHECK;
 /* Unix time in ns, right to a tick. */
 static inline uint64_t sl_loop_wall(const struct sl_loop *l)
 {

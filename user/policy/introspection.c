@@ -85,7 +85,9 @@ void sl_authenticator_hear(struct sl_authenticator *a, struct sl_slice credentia
 void sl_auth_again_tell(struct sl_auth_again *to, const struct sl_auth_again *verdict)
 {
     sl_auth_again_clear(to);
-    to->errands++;
+    to->errands += !verdict->known; /* else it was a hash */
+    to->known |= verdict->known;
+    to->user = verdict->user;
     to->ok = verdict->ok;
     to->error = verdict->error;
     to->provider = verdict->provider;

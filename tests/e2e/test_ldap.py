@@ -227,6 +227,11 @@ def test_what_is_told_of_it(gw, c):
     assert c.request("GET", "/direct", basic("alice", SESAME)).status == 200
     problem(c.request("GET", "/direct", basic("alice", "told")), 401, "invalid_password")
     s = servers(gw, "direct")
+    row = next(l for l in gw.ctl("status")[1].splitlines() if l.split()[:1] == ["direct"])
+    assert row.split()[3:] == ["0", s["url"], "-"] and int(row.split()[1]) == s["answered"] > 0, row
+    problem(c.request("GET", "/stranger", basic("alice", "told")), 503, "auth_unavailable")
+    row = next(l for l in gw.ctl("status")[1].splitlines() if l.split()[:1] == ["stranger"])
+    assert "certificate" in row, row
     assert s["kind"] == "ldap" and s["url"].startswith("ldaps://") and s["error"] == "" and 1 <= s["connections"] <= 4, s
     assert gw.metric("sluice_errands_total", provider="direct", result="ok") >= 1
     assert gw.metric("sluice_errands_total", provider="direct", result="refused") >= 1

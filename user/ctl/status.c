@@ -183,6 +183,30 @@ static int _sl_keys(const json_t *status, struct sl_arena *a, struct sl_buf *out
     return _sl_section(&t, r, out);
 }
 
+/* Servers that requests wait for: of introspection, directories, tokens for upstreams; error: of the last
+ * question, where it failed. */
+static int _sl_servers(const json_t *status, struct sl_arena *a, struct sl_buf *out)
+{
+    static const char *const titles[] = {"server for", ">answered", ">failed", ">waiting", "url", "error"};
+    struct sl_ctl_table t;
+    size_t i;
+    json_t *s;
+    int r = 0;
+    sl_ctl_table_init(&t, a, titles, SL_ARRAY_LEN(titles));
+    json_array_foreach(json_object_get(status, "auth_servers"), i, s)
+    {
+        const double waiting = sl_ctl_num(s, "running") + sl_ctl_num(s, "queued");
+        if (r == 0)
+            r = sl_ctl_table_row(
+                &t, (const char *const[]){sl_ctl_str(s, "provider"),
+                                          sl_arena_printf(a, "%.0f", sl_ctl_num(s, "answered")),
+                                          sl_arena_printf(a, "%.0f", sl_ctl_num(s, "failed")),
+                                          sl_arena_printf(a, "%.0f", waiting), sl_ctl_str(s, "url"),
+                                          *sl_ctl_str(s, "error") ? sl_ctl_str(s, "error") : NULL});
+    }
+    return _sl_section(&t, r, out);
+}
+
 /* Ranges of allow and deny; nothing where there are none. */
 static int _sl_lists(const json_t *status, struct sl_arena *a, struct sl_buf *out)
 {
@@ -329,6 +353,8 @@ static int _sl_status_text(const json_t *status, struct sl_buf *out)
         r = _sl_features(status, &arena, out);
     if (r == 0)
         r = _sl_keys(status, &arena, out);
+    if (r == 0)
+        r = _sl_servers(status, &arena, out);
     if (r == 0)
         r = _sl_lists(status, &arena, out);
     if (r == 0)

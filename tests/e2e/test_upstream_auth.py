@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import time
 
 import pytest
@@ -265,6 +266,26 @@ def test_keys_rotate_under_load_and_no_verifier_meets_an_unknown_one(lo, origin,
         assert result.bad == 0 and result["status"]["2xx"] > 0, result
     thumb = {n: jwk.JWK.from_pem(public(k).encode()).thumbprint() for n, k in keys.items()}
     assert kids == [thumb["old"]] * 10 + [thumb["new"]] * 10
+
+
+def torn(key, other):
+    """The key with the public half of another."""
+    half, wrong = (k.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) for k in (key, other))
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return "-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(der.replace(half, wrong)).decode() + "-----END PRIVATE KEY-----\n"
+
+
+def test_a_key_whose_halves_do_not_match_is_refused(gw, policy, tmp_path):
+    (tmp_path / "torn").write_text(torn(KEYS["EC256"], ec.generate_private_key(ec.SECP256R1())))
+    bad = merge(policy, {"signers": {"ec256": {"keys": [{"$file": str(tmp_path / "torn")}]}}})
+    version = gw.status()["version"]
+    code, out = gw.apply(bad)
+    assert code == 1 and "the private and the public half of this key do not match" in out, out
+    assert gw.status()["version"] == version
+    code, out = gw.ctl("check", gw.path)
+    told = r":\d+:\d+: error: /signers/ec256/keys/0: the private and the public half of this key do not match, .* openssl genpkey"
+    assert code == 1 and re.search(re.escape(str(gw.path)) + told, out), out
+    gw.write(policy)
 
 
 def test_explain_says_what_is_shown(gw):

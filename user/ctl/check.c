@@ -27,7 +27,7 @@ static int _sl_check(const char *path, struct sl_diag *diag, struct sl_checked *
     if (r == 0)
         r = sl_snapshot_new(c->bundle, diag, &c->snapshot);
     if (r == 0)
-        r = sl_policy_new(c->snapshot, diag, &c->policy);
+        r = sl_policy_check(c->snapshot, diag, &c->policy);
     return r;
 }
 

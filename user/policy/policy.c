@@ -3,6 +3,7 @@
 #include "policy/policy.h"
 
 #include "http/uri.h"
+#include "policy/signer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -193,6 +194,17 @@ int sl_policy_new(struct sl_snapshot *s, struct sl_diag *diag, struct sl_policy 
     }
     *out = p;
     return 0;
+}
+
+int sl_policy_check(struct sl_snapshot *s, struct sl_diag *diag, struct sl_policy **out)
+{
+    int keys = 0;
+    for (size_t i = 0; i < s->n_signers; i++)
+        keys = _sl_worse(keys, sl_signer_check(&s->signers[i], diag));
+    const int r = sl_policy_new(s, diag, out);
+    if (r == 0 && keys < 0)
+        sl_policy_free(SL_TAKE_PTR(*out));
+    return _sl_worse(r, keys);
 }
 
 static void _sl_routes_free(struct sl_policy *p)

@@ -45,6 +45,8 @@ struct sl_policy {
 
 /* 0 with *out; -EINVAL with errors in diag (bad key, regex, template …); -ENOMEM. Takes a reference to s. */
 int sl_policy_new(struct sl_snapshot *s, struct sl_diag *diag, struct sl_policy **out) SL_MUST_CHECK;
+/* The same for who decides whether it comes into force: looks also at what is too dear for each process. */
+int sl_policy_check(struct sl_snapshot *s, struct sl_diag *diag, struct sl_policy **out) SL_MUST_CHECK;
 void sl_policy_free(struct sl_policy *p);
 /* Fills path and query of a request that no codec has parsed, of its target: 0 or -EINVAL, -ENOMEM. */
 int sl_policy_normalize(struct sl_arena *a, struct sl_request *req);

@@ -9,7 +9,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-#define SL_RSA_MAX_BITS 8192
+#define SL_RSA_MAX_BITS   8192
+#define SL_RSA_CHECK_BITS 4096 /* of so many OpenSSL's own check takes half a second, of 8192 five */
 
 /* ---- from PEM */
 
@@ -202,6 +203,62 @@ void sl_signer_close(struct sl_signer_keys *s)
     }
     free(s->v);
     *s = (struct sl_signer_keys){0};
+}
+
+/* ---- whether the halves match */
+
+/* Whether what the one half signs verifies by the other. */
+static bool _sl_is_verified(EVP_PKEY *key)
+{
+    static const unsigned char text[] = "any";
+    unsigned char sig[SL_SIGNATURE_MAX];
+    size_t n = sizeof(sig);
+    EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
+    const bool ok = sign && verify &&
+                    EVP_DigestSignInit_ex(sign, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
+                    EVP_DigestSign(sign, sig, &n, text, sizeof(text)) == 1 &&
+                    EVP_DigestVerifyInit_ex(verify, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
+                    EVP_DigestVerify(verify, sig, n, text, sizeof(text)) == 1;
+    EVP_MD_CTX_free(sign);
+    EVP_MD_CTX_free(verify);
+    return ok;
+}
+
+/* OpenSSL looks whether an RSA key's factors are primes too: of a large one that would hold up the supervisor
+ * until its watchdog bites. */
+static bool _sl_is_whole(EVP_PKEY *key)
+{
+    if (EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) > SL_RSA_CHECK_BITS)
+        return _sl_is_verified(key);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    const bool ok = ctx && EVP_PKEY_pairwise_check(ctx) == 1;
+    EVP_PKEY_CTX_free(ctx);
+    return ok;
+}
+
+/* What is no private key, or none that can serve, sl_signer_open() tells of. */
+static int _sl_check_key(const struct sl_signer *cfg, const struct sl_blob *blob, struct sl_diag *diag)
+{
+    bool encrypted = false;
+    const char *why = NULL;
+    EVP_PKEY *key = _sl_read(blob, true, &encrypted);
+    int r = 0;
+    if (key && _sl_alg_of(cfg, key, &why) != SL_JOSE_ALG_COUNT && !_sl_is_whole(key))
+        r = _sl_wrong(blob, diag,
+                      "the private and the public half of this key do not match, or its numbers are not of "
+                      "one key: a key as openssl genpkey writes it is right");
+    EVP_PKEY_free(key);
+    return r;
+}
+
+int sl_signer_check(const struct sl_signer *cfg, struct sl_diag *diag)
+{
+    int r = 0;
+    for (size_t i = 0; i < cfg->n_keys; i++)
+        if (_sl_check_key(cfg, &cfg->keys[i], diag) < 0)
+            r = -EINVAL;
+    ERR_clear_error();
+    return r;
 }
 
 /* ---- the key set */

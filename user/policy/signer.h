@@ -12,6 +12,12 @@
  */
 int sl_signer_jwks(const struct sl_signer *cfg, struct sl_diag *diag, struct sl_buf *out) SL_MUST_CHECK;
 
+/*
+ * Whether the private and the public half of each key match, of those that have both: 0, or -EINVAL with
+ * errors in diag. Dear (half a second for RSA of 4096 bits), and so only for who decides on a policy.
+ */
+int sl_signer_check(const struct sl_signer *cfg, struct sl_diag *diag) SL_MUST_CHECK;
+
 /* Called for each key, the one that signs first. kid: its RFC 7638 thumbprint. */
 typedef void (*sl_signer_key_fn)(void *ctx, const char *kid, const char *alg, bool signs);
 /* 0 or as above. */

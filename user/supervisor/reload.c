@@ -117,7 +117,7 @@ static int _sl_build(struct sl_supervisor *s, enum sl_policy_from from, struct s
     if (r == 0)
         r = sl_snapshot_new(n->bundle, diag, &n->snapshot);
     if (r == 0)
-        r = sl_policy_new(n->snapshot, diag, &n->policy);
+        r = sl_policy_check(n->snapshot, diag, &n->policy);
     if (r == 0)
         r = _sl_check(s, n->snapshot, diag);
     if (r == 0 && diag->errors)

@@ -54,7 +54,7 @@ static SL_UNUSED struct sl_policy *signing_policy(const char *signers, const cha
                                        "'signers': {%s}, %s}",
                                        signers, sections);
     struct sl_snapshot *s = snapshot_of(text, diag);
-    (void)!sl_policy_new(s, diag, &p);
+    (void)!sl_policy_check(s, diag, &p);
     sl_snapshot_unref(s);
     return p;
 }

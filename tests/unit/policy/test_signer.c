@@ -172,6 +172,62 @@ static void refused(void **state)
     EVP_PKEY_free(ec);
 }
 
+/* The key with another value of that number. */
+static EVP_PKEY *spoilt(EVP_PKEY *key, const char *number)
+{
+    OSSL_PARAM *params = NULL;
+    EVP_PKEY *out = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &params), 1);
+    ((unsigned char *)OSSL_PARAM_locate(params, number)->data)[1] ^= 1;
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &out, EVP_PKEY_KEYPAIR, params), 1);
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    return out;
+}
+
+static void check_halves(const char *first, const char *second, bool match)
+{
+    struct sl_diag diag;
+    struct sl_policy *p = signing_policy(signer_of("a", "", first, second), PLAIN, &diag);
+    assert_int_equal(p != NULL, match);
+    assert_int_equal(diag.errors, match ? 0 : 1);
+    if (!match)
+        assert_told(&diag, "the private and the public half of this key do not match");
+    sl_policy_free(p);
+    sl_diag_free(&diag);
+}
+
+static void halves_that_do_not_match(void **state)
+{
+    (void)state;
+    EVP_PKEY *p256 = new_key(SL_JOSE_ES256), *p384 = new_key(SL_JOSE_ES384), *rsa = EVP_RSA_gen(2048),
+             *large = EVP_RSA_gen(4224); /* of which a signature tells */
+    const struct {
+        EVP_PKEY *key;
+        const char *number;
+    } bad[] = {{p256, OSSL_PKEY_PARAM_PRIV_KEY},
+               {p384, OSSL_PKEY_PARAM_PRIV_KEY},
+               {rsa, OSSL_PKEY_PARAM_RSA_N},
+               {rsa, OSSL_PKEY_PARAM_RSA_D},
+               {rsa, OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
+               {large, OSSL_PKEY_PARAM_RSA_N}};
+    const char *good = fresh_pem(SL_JOSE_EDDSA);
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
+        EVP_PKEY *key = spoilt(bad[i].key, bad[i].number);
+        check_halves(pem_of(key, true), NULL, false);
+        check_halves(good, pem_of(key, true), false); /* it is published */
+        EVP_PKEY_free(key);
+    }
+    check_halves(pem_of(large, true), pem_of(rsa, true), true);
+    check_halves(pem_of(p384, true), pem_of(p256, false), true); /* one half alone */
+    EVP_PKEY_free(p256);
+    EVP_PKEY_free(p384);
+    EVP_PKEY_free(rsa);
+    EVP_PKEY_free(large);
+}
+
 static void base64url_both_ways(void **state)
 {
     (void)state;
@@ -200,6 +256,7 @@ int main(void)
         signer_test(signs_by_each_algorithm),
         signer_test(nothing_secret_is_published),
         signer_test(refused),
+        signer_test(halves_that_do_not_match),
         signer_test(base64url_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

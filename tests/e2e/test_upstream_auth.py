@@ -15,6 +15,7 @@ from harness.load import Load
 from harness.origin import Origin
 from harness.origin_h2 import OriginH2
 from harness.policy import merge, serving, upstream
+from harness.wait import until
 from jwcrypto import jwk, jwt
 
 P, SECOND = 8080, 8081
@@ -128,7 +129,7 @@ def test_each_kind_of_key(c, name):
     assert claims["sub"] == "acme" and claims["exp"] == claims["iat"] + 300 and claims["nbf"] == claims["iat"]
     assert abs(claims["iat"] - time.time()) < 60
     assert claims["aud"] == (["orders", "billing"] if name == "EC256" else "orders")
-    assert head(token) == {"alg": ALGORITHMS[name], "typ": "JWT", "kid": jwk.JWK.from_pem(public(KEYS[name]).encode()).thumbprint()}
+    assert head(token) == {"alg": ALGORITHMS[name], "typ": "JWT", "kid": thumb(KEYS[name])}
     with pytest.raises(Exception):
         verify(token, published(ec.generate_private_key(ec.SECP256R1())), aud="orders")
 
@@ -234,12 +235,22 @@ def test_the_key_set_on_a_route_and_on_the_admin_listener(gw, c):
 def test_status_tells_the_keys(gw):
     signers = {s["signer"]: s for s in gw.status()["signers"]}
     assert signers["rsa"]["issuer"] == ISSUER and [k["signs"] for k in signers["rsa"]["keys"]] == [True]
-    kid = jwk.JWK.from_pem(public(KEYS["RSA"]).encode()).thumbprint()
+    kid = thumb(KEYS["RSA"])
     assert any(line.split() == ["rsa", kid, "PS384", "signs"] for line in gw.ctl("status")[1].splitlines()), gw.ctl("status")
 
 
 def rotated(policy, d, *names):
     return merge(policy, {"signers": {"rotates": {"issuer": ISSUER, "keys": [{"$file": str(d / n)} for n in names]}}})
+
+
+def rotating(policy):
+    return second(policy, workers=2, routes={
+        "rotates": {"paths": ["/"], "upstream": "origin", "auth": ["public"], "upstream_auth": sign("rotates", claims={"via": "$route"})},
+        "set": {"paths": ["=/set"], "auth": ["public"], "jwks": "rotates"}})
+
+
+def thumb(key):
+    return jwk.JWK.from_pem(public(key).encode()).thumbprint()
 
 
 def test_keys_rotate_under_load_and_no_verifier_meets_an_unknown_one(lo, origin, policy, tmp_path):
@@ -249,9 +260,7 @@ def test_keys_rotate_under_load_and_no_verifier_meets_an_unknown_one(lo, origin,
     for n, k in keys.items():
         (tmp_path / n).write_text(private(k))
     (tmp_path / "old.pub").write_text(public(keys["old"]))
-    p = second(policy, workers=2, routes={
-        "rotates": {"paths": ["/"], "upstream": "origin", "auth": ["public"], "upstream_auth": sign("rotates", claims={"via": "$route"})},
-        "set": {"paths": ["=/set"], "auth": ["public"], "jwks": "rotates"}})
+    p = rotating(policy)
     with Gateway(rotated(p, tmp_path, "old"), lo) as g, g.client(SECOND) as c:
         load, kids = Load(lo, "127.0.0.1", SECOND, connections=8, rate=300, seconds=60), []
         for step in (["old"], ["old", "new"], ["new", "old.pub"], ["new"]):
@@ -264,8 +273,7 @@ def test_keys_rotate_under_load_and_no_verifier_meets_an_unknown_one(lo, origin,
         load.stop()
         result = load.result()
         assert result.bad == 0 and result["status"]["2xx"] > 0, result
-    thumb = {n: jwk.JWK.from_pem(public(k).encode()).thumbprint() for n, k in keys.items()}
-    assert kids == [thumb["old"]] * 10 + [thumb["new"]] * 10
+    assert kids == [thumb(keys["old"])] * 10 + [thumb(keys["new"])] * 10
 
 
 def torn(key, other):
@@ -273,6 +281,43 @@ def torn(key, other):
     half, wrong = (k.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) for k in (key, other))
     der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return "-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(der.replace(half, wrong)).decode() + "-----END PRIVATE KEY-----\n"
+
+
+def test_changed_files_of_keys_are_taken_over_under_load(lo, policy, tmp_path):
+    old, new, gone = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+
+    def put(name, text):
+        (tmp_path / "next").write_text(text)
+        (tmp_path / "next").replace(tmp_path / name)
+
+    def published_are(*keys):
+        return {k["kid"] for k in json.loads(c.request("GET", "/set").body)["keys"]} == {thumb(k) for k in keys}
+
+    def signed_by():
+        token = bearer(c.request("GET", "/"))
+        verify(token, keys_of(c.request("GET", "/set").body.decode()))
+        return head(token)["kid"]
+
+    put("signs", private(old))
+    put("other", public(gone))
+    with Gateway(rotated(rotating(policy), tmp_path, "signs", "other"), lo) as g, g.client(SECOND) as c:
+        load = Load(lo, "127.0.0.1", SECOND, connections=8, rate=300, seconds=120)
+        assert published_are(old, gone) and signed_by() == thumb(old)
+        put("other", public(new))
+        until(lambda: published_are(old, new), "the new key is published", timeout=30)
+        assert signed_by() == thumb(old)
+        version = g.status()["version"]
+        put("signs", torn(new, old))
+        g.wait_log("changed files are not used as they are now", timeout=30)
+        assert g.status()["version"] == version and signed_by() == thumb(old)
+        put("other", public(old))
+        put("signs", private(new))
+        until(lambda: signed_by() == thumb(new), "the new key signs", timeout=30)
+        assert published_are(new, old)
+        assert keys_of(g.admin("/jwks?signer=rotates").body.decode()).get_key(thumb(new))
+        load.stop()
+        result = load.result()
+        assert result.bad == 0 and result["status"]["2xx"] > 0, result
 
 
 def test_a_key_whose_halves_do_not_match_is_refused(gw, policy, tmp_path):

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Certificates, keys, authorities and stapled answers that change on the disk are taken over without an
- * apply: they are renewed by programs that know nothing of policies. Nothing else of the policy is read
- * again, and what is taken over is checked as a whole, so a certificate whose key is not there yet leaves the
- * old pair in force.
+ * Certificates, keys (those of signers too), authorities and stapled answers that change on the disk are
+ * taken over without an apply: they are renewed by programs that know nothing of policies. Nothing else of
+ * the policy is read again, and what is taken over is checked as a whole, so a certificate whose key is not
+ * there yet leaves the old pair in force.
  *
  * inotify says when to look, on the directories, since files are replaced by rename and mounted secrets by a
  * symbolic link beside them; and every few seconds all are looked at anyway, for file systems that say
@@ -59,6 +59,9 @@ static void _sl_list(const struct sl_snapshot *snap, struct sl_watch_list *l)
         _sl_add(l, &snap->upstreams[i].tls.cert);
         _sl_add(l, &snap->upstreams[i].tls.key);
     }
+    for (size_t i = 0; i < snap->n_signers; i++)
+        for (size_t k = 0; k < snap->signers[i].n_keys; k++)
+            _sl_add(l, &snap->signers[i].keys[k]);
 }
 
 /* ---- looking */
@@ -99,7 +102,7 @@ static void _sl_take_over(struct sl_supervisor *s)
         sl_bundle_free(SL_TAKE_PTR(s->watch.renewed));
         return;
     }
-    sl_info("files of certificates have changed (%d) and are taken over", changed);
+    sl_info("files of certificates or keys have changed (%d) and are taken over", changed);
     sl_bundle_renumber(s->watch.renewed, s->version + 1);
     if (!sl_reload_renewed(s))
         sl_warn("the changed files are not used as they are now; looked at again when they change");
@@ -171,7 +174,8 @@ static void _sl_start(struct sl_supervisor *s)
     struct sl_watch *w = &s->watch;
     w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (w->fd < 0)
-        sl_warn("changed certificates are seen only every %.0f s: inotify: %s", SL_LOOK_S, strerror(errno));
+        sl_warn("changed certificates and keys are seen only every %.0f s: inotify: %s", SL_LOOK_S,
+                strerror(errno));
     ev_init(&w->settle, _sl_on_settled);
     w->settle.repeat = SL_SETTLE_S;
     ev_timer_init(&w->look, _sl_on_look, SL_LOOK_S, SL_LOOK_S);

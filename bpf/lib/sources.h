@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a source may do. One that has proven that it is where it says (a socket of ours has an established
+ * What a source may do. One that has proven that it is where it says (a socket of ours has, or just had, a
  * connection with it) has buckets of its own in a map; all others, which a flood can invent at will, share
  * the sketch. So the map has no more entries than real peers made it have, and a flood costs neither memory
  * nor an insert.
  *
- * Proof is looked for in segments that push data, at most SL_PROOFS_PER_SECOND times a second on each CPU,
- * whatever is sent; beyond that, or with the map full, a source stays in the sketch, counted.
+ * Proof is looked for in segments that push data or end the stream, at most SL_PROOFS_PER_SECOND times a
+ * second on each CPU, whatever is sent; beyond that, or with the map full, a source stays in the sketch,
+ * counted. A first request proves nothing yet where the listener waits for it (TCP_DEFER_ACCEPT,
+ * net/socket.c): there is no socket until the stack has seen it. What follows it does, be it only the end.
  */
 #ifndef SL_BPF_SOURCES_H
 #define SL_BPF_SOURCES_H
@@ -15,7 +17,7 @@
 #include "lib/sketch.h"
 
 #define SL_SOURCE_SEEN_NS        1000000000ull /* how old sl_source.seen_ns may grow before it is written anew */
-#define SL_SOCKET_ESTABLISHED    1             /* TCP_ESTABLISHED in bpf_sock.state, which is ABI */
+#define SL_SOCKET_CONNECTED      0xb72u        /* see sl_is_connected */
 #define SL_PROOFS_PER_SECOND     20000
 #define SL_PROOFS_AT_ONCE        2000
 #define SL_PROOF_INTERVAL_NS     (1000000000ull / SL_PROOFS_PER_SECOND)
@@ -121,9 +123,13 @@ SL_INLINE void sl_origin_read(const struct sl_guard *g, struct sl_origin *o)
 
 /* ---- proof */
 
-/* Whether a socket of ours has an established connection with the sender. A request socket is none: who
- * spoofs an address can send a SYN and an ACK in its name. */
-SL_INLINE int sl_is_established(struct xdp_md *ctx, const struct sl_packet *p)
+/*
+ * Whether a socket of ours has, or had until now, a connection with the sender: one of the states behind the
+ * handshake, by their numbers in bpf_sock.state, which are ABI (ESTABLISHED 1, FIN_WAIT1 4, FIN_WAIT2 5,
+ * TIME_WAIT 6, CLOSE_WAIT 8, LAST_ACK 9, CLOSING 11). A request socket is none: who spoofs an address can
+ * send a SYN and an ACK in its name.
+ */
+SL_INLINE int sl_is_connected(struct xdp_md *ctx, const struct sl_packet *p)
 {
     struct bpf_sock_tuple t = {};
     __u32 size = sizeof(t.ipv4);
@@ -142,9 +148,9 @@ SL_INLINE int sl_is_established(struct xdp_md *ctx, const struct sl_packet *p)
     struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
     if (!sk)
         return 0;
-    const int established = sk->state == SL_SOCKET_ESTABLISHED;
+    const int connected = SL_SOCKET_CONNECTED >> (sk->state & 31) & 1;
     bpf_sk_release(sk);
-    return established;
+    return connected;
 }
 
 SL_INLINE __u64 sl_tat_in(__u32 table, __u64 hash)
@@ -235,7 +241,7 @@ SL_INLINE int sl_line_is_closed(const struct sl_guard *g, __u64 hash)
 __noinline int sl_guard_prove(struct xdp_md *ctx, const struct sl_packet *p, const struct sl_source_key *key,
                               __u64 hash, __u64 now)
 {
-    if (!p || !key || !sl_is_established(ctx, p))
+    if (!p || !key || !sl_is_connected(ctx, p))
         return 0;
     const struct sl_source fresh = {.tat_connections = sl_tat_in(SL_SKETCH_CONNECTIONS, hash),
                                     .tat_packets = sl_tat_in(SL_SKETCH_PACKETS, hash),
@@ -343,7 +349,7 @@ SL_INLINE enum sl_reason sl_source_sends(const struct sl_guard *g, const struct 
 
 /* The source's own buckets, or NULL. */
 SL_INLINE struct sl_source *sl_proven(struct xdp_md *ctx, const struct sl_guard *g, const struct sl_origin *o,
-                                      int pushes)
+                                      int tells)
 {
     struct sl_source_key key;
     sl_origin_key(o, &key);
@@ -352,28 +358,32 @@ SL_INLINE struct sl_source *sl_proven(struct xdp_md *ctx, const struct sl_guard 
         s->seen_ns = g->now;
         (void)sl_guard_vouch(o->hash, g->now);
     }
-    return s || !pushes ? s : sl_prove(ctx, g, &key, o->hash);
+    return s || !tells ? s : sl_prove(ctx, g, &key, o->hash);
 }
 
-/* All of the source's own limits. Without one on packets or bytes, only packets that open or push are looked
- * at.
- */
+/* Whether proof may lie in it: pure acknowledgements, the most there are, are not looked at. */
+SL_INLINE int sl_packet_tells(const struct sl_packet *p)
+{
+    return (p->tcp_flags & SL_TCP_ACK) && (p->tcp_flags & (SL_TCP_PSH | SL_TCP_FIN));
+}
+
+/* All of the source's own limits. Without one on packets or bytes, only packets that open or tell are looked
+ * at. */
 SL_INLINE enum sl_reason sl_step_source(struct xdp_md *ctx, struct sl_guard *g)
 {
     const struct sl_kernel_config *c = g->config;
-    const int opens = sl_packet_opens(&g->packet),
-              pushes = (g->packet.tcp_flags & (SL_TCP_PSH | SL_TCP_ACK)) == (SL_TCP_PSH | SL_TCP_ACK),
+    const int opens = sl_packet_opens(&g->packet), tells = sl_packet_tells(&g->packet),
               volume = c->source_packets.interval_ns || c->source_bytes.interval_ns,
               connections = c->source_connections.interval_ns || c->prefix_connections.interval_ns ||
                             c->listener_connections.interval_ns;
     struct sl_origin o = {};
-    if (!volume && !(connections && (opens || pushes)))
+    if (!volume && !(connections && (opens || tells)))
         return SL_UNDECIDED;
     sl_origin_read(g, &o);
     if (opens && sl_line_is_closed(g, o.hash))
         return SL_DROP_CONN_RATE;
     if (!opens || sl_may_be_proven(o.hash, g->now))
-        o.proven = sl_proven(ctx, g, &o, pushes);
+        o.proven = sl_proven(ctx, g, &o, tells);
     g->proven = o.proven != 0;
     const enum sl_reason r = opens ? sl_source_connects(g, &o) : SL_UNDECIDED;
     return r == SL_UNDECIDED && volume ? sl_source_sends(g, &o) : r;

@@ -27,6 +27,25 @@ static void test_proof_is_a_connection(void **state)
     disconnect(&c);
 }
 
+/* A listener that waits for data has no socket for the first of it, and a single request leaves nothing but
+ * the end of a connection that the gateway has ended already. */
+static void test_the_end_of_a_connection_is_proof(void **state)
+{
+    (void)state;
+    struct connection c;
+    connect_to_ours(&c);
+    guard.config.source_connections = per_second(1, 3);
+    th_write_config(&guard);
+    const struct th_packet end = th_tcp4("127.0.0.2", c.from, "127.0.0.1", c.port, TH_FIN | TH_ACK),
+                           other = th_tcp4("127.0.0.2", c.from ^ 1, "127.0.0.1", c.port, TH_FIN | TH_ACK);
+    close(accept(c.listener, NULL, NULL)); /* FIN_WAIT2 */
+    th_expect(&guard, &other, SL_PASS);
+    assert_int_equal(proven_sources(), 0);
+    th_expect(&guard, &end, SL_PASS);
+    assert_int_equal(proven_sources(), 1);
+    disconnect(&c);
+}
+
 static uint64_t own_connections(const char *address)
 {
     struct sl_source v;
@@ -196,8 +215,10 @@ static void test_a_half_open_connection_is_no_proof(void **state)
     assert_true(half_open(PORT));
     guard.config.source_connections = per_second(1, 3);
     th_write_config(&guard);
-    const struct th_packet data = th_tcp4("192.0.2.77", 4000, OURS, PORT, TH_PSH | TH_ACK);
+    const struct th_packet data = th_tcp4("192.0.2.77", 4000, OURS, PORT, TH_PSH | TH_ACK),
+                           end = th_tcp4("192.0.2.77", 4000, OURS, PORT, TH_FIN | TH_ACK);
     th_expect(&guard, &data, SL_PASS);
+    th_expect(&guard, &end, SL_PASS);
     assert_int_equal(proven_sources(), 0);
     close(raw);
     close(listener);
@@ -270,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_proof_is_a_connection),
+        TEST(test_the_end_of_a_connection_is_proof),
         TEST(test_a_closed_line_shuts_out_no_proven_source),
         TEST(test_a_closed_line_recovers_from_a_wider_limit),
         TEST(test_for_how_long_a_source_is_vouched_for),

@@ -30,6 +30,15 @@ def answer_of(host, address=("127.0.0.1", P), source=None):
         return out
 
 
+def idlers(g, stack, n):
+    """Clients that have asked once, the oldest first. Who has said nothing is not accepted in the order in which he came."""
+    clients = []
+    for _ in range(n):
+        clients.append(stack.enter_context(g.client(P)))
+        assert clients[-1].request().status == 200
+    return clients
+
+
 def crowd(g, stack, why, most):
     """Clients with a request that the origin holds, one by one until the gateway refuses one for that reason."""
     clients = []
@@ -86,7 +95,7 @@ def test_when_descriptors_run_short_idle_ones_go_and_then_new_ones_are_told(lo, 
         g.socket = f"{tmp}/a.sock"
         with g, contextlib.ExitStack() as stack:
             g.wait_ready()
-            idle = [stack.enter_context(g.client(P)) for _ in range(150)]
+            idle = idlers(g, stack, 150)
             until(lambda: g.metric("sluice_listener_evicted_total", listener="main") > 0, "idle ones to go")
             assert g.metric("sluice_listener_refused_total", listener="main") == 0
             assert idle[-1].request().status == 200, "the newest stay"
@@ -111,7 +120,7 @@ def test_when_memory_runs_short_idle_ones_go_and_then_new_ones_are_told(lo):
     go = threading.Event()
     with Origin(lo, answer=lambda r: (r.target == "/wait" and go.wait(60), response())[1]) as o:
         with Gateway(serving(o, P, worker_memory="512KiB"), lo) as g, contextlib.ExitStack() as stack:
-            idle = [stack.enter_context(g.client(P)) for _ in range(260)]
+            idle = idlers(g, stack, 260)
             until(lambda: g.metric("sluice_listener_evicted_total", listener="main") > 0, "idle ones to go")
             assert idle[-1].request().status == 200 and refused(g, "memory") == 0
             for c in idle:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What an exchange costs in segments: the last answer goes out with the FIN, a request is acknowledged by its answer, and who
-sends one in pieces is not kept waiting. A loaded machine lets timers of the kernel run out, so each is tried some times, and
+What an exchange costs in segments and wake-ups: a connection is there for the gateway once its client has said something, the last
+answer goes out with the FIN, a request is acknowledged by its answer, and who sends one in pieces is not kept waiting. A loaded machine lets timers of the kernel run out, so each is tried some times, and
 one clean try is enough: without what is tested here no try is clean.
 """
 import re
@@ -12,6 +12,7 @@ import pytest
 from harness.gateway import Gateway
 from harness.origin import Origin
 from harness.policy import serving
+from harness.wait import until
 
 P, TRIES = 8080, 20
 SEGS_IN = 140  # of struct tcp_info (linux/tcp.h)
@@ -40,6 +41,26 @@ def delayed(gw):
     """Acknowledgements of the host that a timer sent."""
     names, values = re.findall(r"^TcpExt: (.*)$", gw.host.run(["cat", "/proc/net/netstat"], check=True).stdout, re.M)
     return int(dict(zip(names.split(), values.split()))["DelayedACKs"])
+
+
+def accepted(gw):
+    return gw.metric("sluice_listener_connections_total", listener="main")
+
+
+def test_who_says_nothing_is_accepted_late(gw):
+    before = accepted(gw)
+    for tries in range(1, TRIES + 1):
+        with gw.host.connect((gw.host.address, P)) as s:
+            early = accepted(gw) - before
+            s.sendall(b"GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+            assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert accepted(gw) == before + tries
+        if early == tries - 1:
+            break
+    else:
+        pytest.fail("each was accepted before it had said anything")
+    with gw.host.connect((gw.host.address, P)):
+        until(lambda: accepted(gw) == before + tries + 1, "a connection on which nothing is said", timeout=10)
 
 
 def test_the_last_answer_takes_the_fin_along(gw):

@@ -354,6 +354,17 @@ def test_sigterm_under_load_breaks_nothing_that_was_asked(lo, nginx):
         assert r["broken"] == 0 and r["status"]["5xx"] == 0 and r["done"] > 0, r
 
 
+def test_who_has_connected_before_a_stop_may_ask(lo, nginx):
+    with Gateway(policy(nginx.target), lo) as g:
+        silent = [g.client(P) for _ in range(4)]
+        g.signal(signal.SIGTERM)
+        g.wait_log("draining")
+        assert [c.request().status for c in silent] == [200] * 4
+        for c in silent:
+            c.close()
+        assert g.proc.wait(30) == 0
+
+
 @pytest.mark.slow
 def test_a_worker_killed_every_second_fails_its_own_requests_alone_and_they_are_counted(lo):
     """Each answer takes a while, so that some are under way whenever one dies."""

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which socket a pair of addresses and ports belongs to now: sock_diag(7), one question and one answer. */
+/* Whose connections are now: sock_diag(7), one question and one answer. */
 #include "net/flow.h"
 
 #include "base/macros.h"
@@ -13,6 +13,7 @@
 
 #define SL_TCP_LISTEN    10 /* include/net/tcp_states.h */
 #define SL_TCP_TIME_WAIT 6
+#define SL_TCP_SYN_RECV  3
 
 struct sl_question {
     struct nlmsghdr h;
@@ -60,4 +61,17 @@ bool sl_flow_is_anothers(const struct sl_flow *f, uint64_t cookie)
     if (_sl_ask(&q, &m) != 0 || m.idiag_state == SL_TCP_LISTEN || m.idiag_state == SL_TCP_TIME_WAIT)
         return false; /* nobody's */
     return (m.id.idiag_cookie[0] | (uint64_t)m.id.idiag_cookie[1] << 32) != cookie;
+}
+
+bool sl_flow_is_opening(const struct sl_sockaddr *to)
+{
+    struct inet_diag_msg m;
+    struct sl_question q = {.h = {.nlmsg_len = sizeof(q),
+                                  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                                  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+                            .r = {.sdiag_family = (uint8_t)to->sa.sa_family,
+                                  .sdiag_protocol = IPPROTO_TCP,
+                                  .idiag_states = 1u << SL_TCP_SYN_RECV}};
+    q.r.id.idiag_sport = htons(sl_sockaddr_port(to));
+    return _sl_ask(&q, &m) == 0; /* what is not there is answered by the end of the list */
 }

@@ -13,5 +13,8 @@ struct sl_flow {
 /* Whether another socket of this host than the one of the cookie (SO_COOKIE) has these addresses and ports
  * now. False where none has, and where the kernel does not tell. */
 bool sl_flow_is_anothers(const struct sl_flow *f, uint64_t cookie);
+/* Whether a connection to that address's port, on whichever address, has begun and is not accepted yet, since
+ * its handshake or its first data are to come. False where the kernel does not tell. */
+bool sl_flow_is_opening(const struct sl_sockaddr *to);
 
 #endif

@@ -13,6 +13,12 @@ static void _sl_no_delay(int fd, sa_family_t family)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* slower without, never wrong */
 }
 
+/* Counted in retransmissions of the SYN-ACK (tcp_check_req), of which the first comes after a second. */
+static void _sl_defer(int listener, int seconds)
+{
+    (void)setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+}
+
 /* A child is a copy of its listener (inet_csk_clone_lock), its TCP_NODELAY and its "ping-pong" mode included;
  * TCP_QUICKACK 0 is what enters that mode. Where the family has no such option nothing happens. */
 void sl_socket_listener(int listener, bool with_answer)
@@ -20,6 +26,12 @@ void sl_socket_listener(int listener, bool with_answer)
     int one = 1, quick = !with_answer;
     (void)setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     (void)setsockopt(listener, IPPROTO_TCP, TCP_QUICKACK, &quick, sizeof(quick));
+    _sl_defer(listener, SL_SILENT_SECONDS);
+}
+
+void sl_socket_take_silent(int listener)
+{
+    _sl_defer(listener, 0);
 }
 
 void sl_socket_ack_now(int fd)

@@ -6,10 +6,17 @@
 #include "base/ip.h"
 #include <stdbool.h>
 
-/* What connections inherit from their listener: no Nagle; and, where with_answer, that a request is
- * acknowledged by its answer instead of by a segment of its own, until sl_socket_ack_now. Asked again it
- * changes what later connections inherit. At worst it is not so. */
+#define SL_SILENT_SECONDS 1 /* that a connection whose client says nothing is left in the kernel */
+
+/* A listener has a connection to accept once its client has sent something, or was silent for so long: all
+ * that is spoken here begins with the client, and one who only connects costs no descriptor and no memory.
+ * What connections inherit: no Nagle; and, where with_answer, that a request is acknowledged by its answer
+ * instead of by a segment of its own, until sl_socket_ack_now. Asked again it changes what later connections
+ * inherit. At worst it is not so. */
 void sl_socket_listener(int listener, bool with_answer);
+/* From now on who says nothing is there to be accepted too: at once, or, who has connected already, in the
+ * course of SL_SILENT_SECONDS. Before a listener is closed, which resets them. */
+void sl_socket_take_silent(int listener);
 /* More is needed before an answer can go out, and the peer may wait for the acknowledgement to send it. */
 void sl_socket_ack_now(int fd);
 /* Takes one connection: the fd with *peer, or -errno (-EAGAIN: none there). */

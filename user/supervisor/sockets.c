@@ -10,6 +10,9 @@
  */
 #include "supervisor/supervisor_priv.h"
 
+#include "net/flow.h"
+#include "net/socket.h"
+
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -299,6 +302,18 @@ static void _sl_close_all(const struct sl_supervisor *s, struct sl_bound **v, si
     free(*v);
     *v = NULL;
     *n = 0;
+}
+
+bool sl_sockets_last_call(struct sl_supervisor *s)
+{
+    bool opening = false;
+    for (size_t i = 0; i < s->n_bound; i++) {
+        const struct sl_bound *b = &s->bound[i];
+        for (size_t k = 0; k < b->n; k++)
+            sl_socket_take_silent(b->fds[k]);
+        opening |= b->address.sa.sa_family != AF_UNIX && sl_flow_is_opening(&b->address);
+    }
+    return opening;
 }
 
 void sl_sockets_close_listeners(struct sl_supervisor *s)

@@ -8,13 +8,15 @@
 #include "supervisor/supervisor_priv.h"
 
 #include "base/io.h"
+#include "net/socket.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
 
-#define SL_SWEEP_EVERY 2.0 /* s */
+#define SL_SWEEP_EVERY 2.0                       /* s */
+#define SL_LAST_CALL   (SL_SILENT_SECONDS + 0.5) /* s; for the kernel to ask, and the client to answer */
 
 int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap)
 {
@@ -62,7 +64,19 @@ static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
         sl_warn("policy version %llu was not confirmed: the next start reads it again from %s",
                 (unsigned long long)s->version, s->options->policy);
     sl_notify("STOPPING=1");
-    sl_supervisor_drain(s);
+    if (!sl_sockets_last_call(s)) {
+        sl_supervisor_drain(s);
+        return;
+    }
+    s->stopping = true;
+    sl_state_publish(s);
+    ev_timer_start(s->loop, &s->last_call);
+}
+
+static void _sl_on_last_call(struct ev_loop *loop, ev_timer *t, int events)
+{
+    (void)loop, (void)events;
+    sl_supervisor_drain(t->data);
 }
 
 static void _sl_on_kill(struct ev_loop *loop, ev_timer *t, int events)
@@ -146,7 +160,8 @@ static void _sl_watch(struct sl_supervisor *s)
     _sl_signal(s, &s->sigusr2, _sl_on_usr2, SIGUSR2);
     (void)signal(SIGPIPE, SIG_IGN);
     ev_init(&s->kill, _sl_on_kill);
-    s->kill.data = s;
+    ev_timer_init(&s->last_call, _sl_on_last_call, SL_LAST_CALL, 0);
+    s->kill.data = s->last_call.data = s;
     ev_timer_init(&s->sweep, _sl_on_sweep, SL_SWEEP_EVERY, SL_SWEEP_EVERY);
     s->sweep.data = s;
     ev_timer_start(s->loop, &s->sweep);

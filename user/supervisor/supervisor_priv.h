@@ -129,7 +129,7 @@ struct sl_supervisor {
     bool handed;     /* another supervisor serves: this one drains */
     int start_error; /* -errno: no process could serve the first policy */
     ev_signal sigterm, sigint, sighup, sigusr1, sigusr2;
-    ev_timer sweep, kill, watchdog;
+    ev_timer sweep, last_call, kill, watchdog;
     ev_io netlink;
     struct { /* a reload waits for every child's READY */
         bool active;
@@ -202,6 +202,9 @@ int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int 
 /* Those that did not listen while the supervisor before served. */
 void sl_sockets_listen(struct sl_supervisor *s);
 void sl_sockets_close(struct sl_supervisor *s);
+/* Who has connected and said nothing yet is to be accepted in the next SL_SILENT_SECONDS. False: there is
+ * nobody. */
+bool sl_sockets_last_call(struct sl_supervisor *s);
 /* All but the admin's: while this process holds one, clients still connect to it. */
 void sl_sockets_close_listeners(struct sl_supervisor *s);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose a connection is, asked of the kernel over loopback. */
+/* Whose a connection is, and whether one is to come, asked of the kernel over loopback. */
 #include "net/flow.h"
 #include "net/socket.h"
 
@@ -40,8 +40,32 @@ static void test_whose_a_flow_is(void **state)
     close(listener);
 }
 
+static void test_who_says_nothing_is_opening(void **state)
+{
+    (void)state;
+    struct sl_sockaddr at;
+    assert_int_equal(sl_sockaddr_parse(SL_S("127.0.0.1:1"), &at), 0);
+    at.in.sin_port = 0; /* any */
+    const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, &at.sa, at.len), 0);
+    sl_socket_listener(listener, true);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(sl_socket_local(listener, &at), 0);
+    assert_false(sl_flow_is_opening(&at));
+    assert_int_equal(connect(client, &at.sa, at.len), 0);
+    assert_true(sl_flow_is_opening(&at));
+    assert_int_equal(send(client, "x", 1, 0), 1);
+    const int server = accept(listener, NULL, NULL);
+    assert_true(server >= 0);
+    assert_false(sl_flow_is_opening(&at));
+    close(server);
+    close(client);
+    close(listener);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_whose_a_flow_is)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_whose_a_flow_is),
+                                       cmocka_unit_test(test_who_says_nothing_is_opening)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

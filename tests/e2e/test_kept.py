@@ -60,6 +60,20 @@ def test_over_a_stop_a_crash_and_a_damaged_file(lo):
             g.stop()
 
 
+def table_kib(pid):
+    """What a process has mapped of the bucket table's memory."""
+    with open(f"/proc/{pid}/smaps") as f:
+        mapping = f.read().split("sluice-buckets", 1)[1]
+    return int(re.search(r"^Rss: +(\d+) kB", mapping, re.M).group(1))
+
+
+def test_keeping_a_few_buckets_does_not_fill_the_table(lo):
+    with Gateway(policy(), lo) as g:
+        assert left(g) == 9
+        until(lambda: os.path.exists(f"{g.state}/limits.state"), "the file to be written")
+        assert 0 < table_kib(g.proc.pid) <= 2048  # a huge page at most, of 16 MiB
+
+
 # ---- a reboot: another boot id, a monotonic clock that begins anew, and a wall clock that went on
 
 QUOTAS = {"second": 1000, "minute": 600, "hour": 3600, "day": 8640}

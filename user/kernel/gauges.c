@@ -9,12 +9,14 @@
 
 #define SL_FILL_SCAN 65536 /* buckets looked at, of a table that is larger: keys are spread by their hash */
 
-static size_t _sl_used_buckets(const struct sl_bucket_table *t)
+static size_t _sl_used_buckets(const struct sl_kernel_guard *g)
 {
+    const struct sl_bucket_table *t = &g->table;
     const size_t n = SL_MIN(t->n, (size_t)SL_FILL_SCAN);
     size_t used = 0;
-    for (size_t i = 0; i < n; i++)
-        used += *(volatile uint64_t *)&t->slots[i].key != 0;
+    for (size_t at = 0, end; (at = sl_kernel_buckets_written(g, at, &end)) < n; at = end)
+        for (size_t i = at; i < SL_MIN(end, n); i++)
+            used += *(volatile uint64_t *)&t->slots[i].key != 0;
     return n ? (size_t)((double)used * ((double)t->n / (double)n)) : 0;
 }
 
@@ -26,7 +28,7 @@ size_t sl_kernel_map_fills(const struct sl_kernel_guard *g, struct sl_map_fill o
                                                     [SL_PLAN_CONSUMERS4] = "consumers4",
                                                     [SL_PLAN_CONSUMERS6] = "consumers6"};
     size_t n = 0;
-    out[n++] = (struct sl_map_fill){"buckets", _sl_used_buckets(&g->table), g->table.n};
+    out[n++] = (struct sl_map_fill){"buckets", _sl_used_buckets(g), g->table.n};
     for (size_t i = 0; g->plan && i < SL_PLAN_MAPS; i++)
         out[n++] = (struct sl_map_fill){names[i], g->plan->maps[i].n, g->plan->maps[i].max};
     return n;

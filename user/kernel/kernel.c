@@ -15,6 +15,7 @@
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* ---- the bucket table without BPF */
 
@@ -409,6 +410,21 @@ int sl_kernel_refresh(struct sl_kernel_guard *g)
 struct sl_bucket_table sl_kernel_buckets(const struct sl_kernel_guard *g)
 {
     return g->table;
+}
+
+size_t sl_kernel_buckets_written(const struct sl_kernel_guard *g, size_t at, size_t *end)
+{
+    const size_t size = sizeof(struct sl_bucket);
+    *end = g->table.n;
+    if (!g->off || at >= g->table.n)
+        return at;
+    const off_t data = lseek(g->memfd, (off_t)(at * size), SEEK_DATA);
+    if (data < 0)
+        return errno == ENXIO ? g->table.n : at; /* nothing but a hole; else all may be */
+    const off_t hole = lseek(g->memfd, data, SEEK_HOLE);
+    if (hole > data)
+        *end = SL_MIN(g->table.n, ((size_t)hole + size - 1) / size);
+    return (size_t)data / size;
 }
 
 size_t sl_kernel_attach_states(const struct sl_kernel_guard *g, struct sl_attach_state *out, size_t max)

@@ -78,6 +78,9 @@ struct sl_kernel_fds sl_kernel_fds(const struct sl_kernel_guard *g);
 /* The bucket table as mapped by the guard, with the seed of its keys (kept over restarts): children that were
  * forked share the mapping. Gone with sl_kernel_close. */
 struct sl_bucket_table sl_kernel_buckets(const struct sl_kernel_guard *g);
+/* The first slots from `at` on that may have been written, up to *end: the number of all where there are
+ * none. Where the guard is off the others have no memory yet, and reading them would give them some. */
+size_t sl_kernel_buckets_written(const struct sl_kernel_guard *g, size_t at, size_t *end);
 /* The seed that buckets were kept under: before the first child is there. 0; -EBUSY: the table holds buckets
  * under another one; -errno. */
 int sl_kernel_keep_seed(struct sl_kernel_guard *g, uint64_t seed);

@@ -396,9 +396,10 @@ int sl_kernel_keep_seed(struct sl_kernel_guard *g, uint64_t seed)
     const __u32 zero = 0;
     if (g->table.seed == seed)
         return 0;
-    for (size_t i = 0; i < g->table.n; i++)
-        if (g->table.slots[i].key && !(g->table.slots[i].key & SL_BUCKET_PINNED))
-            return -EBUSY;
+    for (size_t at = 0, end; (at = sl_kernel_buckets_written(g, at, &end)) < g->table.n; at = end)
+        for (size_t i = at; i < end; i++)
+            if (g->table.slots[i].key && !(g->table.slots[i].key & SL_BUCKET_PINNED))
+                return -EBUSY;
     g->table.seed = seed;
     if (g->off)
         return 0;

@@ -50,18 +50,28 @@ int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *su
 
 /* ---- writing */
 
-static int _sl_add_buckets(const struct sl_bucket_table *t, struct sl_kept_header *h, struct sl_buf *out)
+static int _sl_add_run(const struct sl_bucket *from, const struct sl_bucket *to, struct sl_kept_header *h,
+                       struct sl_buf *out)
 {
     const uint64_t now = sl_now_ns();
     int r = 0;
-    for (size_t i = 0; r == 0 && i < t->n; i++) {
-        const struct sl_bucket b = t->slots[i];
+    for (; r == 0 && from < to; from++) {
+        const struct sl_bucket b = *from;
         if (!b.key || b.key & SL_BUCKET_PINNED || b.tat < now + SL_KEPT_LEAST)
             continue;
         const struct sl_kept_bucket k = {b.key, b.tat - now, b.admitted, b.denied};
         r = sl_buf_append(out, &k, sizeof(k));
         h->buckets++;
     }
+    return r;
+}
+
+static int _sl_add_buckets(const struct sl_kernel_guard *g, struct sl_kept_header *h, struct sl_buf *out)
+{
+    const struct sl_bucket_table t = sl_kernel_buckets(g);
+    int r = 0;
+    for (size_t at = 0, end; r == 0 && (at = sl_kernel_buckets_written(g, at, &end)) < t.n; at = end)
+        r = _sl_add_run(t.slots + at, t.slots + end, h, out);
     return r;
 }
 
@@ -111,15 +121,15 @@ int sl_kept_read(const struct sl_supervisor *s, const char *name, size_t most, v
 void sl_kept_save(struct sl_supervisor *s)
 {
     struct sl_buf SL_BUF b = {0};
-    const struct sl_bucket_table t = sl_kernel_buckets(s->guard);
-    struct sl_kept_header h = {.magic = SL_KEPT_MAGIC, .version = SL_KEPT_VERSION, .seed = t.seed};
+    struct sl_kept_header h = {
+        .magic = SL_KEPT_MAGIC, .version = SL_KEPT_VERSION, .seed = sl_kernel_buckets(s->guard).seed};
     const uint64_t begun = sl_now_ns();
     if (begun < s->kept.next_ns && !s->stopping)
         return;
     h.wall_ns = sl_wall_ns();
     int r = sl_buf_append(&b, &h, sizeof(h));
     if (r == 0)
-        r = _sl_add_buckets(&t, &h, &b);
+        r = _sl_add_buckets(s->guard, &h, &b);
     const int penalties = sl_kernel_fds(s->guard).penalties;
     if (r == 0 && penalties >= 0)
         r = sl_maps_penalties(penalties, _sl_add_penalty, &(struct sl_keeping){&h, &b});

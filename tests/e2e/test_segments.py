@@ -9,13 +9,14 @@ import socket
 import struct
 
 import pytest
+from harness.client import tls_context
 from harness.gateway import Gateway
 from harness.origin import Origin
 from harness.policy import serving
 from harness.wait import until
 
 P, TRIES = 8080, 20
-SEGS_IN = 140  # of struct tcp_info (linux/tcp.h)
+SEGS_IN, DATA_SEGS_IN = 140, 152  # of struct tcp_info (linux/tcp.h)
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def rest(sock):
         data += got
 
 
-def segments_in(sock):
-    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), SEGS_IN)[0]
+def segments_in(sock, which=SEGS_IN):
+    return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), which)[0]
 
 
 def delayed(gw):
@@ -73,6 +74,22 @@ def test_the_last_answer_takes_the_fin_along(gw):
         if seen[-1] == 2:  # the handshake's, and the answer
             return
     pytest.fail(f"segments: {seen}")
+
+
+def test_the_ticket_goes_with_the_first_answer(lo, ca):
+    cert, key = ca.issue("gw.test")
+    tls = {"tls": {"certificates": [{"cert": cert, "key": {"$file": key}}]}}
+    with Origin(lo) as o, Gateway(serving(o, listeners={"main": {"bind": [f"127.0.0.1:{P}"], **tls}}), lo) as g:
+        seen = []
+        for _ in range(TRIES):
+            with tls_context(ca.cert).wrap_socket(g.host.connect(("127.0.0.1", P)), server_hostname="gw.test") as s:
+                s.sendall(b"GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+                assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+                assert s.session.has_ticket
+                seen.append(segments_in(s, DATA_SEGS_IN))
+            if seen[-1] == 2:  # what the gateway says of itself, and the answer
+                return
+    pytest.fail(f"segments with data: {seen}")
 
 
 def test_the_last_answer_reaches_who_goes_on_sending(gw):

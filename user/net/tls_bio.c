@@ -26,11 +26,20 @@ static int _sl_bio_read(BIO *b, char *out, int n)
     return (int)r;
 }
 
+/* The ticket that ends a handshake goes with the first answer: nobody waits for it, and the kernel keeps it
+ * back for 200 ms at most. */
+static int _sl_send_flags(const struct sl_stream *s)
+{
+    const bool ticket =
+        SSL_get_state(s->ssl) == TLS_ST_SW_SESSION_TICKET && SSL_version(s->ssl) >= TLS1_3_VERSION;
+    return sl_stream_send_flags(s) | (ticket ? MSG_MORE : 0);
+}
+
 static int _sl_bio_write(BIO *b, const char *p, int n)
 {
     struct sl_stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    ssize_t r = send(s->fd, p, (size_t)n, sl_stream_send_flags(s));
+    ssize_t r = send(s->fd, p, (size_t)n, _sl_send_flags(s));
     if (r >= 0)
         s->sent += (uint64_t)r;
     else if (errno == EAGAIN || errno == EINTR)

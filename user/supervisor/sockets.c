@@ -307,6 +307,8 @@ static void _sl_close_all(const struct sl_supervisor *s, struct sl_bound **v, si
 bool sl_sockets_last_call(struct sl_supervisor *s)
 {
     bool opening = false;
+    if (s->takeover.waits) /* they are another's, who goes on */
+        return false;
     for (size_t i = 0; i < s->n_bound; i++) {
         const struct sl_bound *b = &s->bound[i];
         for (size_t k = 0; k < b->n; k++)

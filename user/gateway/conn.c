@@ -410,20 +410,6 @@ static void _sl_on_timer(struct sl_timer *t)
     sl_codec_h1_timeout(c);
 }
 
-/*
- * A client's first request mostly comes right behind its handshake, and one that is answered at once then
- * needs no place in the loop. Where clients of this socket are slower it is tried now and then only.
- */
-static void _sl_read_early(struct sl_conn *c)
-{
-    struct sl_bind *b = c->bind;
-    if (!(b->early & SL_EARLY_RECENT) && ++b->late % SL_EARLY_TRIES)
-        return;
-    const uint64_t before = c->counters->bytes_in;
-    sl_stream_poke(&c->stream); /* c may be closed now, but its memory is there until the end of the turn */
-    b->early = (uint8_t)(b->early << 1 | (c->counters->bytes_in != before));
-}
-
 void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer, uint32_t source_row)
 {
     struct sl_conn *c = malloc(sizeof(*c));
@@ -467,6 +453,8 @@ void sl_conn_accept(struct sl_bind *b, int fd, const struct sl_sockaddr *peer, u
     sl_stream_open(&c->stream, &b->w->loop, fd, ssl);
     uint64_t wait = ssl ? b->listener->timeouts.handshake : b->listener->timeouts.headers;
     sl_timer_set(&b->w->loop, &c->timer, b->w->loop.now + wait);
+    /* The first request is there (sl_socket_listener), and one that is answered at once needs no place in the
+     * loop. c may be closed then, but its memory is there until the end of the turn. */
     if (sl_conn_proxied_begin(c) && !ssl)
-        _sl_read_early(c);
+        sl_stream_poke(&c->stream);
 }

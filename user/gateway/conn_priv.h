@@ -22,9 +22,6 @@
 #define SL_FAREWELL_NS (SL_NS_PER_SEC / 2)
 #define SL_LINGER_MAX  (256 * 1024)
 
-#define SL_EARLY_RECENT 0x0f /* of the last tries to read from a new connection at once, that count */
-#define SL_EARLY_TRIES  32   /* after as many misses each so-manyth connection is tried */
-
 enum sl_conn_state {
     SL_CONN_PROXIED,
     SL_CONN_HANDSHAKE,

@@ -77,8 +77,6 @@ struct sl_bind {
     struct sl_listener_counters *counters;
     uint32_t active;      /* connections */
     uint32_t handshaking; /* of them */
-    uint32_t late;        /* connections that were not read from at once */
-    uint8_t early; /* of those that were, a bit each, set where something was there; the latest lowest */
 };
 
 /* Exchanges that wait for the same thing. */

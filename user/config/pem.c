@@ -3,6 +3,7 @@
  * Certificates and keys, as far as they can be judged before they serve: they parse, belong together, are in
  * date. Reads memory only; never asks for a passphrase.
  */
+#include "config/key_pair.h"
 #include "config/ocsp_priv.h"
 
 #include <openssl/err.h>
@@ -148,29 +149,10 @@ static uint64_t _sl_not_after(const X509 *leaf)
 
 /* ---- a pair */
 
-/* A signature by the key that the certificate verifies: comparing public halves would miss a damaged secret
- * one. Ed25519 takes no digest. */
-static bool _sl_signs_for(EVP_PKEY *key, EVP_PKEY *public)
-{
-    static const unsigned char text[] = "sluice";
-    unsigned char signature[2048];
-    size_t n = sizeof(signature);
-    const EVP_MD *md = EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448") ? NULL : EVP_sha256();
-    EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
-    bool ok = sign && verify && public && EVP_PKEY_get_id(key) == EVP_PKEY_get_id(public) &&
-              EVP_DigestSignInit(sign, NULL, md, NULL, key) == 1 &&
-              EVP_DigestSign(sign, signature, &n, text, sizeof(text)) == 1 &&
-              EVP_DigestVerifyInit(verify, NULL, md, NULL, public) == 1 &&
-              EVP_DigestVerify(verify, signature, n, text, sizeof(text)) == 1;
-    EVP_MD_CTX_free(sign);
-    EVP_MD_CTX_free(verify);
-    return ok;
-}
-
 static void _sl_check_match(struct sl_reader *r, const struct sl_blob *key_blob, const X509 *leaf,
                             EVP_PKEY *key)
 {
-    if (!_sl_signs_for(key, X509_get0_pubkey(leaf)))
+    if (!sl_key_signs_for(key, X509_get0_pubkey(leaf)))
         sl_diag_error(r->diag, &key_blob->pos, "the key is not that of the certificate");
     else if (EVP_PKEY_get_security_bits(key) < SL_BITS_MIN)
         sl_diag_error(r->diag, &key_blob->pos, "the key is too short: RSA needs 2048 bits, ECDSA 224");

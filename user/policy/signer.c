@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signers: their keys from PEM, named by thumbprint, and published. */
+#include "config/key_pair.h"
 #include "policy/b64_priv.h"
 #include "policy/signer_priv.h"
 
@@ -207,29 +208,12 @@ void sl_signer_close(struct sl_signer_keys *s)
 
 /* ---- whether the halves match */
 
-/* Whether what the one half signs verifies by the other. */
-static bool _sl_is_verified(EVP_PKEY *key)
-{
-    static const unsigned char text[] = "any";
-    unsigned char sig[SL_SIGNATURE_MAX];
-    size_t n = sizeof(sig);
-    EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
-    const bool ok = sign && verify &&
-                    EVP_DigestSignInit_ex(sign, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
-                    EVP_DigestSign(sign, sig, &n, text, sizeof(text)) == 1 &&
-                    EVP_DigestVerifyInit_ex(verify, NULL, "SHA256", NULL, NULL, key, NULL) == 1 &&
-                    EVP_DigestVerify(verify, sig, n, text, sizeof(text)) == 1;
-    EVP_MD_CTX_free(sign);
-    EVP_MD_CTX_free(verify);
-    return ok;
-}
-
 /* OpenSSL looks whether an RSA key's factors are primes too: of a large one that would hold up the supervisor
  * until its watchdog bites. */
 static bool _sl_is_whole(EVP_PKEY *key)
 {
     if (EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) > SL_RSA_CHECK_BITS)
-        return _sl_is_verified(key);
+        return sl_key_signs_for(key, key);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
     const bool ok = ctx && EVP_PKEY_pairwise_check(ctx) == 1;
     EVP_PKEY_CTX_free(ctx);

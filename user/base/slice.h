@@ -92,6 +92,16 @@ static inline struct sl_slice sl_slice_trim(struct sl_slice s)
         s.n--;
     return s;
 }
+/* Without the end of its last line, if that is there: files of secrets have that of the editor or `echo` that
+ * wrote them. */
+static inline struct sl_slice sl_slice_chomp(struct sl_slice s)
+{
+    if (s.n && s.p[s.n - 1] == '\n')
+        s.n--;
+    if (s.n && s.p[s.n - 1] == '\r')
+        s.n--;
+    return s;
+}
 /* Position of c, or -1. */
 ssize_t sl_slice_chr(struct sl_slice s, char c);
 /* Takes the part before `sep` off *rest (all of it where there is none); false once *rest is used up. */

@@ -115,22 +115,12 @@ const struct sl_bundle_file *sl_read_fetch(struct sl_reader *r, const struct sl_
     return NULL;
 }
 
-/* Files of secrets end with the newline of the editor or `echo` that wrote them. */
-static struct sl_slice _sl_trim_newline(struct sl_slice s)
-{
-    if (s.n && s.p[s.n - 1] == '\n')
-        s.n--;
-    if (s.n && s.p[s.n - 1] == '\r')
-        s.n--;
-    return s;
-}
-
 static bool _sl_by_reference(struct sl_reader *r, const struct sl_reference *ref, struct sl_slice *text)
 {
     const struct sl_bundle_file *f = sl_read_fetch(r, ref);
     if (!f)
         return false;
-    *text = ref->env ? f->data : _sl_trim_newline(f->data);
+    *text = ref->env ? f->data : sl_slice_chomp(f->data);
     if (!memchr(text->p, '\0', text->n))
         return true;
     sl_read_error(r, ref->node, "holds a NUL byte: expected text");
@@ -314,7 +304,7 @@ static void _sl_blob_file(struct sl_reader *r, const struct sl_reference *ref, b
     const struct sl_bundle_file *f = sl_read_fetch(r, ref);
     if (!f)
         return;
-    out->data = sl_read_keep(r, secret ? _sl_trim_newline(f->data) : f->data, secret);
+    out->data = sl_read_keep(r, secret ? sl_slice_chomp(f->data) : f->data, secret);
     out->path = f->env ? NULL : sl_read_keep(r, sl_slice_str(f->key + 1), false).p;
     if (out->data.n == 0)
         sl_read_error(r, ref->node, "%s is empty", f->env ? "this variable" : "this file");

@@ -82,10 +82,14 @@ static bool _sl_is_touched(struct sl_watched *w)
     return !same;
 }
 
+/* Of secrets the end of the last line is not kept. */
 static bool _sl_is_changed(const struct sl_watched *w)
 {
     SL_BUF struct sl_buf data = {0};
-    return sl_read_file(w->path, w->data.n + 1, &data) != 0 || !sl_slice_eq(sl_buf_slice(&data), w->data);
+    if (sl_read_file(w->path, w->data.n + strlen("\r\n"), &data) != 0)
+        return true;
+    const struct sl_slice now = sl_buf_slice(&data);
+    return !sl_slice_eq(now, w->data) && !sl_slice_eq(sl_slice_chomp(now), w->data);
 }
 
 static void _sl_take_over(struct sl_supervisor *s)

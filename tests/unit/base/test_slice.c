@@ -55,6 +55,17 @@ static void test_trim(void **state)
     assert_is(sl_slice_trim(SL_SLICE_NUL), "");
 }
 
+static void test_chomp(void **state)
+{
+    (void)state;
+    assert_is(sl_slice_chomp(SL_S("a\nb\n")), "a\nb");
+    assert_is(sl_slice_chomp(SL_S("a\r\n")), "a");
+    assert_is(sl_slice_chomp(SL_S("a\n\n")), "a\n"); /* one line's */
+    assert_is(sl_slice_chomp(SL_S(" a ")), " a ");
+    assert_is(sl_slice_chomp(SL_S("\n")), "");
+    assert_is(sl_slice_chomp(SL_SLICE_NUL), "");
+}
+
 static void test_next(void **state)
 {
     (void)state;
@@ -132,7 +143,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compare), cmocka_unit_test(test_starts_and_chr), cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_next),    cmocka_unit_test(test_numbers),        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_chomp),   cmocka_unit_test(test_next),           cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,13 +2,18 @@
 /* What proves a source, for how long, and that no flood takes it from one. */
 #include "sources.h"
 
+static void connect_under_a_limit(struct connection *c)
+{
+    connect_to_ours(c);
+    guard.config.source_connections = per_second(1, 3);
+    th_write_config(&guard);
+}
+
 static void test_proof_is_a_connection(void **state)
 {
     (void)state;
     struct connection c;
-    connect_to_ours(&c);
-    guard.config.source_connections = per_second(1, 3);
-    th_write_config(&guard);
+    connect_under_a_limit(&c);
     const struct th_packet syn = th_tcp4("127.0.0.2", 9, "127.0.0.1", c.port, TH_SYN),
                            ack = th_tcp4("127.0.0.2", c.from, "127.0.0.1", c.port, TH_ACK),
                            other = th_tcp4("127.0.0.2", c.from ^ 1, "127.0.0.1", c.port, TH_PSH | TH_ACK),
@@ -33,9 +38,7 @@ static void test_the_end_of_a_connection_is_proof(void **state)
 {
     (void)state;
     struct connection c;
-    connect_to_ours(&c);
-    guard.config.source_connections = per_second(1, 3);
-    th_write_config(&guard);
+    connect_under_a_limit(&c);
     const struct th_packet end = th_tcp4("127.0.0.2", c.from, "127.0.0.1", c.port, TH_FIN | TH_ACK),
                            other = th_tcp4("127.0.0.2", c.from ^ 1, "127.0.0.1", c.port, TH_FIN | TH_ACK);
     close(accept(c.listener, NULL, NULL)); /* FIN_WAIT2 */
@@ -81,9 +84,7 @@ static void test_a_closed_line_shuts_out_no_proven_source(void **state)
     (void)state;
     struct connection c;
     uint32_t closed;
-    connect_to_ours(&c);
-    guard.config.source_connections = per_second(1, 3);
-    th_write_config(&guard);
+    connect_under_a_limit(&c);
     const struct sl_ip client = th_ip("127.0.0.2");
     const uint32_t line = SL_SKETCH_LINE(0, hash_of(&client));
     const struct th_packet syn = th_tcp4("127.0.0.2", 9, "127.0.0.1", c.port, TH_SYN),
@@ -133,9 +134,7 @@ static void test_for_how_long_a_source_is_vouched_for(void **state)
 {
     (void)state;
     struct connection c;
-    connect_to_ours(&c);
-    guard.config.source_connections = per_second(1, 3);
-    th_write_config(&guard);
+    connect_under_a_limit(&c);
     const struct th_packet syn = th_tcp4("127.0.0.2", 9, "127.0.0.1", c.port, TH_SYN),
                            data = th_tcp4("127.0.0.2", c.from, "127.0.0.1", c.port, TH_PSH | TH_ACK);
     th_expect(&guard, &data, SL_PASS);

@@ -11,16 +11,23 @@
 
 #include <cmocka.h>
 
+/* A listener on any port of loopback, and where it is. */
+static int listening(struct sl_sockaddr *at)
+{
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(sl_sockaddr_parse(SL_S("127.0.0.1:1"), at), 0);
+    at->in.sin_port = 0;
+    assert_int_equal(bind(fd, &at->sa, at->len), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(sl_socket_local(fd, at), 0);
+    return fd;
+}
+
 static void test_whose_a_flow_is(void **state)
 {
     (void)state;
     struct sl_sockaddr at, local, peer;
-    assert_int_equal(sl_sockaddr_parse(SL_S("127.0.0.1:1"), &at), 0);
-    at.in.sin_port = 0; /* any */
-    const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(listener, &at.sa, at.len), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(sl_socket_local(listener, &at), 0);
+    const int listener = listening(&at), client = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(client, &at.sa, at.len), 0);
     const int server = accept(listener, NULL, NULL);
     assert_int_equal(sl_socket_local(server, &local), 0);
@@ -44,13 +51,8 @@ static void test_who_says_nothing_is_opening(void **state)
 {
     (void)state;
     struct sl_sockaddr at;
-    assert_int_equal(sl_sockaddr_parse(SL_S("127.0.0.1:1"), &at), 0);
-    at.in.sin_port = 0; /* any */
-    const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(listener, &at.sa, at.len), 0);
+    const int listener = listening(&at), client = socket(AF_INET, SOCK_STREAM, 0);
     sl_socket_listener(listener, true);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(sl_socket_local(listener, &at), 0);
     assert_false(sl_flow_is_opening(&at));
     assert_int_equal(connect(client, &at.sa, at.len), 0);
     assert_true(sl_flow_is_opening(&at));

@@ -74,7 +74,7 @@ int sl_tls_use_pair(SSL_CTX *ctx, struct sl_slice cert, struct sl_slice key)
 
 int sl_tls_context(const SSL_METHOD *method, int min_version, SSL_CTX **out)
 {
-    SSL_CTX *ctx = SSL_CTX_new(method);
+    SSL_CTX *ctx = SSL_CTX_new_ex(NULL, sl_tls_properties(), method);
     if (!ctx)
         return -ENOMEM;
     if (SSL_CTX_set_min_proto_version(ctx, min_version) != 1 ||

@@ -12,6 +12,9 @@ extern const struct sl_slice sl_tls_http11; /* ALPN, as it is sent */
 const char *sl_tls_why(const char *fallback);
 /* What both sides' contexts have in common. 0, -EINVAL or -ENOMEM. */
 int sl_tls_context(const SSL_METHOD *method, int min_version, SSL_CTX **out) SL_MUST_CHECK;
+/* What contexts ask of OpenSSL's algorithms: to be ours where there is one (tls_kdf.c), which is loaded when
+ * this is called for the first time. NULL: OpenSSL's will do. */
+const char *sl_tls_properties(void);
 /* Staples der to ctx's answers until then (Unix seconds); der is copied. */
 int sl_tls_staple(SSL_CTX *ctx, struct sl_slice der, uint64_t until) SL_MUST_CHECK;
 /* Chain and key of PEM. */

@@ -73,12 +73,43 @@ def test_listeners_come_and_go(lo):
         with g.client(8081) as c:
             assert c.request().status == 200
 
-        def refused():
-            try:
-                g.client(P).close()
-            except ConnectionRefusedError:
-                return True
-        until(refused, "the old address to be closed")
+        until(lambda: refused(g, P), "the old address to be closed")
+
+
+def refused(g, port):
+    try:
+        g.client(port).close()
+    except ConnectionRefusedError:
+        return True
+
+
+def elsewhere(origin, n):
+    """Like version_policy, but what listens is not main."""
+    return version_policy(origin, n, listeners={"main": None, "two": {"bind": ["127.0.0.1:8081"]}})
+
+
+def test_who_has_connected_before_a_listener_goes_may_ask(lo):
+    with Origin(lo) as o, Gateway(version_policy(o, 1), lo) as g:
+        silent = [g.client(P) for _ in range(8)]
+        rc, out = g.apply(elsewhere(o, 2))
+        assert rc == 0, out
+        with g.client(8081) as c:
+            assert c.request().get("X-Version") == "2"
+        answers = [c.request() for c in silent]
+        assert [(r.status, r.get("X-Version"), r.get("Connection")) for r in answers] == [(200, "1", "close")] * 8
+        until(lambda: refused(g, P), "the old address to be closed")
+
+
+def test_a_listener_may_come_back_before_it_is_gone(lo):
+    with Origin(lo) as o, Gateway(version_policy(o, 1, listeners={"third": {"bind": ["127.0.0.1:8082"]}}), lo) as g:
+        silent = [g.client(p) for p in (P, P, 8082, 8082)]
+        for n, policy in enumerate((elsewhere(o, 2), version_policy(o, 3), elsewhere(o, 4), version_policy(o, 5))):
+            rc, out = g.apply(policy)
+            assert rc == 0, out
+            silent.append(g.client(8081 if n % 2 == 0 else P))
+        assert [c.request().status for c in silent] == [200] * 8
+        until(lambda: refused(g, 8082) and refused(g, 8081), "the others to be closed")
+        assert version_served(g) == "5"
 
 
 BAD = """version: 1

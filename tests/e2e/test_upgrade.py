@@ -365,6 +365,36 @@ def test_who_has_connected_before_a_stop_may_ask(lo, nginx):
         assert g.proc.wait(30) == 0
 
 
+def without_main(origin):
+    return policy(origin.target, listeners={"main": None, "two": {"bind": ["127.0.0.1:8081"]}})
+
+
+def test_a_stop_lets_in_whom_a_reload_has_just_taken_the_listener_from(lo, nginx):
+    with Gateway(policy(nginx.target), lo) as g:
+        silent = [g.client(P) for _ in range(4)]
+        assert g.apply(without_main(nginx))[0] == 0
+        g.signal(signal.SIGTERM)
+        g.wait_log("draining")
+        assert [c.request().status for c in silent] == [200] * 4
+        for c in silent:
+            c.close()
+        assert g.proc.wait(30) == 0
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["gone", "back"])
+def test_an_upgrade_lets_in_whom_a_reload_has_just_taken_the_listener_from(lo, nginx, back):
+    with Gateway(policy(nginx.target), lo) as g:
+        silent = [g.client(P) for _ in range(4)]
+        assert g.apply(without_main(nginx))[0] == 0
+        if back:
+            g.write(policy(nginx.target))
+        old = g.upgrade()
+        assert [c.request().status for c in silent] == [200] * 4
+        gone(old)
+        with g.client(P if back else 8081) as c:
+            assert c.request().status == 200
+
+
 @pytest.mark.slow
 def test_a_worker_killed_every_second_fails_its_own_requests_alone_and_they_are_counted(lo):
     """Each answer takes a while, so that some are under way whenever one dies."""

@@ -97,7 +97,7 @@ struct sl_conn {
  * clients are vouched for by others than when it began. */
 static inline bool sl_conn_is_last(const struct sl_conn *c)
 {
-    return c->w->draining || c->bind->fd < 0 || c->trust != c->bind->trust;
+    return c->w->draining || c->bind->gone || c->trust != c->bind->trust;
 }
 
 /* The worker drains, and does not wait for who is idle. */

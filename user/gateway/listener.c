@@ -6,6 +6,7 @@
  */
 #include "base/log.h"
 #include "gateway/overload_priv.h"
+#include "net/ipc.h"
 #include "net/socket.h"
 
 #include <errno.h>
@@ -168,14 +169,14 @@ void sl_binds_listen(struct sl_worker *w)
     }
 }
 
-int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, const uint8_t *more,
-                   size_t n_fds)
+int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const struct sl_ipc_snapshot *m,
+                   const int *fds, size_t n_fds)
 {
     size_t at = 0, address = 0;
     int r = 0;
     for (size_t i = 0; i < c->snapshot->n_listeners; i++)
         for (size_t k = 0; k < c->snapshot->listeners[i].n_bind && at < n_fds; k++, address++)
-            for (unsigned nth = 0; nth <= more[address] && at < n_fds; nth++) {
+            for (unsigned nth = 0; nth <= m->more[address] && at < n_fds; nth++) {
                 int e = _sl_apply_one(w, c, i, &c->snapshot->listeners[i].bind[k], nth, fds[at++]);
                 r = e < 0 ? e : r;
             }
@@ -183,11 +184,21 @@ int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, 
         (void)close(fds[at]);
     sl_list_for_each_safe (it, &w->binds) {
         struct sl_bind *b = SL_LIST_ENTRY(it, struct sl_bind, node);
-        if (b->config != c)
+        b->gone = b->config != c;
+        if (b->gone && !m->last_call)
             _sl_bind_close(b);
     }
     _sl_retire(w);
     return r;
+}
+
+void sl_binds_close_gone(struct sl_worker *w)
+{
+    sl_list_for_each_safe (it, &w->binds) {
+        struct sl_bind *b = SL_LIST_ENTRY(it, struct sl_bind, node);
+        if (b->gone)
+            _sl_bind_close(b);
+    }
 }
 
 void sl_binds_close(struct sl_worker *w)

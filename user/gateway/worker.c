@@ -57,7 +57,7 @@ static int _sl_serve(struct sl_worker *w, struct sl_policy *policy, struct sl_wo
         return r;
     sl_worker_keys_apply(w, c);
     w->held = p->m.hold;
-    r = sl_binds_apply(w, c, p->sockets, p->m.more, p->n_sockets);
+    r = sl_binds_apply(w, c, &p->m, p->sockets, p->n_sockets);
     p->n_sockets = 0;
     sl_gw_config_unref(w->config);
     w->config = c;
@@ -169,6 +169,9 @@ static void _sl_dispatch(struct sl_worker *w, const union sl_ipc *m, int *fds, s
         break;
     case SL_IPC_LISTEN:
         sl_binds_listen(w);
+        break;
+    case SL_IPC_LAST_CALLED:
+        sl_binds_close_gone(w);
         break;
     default:
         break; /* nothing else is expected here, and nothing is answered */

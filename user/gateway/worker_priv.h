@@ -67,6 +67,7 @@ struct sl_bind {
     struct sl_worker *w;
     unsigned refs; /* the worker's list, and each connection */
     int fd;        /* -1: no longer listening */
+    bool gone;     /* its address is in the policy no more: closed, or open until the last call is over */
     unsigned nth;  /* of this worker's sockets of that address */
     ev_io watcher;
     struct sl_sockaddr address;
@@ -172,10 +173,13 @@ int sl_gw_config_new(struct sl_worker *w, struct sl_policy *policy, struct sl_gw
 struct sl_gw_config *sl_gw_config_ref(struct sl_gw_config *c);
 void sl_gw_config_unref(struct sl_gw_config *c);
 
-/* listener.c: takes the sockets (in the order of listener, bind, of which the k-th has 1 + more[k]); those it
- * has no use for are closed. */
-int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const int *fds, const uint8_t *more,
-                   size_t n_fds);
+struct sl_ipc_snapshot;
+/* listener.c: takes the sockets (in the order of listener, bind, of which the k-th has 1 + m->more[k]); those
+ * it has no use for are closed, and so are, but in a last call, those it had. */
+int sl_binds_apply(struct sl_worker *w, struct sl_gw_config *c, const struct sl_ipc_snapshot *m,
+                   const int *fds, size_t n_fds);
+/* The last call is over. */
+void sl_binds_close_gone(struct sl_worker *w);
 /* No longer held: begins to accept. */
 void sl_binds_listen(struct sl_worker *w);
 /* Takes what waits in the accept queues, where nobody else would, then stops listening. */

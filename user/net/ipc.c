@@ -87,6 +87,7 @@ size_t sl_ipc_size(uint32_t type)
     case SL_IPC_REOPEN:
     case SL_IPC_STATE:
     case SL_IPC_LISTEN:
+    case SL_IPC_LAST_CALLED:
     case SL_IPC_UPGRADE:
     case SL_IPC_GO:
     case SL_IPC_CONFIRM:

@@ -27,6 +27,7 @@ enum sl_ipc_type {
     SL_IPC_KEYS_WANTED, /* to the controller: a worker met a token whose key it does not know */
     SL_IPC_SHARE,       /* to the controller: what other hosts are to put in or take back as this one did */
     SL_IPC_ERRANDS,     /* fds[0]: an end of a new pair between a worker and the controller (net/errand.h) */
+    SL_IPC_LAST_CALLED, /* to a worker: sockets that a SNAPSHOT with last_call has left open are closed */
     /* child -> supervisor */
     SL_IPC_READY = 64,   /* serves `version` */
     SL_IPC_PENALTY,      /* worker: escalation; controller: an operator's */
@@ -58,7 +59,8 @@ struct sl_ipc_snapshot {
     uint32_t n_sockets;
     uint32_t hold;                /* 1: nothing is accepted before LISTEN */
     uint8_t more[SL_IPC_MAX_FDS]; /* sockets of the k-th address beyond its first one */
-    uint8_t zero[6];
+    uint8_t last_call;            /* 1: what is not among them stays open until LAST_CALLED */
+    uint8_t zero[5];
 };
 struct sl_ipc_drain {
     struct sl_ipc_header h;
@@ -133,7 +135,8 @@ struct sl_ipc_errands {
     uint32_t worker; /* its index: the pair takes the place of its former one */
     uint32_t zero;
 };
-struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE, LISTEN, UPGRADE, GO */
+struct sl_ipc_plain { /* of the header alone: REOPEN, CONFIRM, ROLLBACK, DETACH, STATE, LISTEN, LAST_CALLED,
+                         UPGRADE, GO */
     struct sl_ipc_header h;
 };
 struct sl_ipc_hand {

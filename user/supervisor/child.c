@@ -317,8 +317,10 @@ int sl_child_send_snapshot(struct sl_child *c)
 {
     struct sl_supervisor *s = c->s;
     int fds[SL_IPC_MAX_FDS] = {s->bundle_fd};
-    union sl_ipc m = {
-        .snapshot = {.h = {.type = SL_IPC_SNAPSHOT}, .version = s->version, .hold = s->takeover.waits}};
+    union sl_ipc m = {.snapshot = {.h = {.type = SL_IPC_SNAPSHOT},
+                                   .version = s->version,
+                                   .hold = s->takeover.waits,
+                                   .last_call = ev_is_active(&s->last_call) != 0}};
     int n = sl_sockets_for(s, c, fds + 1, m.snapshot.more, SL_IPC_MAX_FDS - 1);
     if (n < 0)
         return n;
@@ -334,6 +336,14 @@ int sl_child_send_snapshot(struct sl_child *c)
         r = sl_ipc_send(c->ipc, &log, &s->log_fd, 1);
     }
     return r;
+}
+
+void sl_children_last_called(struct sl_supervisor *s)
+{
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_LAST_CALLED}}};
+    for (size_t i = 1; i < s->n_children; i++)
+        if (s->children[i].pid && sl_ipc_send(s->children[i].ipc, &m, NULL, 0) < 0)
+            (void)kill(s->children[i].pid, SIGKILL); /* the next one has none of them */
 }
 
 void sl_children_drain(struct sl_supervisor *s)

@@ -2,7 +2,8 @@
 /*
  * Listening sockets: opened by the supervisor, one for each worker and bind address, so that the kernel
  * spreads connections and a worker that dies leaves its queue to its successor. A reload opens what is new
- * before anything else changes, and closes what is gone as its last step.
+ * before anything else changes, and closes what is gone as its last step, or, where somebody has connected
+ * there whom the kernel still keeps to itself, when he has been let in: the last call, as before a stop.
  *
  * A socket that is closed resets what waits in its queue. So the sockets of a binary upgrade are handed on
  * and all kept, in their order: from more workers to fewer each has several, from fewer to more the new ones
@@ -219,7 +220,7 @@ static void _sl_sweep(struct sl_bound *v, size_t *n)
 {
     size_t kept = 0;
     for (size_t i = 0; i < *n; i++) {
-        if (v[i].wanted)
+        if (v[i].wanted || v[i].gone)
             v[kept++] = v[i];
         else
             _sl_bound_close(&v[i]);
@@ -227,12 +228,29 @@ static void _sl_sweep(struct sl_bound *v, size_t *n)
     *n = kept;
 }
 
-void sl_sockets_commit(struct sl_supervisor *s)
+void sl_sockets_sweep(struct sl_supervisor *s)
 {
     if (s->takeover.waits) /* they are still the other's */
         return;
     _sl_sweep(s->bound, &s->n_bound);
     _sl_sweep(s->admin, &s->n_admin);
+}
+
+/* Workers keep none or all of what is gone, so while one is waited for all are kept. */
+void sl_sockets_commit(struct sl_supervisor *s)
+{
+    if (sl_sockets_last_call(s, false))
+        sl_supervisor_last_call(s);
+    for (size_t i = 0; i < s->n_bound; i++)
+        s->bound[i].gone = !s->bound[i].wanted && ev_is_active(&s->last_call);
+    sl_sockets_sweep(s);
+}
+
+void sl_sockets_close_gone(struct sl_supervisor *s)
+{
+    for (size_t i = 0; i < s->n_bound; i++)
+        s->bound[i].gone = false;
+    _sl_sweep(s->bound, &s->n_bound);
 }
 
 static bool _sl_in_force(const struct sl_supervisor *s, const struct sl_sockaddr *a)
@@ -256,7 +274,7 @@ void sl_sockets_rollback(struct sl_supervisor *s)
         s->bound[i].wanted = _sl_in_force(s, &s->bound[i].address);
     for (size_t i = 0; i < s->n_admin; i++)
         s->admin[i].wanted = _sl_in_force(s, &s->admin[i].address);
-    sl_sockets_commit(s);
+    sl_sockets_sweep(s);
 }
 
 void sl_sockets_listen(struct sl_supervisor *s)
@@ -304,16 +322,18 @@ static void _sl_close_all(const struct sl_supervisor *s, struct sl_bound **v, si
     *n = 0;
 }
 
-bool sl_sockets_last_call(struct sl_supervisor *s)
+bool sl_sockets_last_call(const struct sl_supervisor *s, bool all)
 {
     bool opening = false;
     if (s->takeover.waits) /* they are another's, who goes on */
         return false;
     for (size_t i = 0; i < s->n_bound; i++) {
         const struct sl_bound *b = &s->bound[i];
+        if (!all && (b->wanted || b->gone))
+            continue;
         for (size_t k = 0; k < b->n; k++)
             sl_socket_take_silent(b->fds[k]);
-        opening |= b->address.sa.sa_family != AF_UNIX && sl_flow_is_opening(&b->address);
+        opening = opening || (b->address.sa.sa_family != AF_UNIX && sl_flow_is_opening(&b->address));
     }
     return opening;
 }

@@ -39,6 +39,7 @@ int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap)
 void sl_supervisor_drain(struct sl_supervisor *s)
 {
     s->stopping = true;
+    ev_timer_stop(s->loop, &s->last_call);
     sl_reload_forget(s);
     sl_trial_end(s);
     sl_state_publish(s);
@@ -64,19 +65,33 @@ static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
         sl_warn("policy version %llu was not confirmed: the next start reads it again from %s",
                 (unsigned long long)s->version, s->options->policy);
     sl_notify("STOPPING=1");
-    if (!sl_sockets_last_call(s)) {
+    if (!sl_sockets_last_call(s, true)) {
         sl_supervisor_drain(s);
         return;
     }
     s->stopping = true;
     sl_state_publish(s);
-    ev_timer_start(s->loop, &s->last_call);
+    sl_supervisor_last_call(s);
+}
+
+void sl_supervisor_last_call(struct sl_supervisor *s)
+{
+    ev_now_update(s->loop); /* building a policy may have taken seconds of this turn */
+    ev_timer_again(s->loop, &s->last_call);
 }
 
 static void _sl_on_last_call(struct ev_loop *loop, ev_timer *t, int events)
 {
-    (void)loop, (void)events;
-    sl_supervisor_drain(t->data);
+    (void)events;
+    struct sl_supervisor *s = t->data;
+    ev_timer_stop(loop, t);
+    if (s->stopping) {
+        sl_supervisor_drain(s);
+        return;
+    }
+    sl_sockets_close_gone(s);
+    sl_children_last_called(s);
+    sl_upgrade_go_on(s);
 }
 
 static void _sl_on_kill(struct ev_loop *loop, ev_timer *t, int events)
@@ -160,7 +175,7 @@ static void _sl_watch(struct sl_supervisor *s)
     _sl_signal(s, &s->sigusr2, _sl_on_usr2, SIGUSR2);
     (void)signal(SIGPIPE, SIG_IGN);
     ev_init(&s->kill, _sl_on_kill);
-    ev_timer_init(&s->last_call, _sl_on_last_call, SL_LAST_CALL, 0);
+    ev_timer_init(&s->last_call, _sl_on_last_call, 0, SL_LAST_CALL);
     s->kill.data = s->last_call.data = s;
     ev_timer_init(&s->sweep, _sl_on_sweep, SL_SWEEP_EVERY, SL_SWEEP_EVERY);
     s->sweep.data = s;

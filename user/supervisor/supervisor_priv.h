@@ -45,6 +45,7 @@ struct sl_bound {
     size_t n;
     size_t listening; /* the first so many; the others as soon as the supervisor before has let go */
     bool wanted;      /* by the policy that is being applied */
+    bool gone;        /* by none any more: open until the last call is over */
     bool kept;        /* a unix socket's file outlives us */
 };
 
@@ -144,6 +145,7 @@ struct sl_supervisor {
         pid_t pid; /* of the new supervisor until it serves; 0: none is under way */
         int sock;
         uint64_t id; /* of the controller's request; 0: SIGUSR2 */
+        bool waits;  /* for the end of a last call, to begin */
         ev_io io;
         ev_child watcher;
         ev_timer deadline;
@@ -190,11 +192,14 @@ int sl_privilege_drop(const struct sl_supervisor *s);
 /* seccomp.c: last of all, for the rest of the process's life. 0 or -errno. */
 int sl_seccomp_install(bool worker);
 
-/* sockets.c: opens what a snapshot wants beside what is open; commit closes what is no longer wanted,
- * rollback what was newly opened. */
+/* sockets.c: opens what a snapshot wants beside what is open; commit closes what is no longer wanted, or,
+ * where somebody has connected to it and said nothing yet, begins a last call; rollback closes what was newly
+ * opened. */
 int sl_sockets_prepare(struct sl_supervisor *s, const struct sl_snapshot *snap, struct sl_diag *diag);
 void sl_sockets_commit(struct sl_supervisor *s);
 void sl_sockets_rollback(struct sl_supervisor *s);
+/* At once what is not wanted, but for what is in its last call. */
+void sl_sockets_sweep(struct sl_supervisor *s);
 /* Descriptors for a child, in the order of (listener, bind), or of admin.bind; more[k]: those of the k-th
  * address beyond its first. How many, or -E2BIG. */
 int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int *fds, uint8_t *more,
@@ -202,9 +207,11 @@ int sl_sockets_for(const struct sl_supervisor *s, const struct sl_child *c, int 
 /* Those that did not listen while the supervisor before served. */
 void sl_sockets_listen(struct sl_supervisor *s);
 void sl_sockets_close(struct sl_supervisor *s);
-/* Who has connected and said nothing yet is to be accepted in the next SL_SILENT_SECONDS. False: there is
- * nobody. */
-bool sl_sockets_last_call(struct sl_supervisor *s);
+/* Who has connected, to all addresses or to those that have just lost their listener, and said nothing yet is
+ * to be accepted in the next SL_SILENT_SECONDS. False: there is nobody. */
+bool sl_sockets_last_call(const struct sl_supervisor *s, bool all);
+/* The last call of those without a listener is over. */
+void sl_sockets_close_gone(struct sl_supervisor *s);
 /* All but the admin's: while this process holds one, clients still connect to it. */
 void sl_sockets_close_listeners(struct sl_supervisor *s);
 
@@ -213,6 +220,8 @@ int sl_child_start(struct sl_child *c);
 int sl_child_send_snapshot(struct sl_child *c);
 /* "controller", "worker 3" */
 const char *sl_child_name(const struct sl_child *c, char out[16]);
+/* What a policy before has left open to the workers is closed. */
+void sl_children_last_called(struct sl_supervisor *s);
 void sl_children_drain(struct sl_supervisor *s);
 void sl_children_kill(struct sl_supervisor *s);
 /* While stopping: ends the loop once nobody is left. */
@@ -220,6 +229,9 @@ void sl_children_ended(struct sl_supervisor *s);
 
 /* supervisor.c: makes room for the snapshot's children and their counters. 0 or -errno. */
 int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap);
+/* Sockets that are to be closed stay open until all have been accepted who have connected so far: then the
+ * drain begins, or those without a listener go. */
+void sl_supervisor_last_call(struct sl_supervisor *s);
 /* Lets connections end, then the children, then the loop. */
 void sl_supervisor_drain(struct sl_supervisor *s);
 
@@ -227,6 +239,8 @@ void sl_supervisor_drain(struct sl_supervisor *s);
 void sl_upgrade(struct sl_supervisor *s, uint64_t id);
 /* What other changes are answered while one is under way; false: none is. */
 bool sl_upgrade_refuses(struct sl_supervisor *s, uint64_t id);
+/* One that was asked for in a last call begins. */
+void sl_upgrade_go_on(struct sl_supervisor *s);
 void sl_upgrade_stop(struct sl_supervisor *s);
 
 /* takeover.c */

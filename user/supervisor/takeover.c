@@ -206,7 +206,7 @@ static void _sl_go(struct sl_supervisor *s)
     union sl_ipc m = {.plain = {.h = {.type = SL_IPC_LISTEN}}};
     s->takeover.waits = false;
     sl_sockets_listen(s);
-    sl_sockets_commit(s);
+    sl_sockets_sweep(s);
     _sl_drained_meanwhile(s);
     for (size_t i = 0; i < s->n_children; i++)
         if (s->children[i].pid && sl_ipc_send(s->children[i].ipc, &m, NULL, 0) < 0)

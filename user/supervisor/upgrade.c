@@ -24,7 +24,7 @@
 
 bool sl_upgrade_refuses(struct sl_supervisor *s, uint64_t id)
 {
-    if (!s->upgrade.pid)
+    if (!s->upgrade.pid && !s->upgrade.waits)
         return false;
     sl_request_result(s, id, -EBUSY, s->version, "an upgrade is under way; try again when it is done");
     return true;
@@ -272,6 +272,9 @@ void sl_upgrade(struct sl_supervisor *s, uint64_t id)
         return;
     }
     s->upgrade.id = id;
+    s->upgrade.waits = ev_is_active(&s->last_call); /* whom it lets in no worker of another's would serve */
+    if (s->upgrade.waits)
+        return;
     int r = _sl_program(s, program);
     if (r == 0)
         r = _sl_fork(s, program);
@@ -294,8 +297,20 @@ void sl_upgrade(struct sl_supervisor *s, uint64_t id)
         _sl_failed(s, r, "what the new sluiced needs could not be handed to it\n");
 }
 
+void sl_upgrade_go_on(struct sl_supervisor *s)
+{
+    if (!s->upgrade.waits)
+        return;
+    s->upgrade.waits = false;
+    sl_upgrade(s, s->upgrade.id);
+}
+
 void sl_upgrade_stop(struct sl_supervisor *s)
 {
+    static const char text[] = "sluiced was told to stop\n";
     if (s->upgrade.pid)
-        _sl_failed(s, -ECANCELED, "sluiced was told to stop\n");
+        _sl_failed(s, -ECANCELED, text);
+    else if (s->upgrade.waits)
+        sl_request_result(s, s->upgrade.id, -ECANCELED, s->version, text);
+    s->upgrade.waits = false;
 }

@@ -117,7 +117,8 @@ static void _sl_look(struct sl_supervisor *s)
     bool changed = false;
     if (s->stopping)
         return;
-    if (s->reload.active || s->trial.waits || s->upgrade.pid || s->takeover.waits) { /* one thing at a time */
+    if (s->reload.active || s->trial.waits || s->upgrade.pid || s->upgrade.waits ||
+        s->takeover.waits) { /* one thing at a time */
         ev_timer_again(s->loop, &s->watch.settle);
         return;
     }

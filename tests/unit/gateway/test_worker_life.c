@@ -167,6 +167,54 @@ static void test_what_is_held_accepts_once_told(void **state)
     sl_diag_free(&diag);
 }
 
+/* A policy with another listener in place of the world's, whose last call it is. */
+static void replace_listener(struct world *w, int listener, int port)
+{
+    char text[256];
+    struct sl_bundle *b = NULL;
+    struct sl_diag diag;
+    sl_diag_init(&diag);
+    (void)snprintf(text, sizeof(text),
+                   "version: 1\nlisteners: { other: { bind: ['127.0.0.1:%d'] } }\n"
+                   "routes: { a: { auth: [public], respond: { status: 200, body: new } } }\n",
+                   port);
+    assert_int_equal(sl_bundle_from_text("test.yaml", sl_slice_str(text), &diag, &b), 0);
+    int fds[2] = {sl_bundle_to_memfd(b), listener};
+    union sl_ipc m = {
+        .snapshot = {.h = {.type = SL_IPC_SNAPSHOT}, .version = 99, .n_sockets = 1, .last_call = 1}};
+    assert_int_equal(sl_ipc_send(w->ipc, &m, fds, 2), 0);
+    expect_message(w, SL_IPC_READY, &m);
+    assert_int_equal(m.ready.error, 0);
+    close(fds[0]);
+    sl_bundle_free(b);
+    sl_diag_free(&diag);
+}
+
+static void test_a_listener_that_is_taken_away_serves_until_its_last_call_is_over(void **state)
+{
+    struct world *w = *state;
+    int port, other = listen_here(&port);
+    assert_int_equal(apply(w, policy(w, HELLO)), 0);
+    replace_listener(w, other, port);
+    int last = dial(w);
+    say(last, GET("/hello"));
+    const char *answer = hear(last, NULL);
+    assert_has(answer, "Connection: close\r\n");
+    assert_has(answer, "hi");
+    union sl_ipc m = {.plain = {.h = {.type = SL_IPC_LAST_CALLED}}};
+    assert_int_equal(sl_ipc_send(w->ipc, &m, NULL, 0), 0);
+    replace_listener(w, other, port); /* the message before it has been read */
+    int late = dial(w);
+    say(late, GET("/hello"));
+    wait_for(w->listener, POLLIN);
+    int nobodys = accept(w->listener, NULL, NULL);
+    assert_true(nobodys >= 0);
+    close(nobodys);
+    close(late);
+    close(last);
+    close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +224,7 @@ int main(void)
         SL_T(test_drain_lets_the_exchange_end_and_exits),
         SL_T(test_a_tunnel_ends_at_the_deadline_of_the_drain),
         SL_T(test_what_is_held_accepts_once_told),
+        SL_T(test_a_listener_that_is_taken_away_serves_until_its_last_call_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

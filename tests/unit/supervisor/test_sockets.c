@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listening sockets over reloads: new ones beside old ones, all or none, and nobody else's harmed. */
+#include "net/socket.h"
 #include "supervisor_test.h"
 
 #include <fcntl.h>
@@ -55,6 +56,14 @@ static int port_of(int fd)
     return sl_sockaddr_port(&a);
 }
 
+static int connected_to(unsigned port)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    SL_CLOSE int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : SL_TAKE_FD(fd);
+}
+
 static void one_each_worker_in_the_order_of_the_policy(void **state)
 {
     struct fixture *f = *state;
@@ -107,11 +116,7 @@ static void what_stays_in_the_policy_keeps_its_socket(void **state)
     assert_int_equal(sockets_of(f, 0, after), 2);
     assert_int_equal(after[0], before[1]);
     assert_int_equal(f->s.n_bound, 2);
-    SL_CLOSE int probe = socket(AF_INET, SOCK_STREAM, 0); /* nobody listens where nobody should */
-    struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)gone), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    assert_int_equal(connect(probe, (struct sockaddr *)&a, sizeof(a)), -1);
-    assert_int_equal(errno, ECONNREFUSED);
+    assert_int_equal(connected_to(gone), -ECONNREFUSED); /* nobody listens where nobody should */
 }
 
 static void one_that_cannot_be_had_changes_nothing(void **state)
@@ -161,6 +166,37 @@ static void from_one_address_to_all_and_back(void **state)
     assert_int_equal(change(f, "listeners: {a: {bind: ['0.0.0.0:%u']}}", p), 0);
     assert_int_equal(change(f, "listeners: {a: {bind: ['127.0.0.1:%u']}}", p), 0);
     assert_int_equal(f->s.n_bound, 1);
+}
+
+static void who_has_connected_is_called_before_a_socket_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    int before[SL_IPC_MAX_FDS], after[SL_IPC_MAX_FDS];
+    unsigned gone = free_port(), kept = free_port();
+    (void)admin_in(f);
+    f->s.loop = ev_loop_new(EVFLAG_AUTO);
+    f->s.last_call.repeat = 1;
+    assert_int_equal(change(f, "listeners: {a: {bind: ['127.0.0.1:%u']}}", gone), 0);
+    assert_int_equal(sockets_of(f, 0, before), 1);
+    for (size_t i = 0; i < f->s.bound[0].n; i++)
+        sl_socket_listener(f->s.bound[0].fds[i], true);
+    SL_CLOSE int silent = connected_to(gone);
+    assert_true(silent >= 0);
+    assert_int_equal(change(f, "listeners: {b: {bind: ['127.0.0.1:%u']}}", kept), 0);
+    assert_true(ev_is_active(&f->s.last_call));
+    assert_int_equal(f->s.n_bound, 2);
+    assert_int_equal(change(f, "listeners: {b: {bind: ['127.0.0.1:%u', '192.0.2.1:1']}}", kept),
+                     -EADDRNOTAVAIL);
+    assert_int_equal(f->s.n_bound, 2); /* one that is refused takes nothing away */
+    assert_int_equal(change(f, "listeners: {a: {bind: ['127.0.0.1:%u']}}", gone), 0);
+    assert_int_equal(sockets_of(f, 0, after), 1);
+    assert_int_equal(after[0], before[0]);
+    assert_int_equal(f->s.n_bound, 2); /* who goes while somebody is waited for stays as long */
+    sl_sockets_close_gone(&f->s);
+    assert_int_equal(f->s.n_bound, 1);
+    assert_int_equal(connected_to(kept), -ECONNREFUSED);
+    ev_timer_stop(f->s.loop, &f->s.last_call);
+    ev_loop_destroy(f->s.loop);
 }
 
 /* ---- what stands at the admin socket's path */
@@ -235,6 +271,7 @@ int main(void)
         with_fixture(one_that_cannot_be_had_changes_nothing),
         with_fixture(another_servers_reuseport_is_no_invitation),
         with_fixture(from_one_address_to_all_and_back),
+        with_fixture(who_has_connected_is_called_before_a_socket_is_closed),
         with_fixture(a_dead_daemons_socket_is_replaced),
         with_fixture(a_living_daemons_socket_is_not),
         with_fixture(a_living_daemon_that_is_busy_is_not_waited_for),

@@ -280,7 +280,7 @@ def test_refused_while_a_policy_is_on_trial_or_another_upgrade_runs(lo, nginx, t
             first = subprocess.Popen([os.path.join(os.path.dirname(SLUICED), "sluicectl"), "--socket", g.socket, "upgrade"],
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         pid = int(until(lambda: (tmp_path / "runs").read_text().strip(), "the new one"))
-        for verb in (["upgrade"], ["apply"]):
+        for verb in (["upgrade"], ["apply"], ["rollback"]):
             code, out = g.ctl(*verb)
             assert code == 1 and "upgrade is under way" in out, out
         os.kill(pid, signal.SIGKILL)

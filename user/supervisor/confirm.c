@@ -73,6 +73,8 @@ void sl_trial_confirm(struct sl_supervisor *s, uint64_t id)
 
 void sl_trial_rollback(struct sl_supervisor *s, uint64_t id)
 {
+    if (sl_upgrade_refuses(s, id))
+        return;
     if (s->stopping || s->reload.active)
         sl_request_result(s, id, -EBUSY, s->version,
                           s->stopping ? "sluiced is stopping"

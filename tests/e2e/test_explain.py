@@ -20,6 +20,7 @@ def policy(**over):
                          consumers={"acme": {"tier": "gold", "keys": [hashlib.sha256(KEY.encode()).hexdigest()], "sources": ["198.51.100.0/28"]}, "o'n eil": {}},
                          routes={"all": {"paths": ["/v1"], "auth": ["keys"], "sources": {"deny": ["203.0.113.0/24"]}},
                                  "guests": {"paths": ["/guests"], "auth": ["keys"], "anonymous": "o'n eil", "respond": {"status": 204}},
+                                 "live": {"paths": ["/live"], "auth": ["public"], "upstream": "origin", "upgrade": ["websocket"]},
                                  "own": {"paths": ["/own"], "auth": ["public"], "respond": {"status": 204}}}), over)
 
 
@@ -53,6 +54,15 @@ def test_a_request_by_the_policys_lines(gw):
     assert explain(gw, "GET https://api.test/")[0].startswith("nobody listens")
     assert explain(gw, f"GET http://api.test:{P}/v1", "--from", "203.0.113.9")[0].startswith("403:")
     assert gw.ctl("explain", "GET ftp://x/")[0] == 2 and gw.ctl("explain")[0] == 2 and gw.ctl("explain", "x", "-H")[0] == 2
+
+
+def test_what_becomes_of_an_upgrade(gw):
+    upgrade = ("-H", "Connection: Upgrade", "-H", "Upgrade: websocket")
+    verdict, why, _ = explain(gw, f"GET http://api.test:{P}/live", *upgrade)
+    assert verdict == "goes to upstream origin, within limits" and "the route takes WebSockets: it becomes one where the upstream agrees" in why
+    assert "the route takes WebSockets |" in explain(gw, f"GET http://api.test:{P}/live")[1]
+    assert "the route takes no WebSockets: it goes on without Upgrade" in explain(gw, f"GET http://api.test:{P}/v1", "-H", f"apikey: {KEY}", *upgrade)[1]
+    assert "WebSocket" not in explain(gw, f"GET http://api.test:{P}/v1", "-H", f"apikey: {KEY}")[1]
 
 
 def test_an_anonymous_consumer(gw):

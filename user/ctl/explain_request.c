@@ -200,7 +200,18 @@ static void _sl_goes(struct sl_explain *x, const struct sl_route *r, const struc
     _sl_shown(x, own ? &r->upstream_auth : &u->upstream_auth, u->name);
 }
 
-static void _sl_ends(struct sl_explain *x, const struct sl_route *r)
+/* What becomes of "Upgrade: websocket" (RFC 9110 section 7.8 leaves it to the server). */
+static void _sl_upgrades(struct sl_explain *x, const struct sl_route *r, const struct sl_request *req)
+{
+    const struct sl_header *h = sl_headers_get(&req->headers, SL_HDR_UPGRADE);
+    if (r->upgrade.n)
+        sl_explain_say(x, &r->pos, "the route takes WebSockets%s",
+                       h ? ": it becomes one where the upstream agrees" : "");
+    else if (h)
+        sl_explain_say(x, &r->pos, "the route takes no WebSockets: it goes on without Upgrade");
+}
+
+static void _sl_ends(struct sl_explain *x, const struct sl_route *r, const struct sl_request *req)
 {
     if (r->action == SL_ACTION_RESPOND)
         sl_explain_verdict(x, "%u, answered by route %s itself", r->respond.status, r->name);
@@ -216,9 +227,12 @@ static void _sl_ends(struct sl_explain *x, const struct sl_route *r)
     else
         sl_explain_verdict(x, "goes to one of the %zu upstreams of route %s, within limits", r->n_split,
                            r->name);
-    if (r->action == SL_ACTION_UPSTREAM && r->upstream)
+    if (r->action != SL_ACTION_UPSTREAM)
+        return;
+    _sl_upgrades(x, r, req);
+    if (r->upstream)
         _sl_goes(x, r, r->upstream);
-    for (size_t i = 0; r->action == SL_ACTION_UPSTREAM && i < r->n_split; i++)
+    for (size_t i = 0; i < r->n_split; i++)
         _sl_goes(x, r, r->split[i].upstream);
 }
 
@@ -247,7 +261,7 @@ static void _sl_follow(struct sl_explain *x, struct sl_asked *a)
     _sl_wants(x, r);
     if (_sl_who(x, r, &a->req, &id)) {
         _sl_limits(x, r, id);
-        _sl_ends(x, r);
+        _sl_ends(x, r, &a->req);
     }
     if (id)
         sl_identity_unref(id);

@@ -32,10 +32,9 @@ void sl_trial_begin(struct sl_supervisor *s, uint64_t ns)
 {
     s->trial.waits = true;
     s->trial.deadline_ns = sl_now_ns() + ns;
-    ev_now_update(s->loop); /* building a policy may have taken seconds of this turn */
-    ev_timer_init(&s->trial.timer, _sl_on_timer, (double)ns / 1e9, 0);
+    ev_timer_init(&s->trial.timer, _sl_on_timer, 0, (double)ns / 1e9);
     s->trial.timer.data = s;
-    ev_timer_start(s->loop, &s->trial.timer);
+    sl_timer_again(s->loop, &s->trial.timer);
     sl_info("policy version %llu is on trial: confirmed within %.0f s, or version %llu comes back",
             (unsigned long long)s->version, (double)ns / 1e9, (unsigned long long)s->former.version);
 }

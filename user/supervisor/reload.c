@@ -15,7 +15,11 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define SL_READY_WAIT 10.0 /* s */
+/* How long all processes may take to be ready, s: each compiles the policy as the supervisor has, on a
+ * machine that may have less to spare for it. sluicectl waits for 70. */
+#define SL_READY_WAIT  10.0
+#define SL_READY_TIMES 4 /* what it took the supervisor, beside that */
+#define SL_READY_MOST  60.0
 
 struct sl_next {
     struct sl_bundle *bundle;
@@ -177,7 +181,9 @@ static void _sl_explain_kernel(const struct sl_snapshot *s, int r, struct sl_dia
 static int _sl_load(struct sl_supervisor *s, enum sl_policy_from from, struct sl_diag *diag)
 {
     struct sl_next n = {.bundle_fd = -1, .log_fd = -1};
+    const uint64_t began = sl_now_ns();
     int r = _sl_build(s, from, &n, diag);
+    s->reload.build_ns = sl_now_ns() - began;
     if (r == 0 && !s->children)
         r = sl_supervisor_size(s, n.snapshot);
     if (r == 0)
@@ -265,9 +271,10 @@ void sl_reload_wait(struct sl_supervisor *s, uint64_t id)
     s->reload.active = true;
     s->reload.id = id;
     ev_init(&s->reload.deadline, _sl_on_deadline);
-    s->reload.deadline.repeat = SL_READY_WAIT;
+    s->reload.deadline.repeat =
+        SL_MIN(SL_READY_WAIT + SL_READY_TIMES * (double)s->reload.build_ns / 1e9, SL_READY_MOST);
     s->reload.deadline.data = s;
-    ev_timer_again(s->loop, &s->reload.deadline);
+    sl_timer_again(s->loop, &s->reload.deadline);
 }
 
 void sl_reload_ready(struct sl_supervisor *s)

@@ -76,8 +76,7 @@ static void _sl_on_stop(struct ev_loop *loop, ev_signal *w, int events)
 
 void sl_supervisor_last_call(struct sl_supervisor *s)
 {
-    ev_now_update(s->loop); /* building a policy may have taken seconds of this turn */
-    ev_timer_again(s->loop, &s->last_call);
+    sl_timer_again(s->loop, &s->last_call);
 }
 
 static void _sl_on_last_call(struct ev_loop *loop, ev_timer *t, int events)

@@ -138,6 +138,7 @@ struct sl_supervisor {
         uint64_t id;         /* of the controller's request; 0: SIGHUP, or the start */
         char *text;          /* warnings of the policy being applied; owned */
         uint64_t confirm_ns; /* it is on trial for that long; 0: for good */
+        uint64_t build_ns;   /* what reading and compiling it took */
         ev_timer deadline;
     } reload;
     struct sl_takeover takeover;
@@ -226,6 +227,14 @@ void sl_children_drain(struct sl_supervisor *s);
 void sl_children_kill(struct sl_supervisor *s);
 /* While stopping: ends the loop once nobody is left. */
 void sl_children_ended(struct sl_supervisor *s);
+
+/* Starts a timer of that repeat from now: what came before in this turn, building a policy, may have taken
+ * seconds. */
+static inline void sl_timer_again(struct ev_loop *loop, ev_timer *t)
+{
+    ev_now_update(loop);
+    ev_timer_again(loop, t);
+}
 
 /* supervisor.c: makes room for the snapshot's children and their counters. 0 or -errno. */
 int sl_supervisor_size(struct sl_supervisor *s, const struct sl_snapshot *snap);

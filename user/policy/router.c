@@ -17,8 +17,8 @@ struct sl_router_build {
 static struct sl_host *_sl_host_new(struct sl_router *r)
 {
     struct sl_host *h = sl_arena_zalloc(&r->arena, sizeof(*h));
-    if (h && !(h->root = sl_router_node(r)))
-        return NULL;
+    if (h)
+        h->root.id = ++r->n_nodes;
     return h;
 }
 
@@ -49,25 +49,55 @@ static bool _sl_covers(const struct sl_route *a, const struct sl_route *b)
     return true;
 }
 
-static int _sl_leaf_add(struct sl_router_build *b, struct sl_leaf **list, uint32_t route,
-                        const struct sl_pos *pos)
+/* Room for one more. */
+static int _sl_leaves_reserve(struct sl_router *r)
 {
-    const struct sl_route *routes = b->r->snapshot->routes, *self = &routes[route];
-    struct sl_leaf *leaf = sl_arena_alloc(&b->r->arena, sizeof(*leaf));
-    if (!leaf)
+    if (r->n_leaves + 1 < r->cap_leaves)
+        return 0;
+    const uint32_t cap = SL_MAX(r->cap_leaves * 2, 64u);
+    struct sl_leaf *leaves = realloc(r->leaves, cap * sizeof(*leaves));
+    if (!leaves)
+        return -ENOMEM;
+    r->leaves = leaves;
+    r->cap_leaves = cap;
+    return 0;
+}
+
+/* How *leaves goes on with that route; what was there follows it. */
+static void _sl_leaf_put(struct sl_router *r, uint32_t *leaves, uint32_t route)
+{
+    const struct sl_route *self = &r->snapshot->routes[route];
+    if (!self->methods && !self->other_methods.n && !self->headers.n) {
+        *leaves = SL_LEAF_OPEN | route;
+        return;
+    }
+    r->leaves[++r->n_leaves] = (struct sl_leaf){.route = route, .next = *leaves};
+    *leaves = r->n_leaves;
+}
+
+static int _sl_leaf_add(struct sl_router_build *b, uint32_t *leaves, uint32_t route, const struct sl_pos *pos)
+{
+    struct sl_router *r = b->r;
+    const struct sl_route *routes = r->snapshot->routes, *self = &routes[route];
+    if (_sl_leaves_reserve(r) < 0)
         return -ENOMEM;
     bool told = false;
-    while (*list && routes[(*list)->route].headers.n >= self->headers.n) {
-        if ((*list)->route == route)
+    while (*leaves) {
+        const bool open = *leaves & SL_LEAF_OPEN;
+        const uint32_t other = open ? *leaves & ~SL_LEAF_OPEN : r->leaves[*leaves].route;
+        if (routes[other].headers.n < self->headers.n)
+            break;
+        if (other == route)
             return 0;
-        if (!told && (told = _sl_covers(&routes[(*list)->route], self)))
+        if (!told && (told = _sl_covers(&routes[other], self)))
             sl_diag_warn(b->diag, pos,
                          "never reached here: route \"%s\" takes every request that this one would",
-                         routes[(*list)->route].name);
-        list = &(*list)->next;
+                         routes[other].name);
+        if (open)
+            return 0;
+        leaves = &r->leaves[*leaves].next;
     }
-    *leaf = (struct sl_leaf){.next = *list, .route = route};
-    *list = leaf;
+    _sl_leaf_put(r, leaves, route);
     return 0;
 }
 
@@ -95,12 +125,15 @@ static int _sl_regex_add(struct sl_router_build *b, struct sl_host *h, const str
     return 0;
 }
 
-static int _sl_segments_add(struct sl_router_build *b, const struct sl_host *h, const struct sl_path_match *p,
+static int _sl_segments_add(struct sl_router_build *b, struct sl_host *h, const struct sl_path_match *p,
                             uint32_t route)
 {
     struct sl_slice rest = sl_slice(p->text.p + 1, p->text.n - 1), segment;
-    uint32_t node = h->root, depth = 0;
+    struct sl_node *node = &h->root;
+    uint32_t depth = 0;
     bool slash = true;
+    if (sl_router_reserve(b->r) < 0)
+        return -ENOMEM;
     while (rest.n) {
         const ssize_t at = sl_slice_chr(rest, '/');
         segment = sl_slice(rest.p, at < 0 ? rest.n : (size_t)at);
@@ -111,12 +144,10 @@ static int _sl_segments_add(struct sl_router_build *b, const struct sl_host *h, 
             return 0;
         }
         node = sl_router_grow(b->r, node, segment);
-        if (!node)
-            return -ENOMEM;
     }
     const enum sl_leaf_kind kind = p->kind == SL_PATH_EXACT ? (slash ? SL_LEAF_EXACT_SLASH : SL_LEAF_EXACT)
                                                             : (slash ? SL_LEAF_PREFIX_SLASH : SL_LEAF_PREFIX);
-    return _sl_leaf_add(b, &b->r->nodes[node].leaves[kind], route, &p->pos);
+    return _sl_leaf_add(b, &node->leaves[kind], route, &p->pos);
 }
 
 static int _sl_paths_add(struct sl_router_build *b, struct sl_host *h, uint32_t index)
@@ -219,8 +250,8 @@ void sl_router_free(struct sl_router *r)
     _sl_hosts_free(&r->wildcards);
     pcre2_match_data_free(r->match_data);
     pcre2_match_context_free(r->match_limits);
-    free(r->nodes);
     free(r->edges);
+    free(r->leaves);
     sl_arena_free(&r->arena);
     free(r);
 }

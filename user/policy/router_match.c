@@ -51,12 +51,14 @@ static bool _sl_try_route(struct sl_search *s, uint32_t index)
     return true;
 }
 
-static bool _sl_try(struct sl_search *s, const struct sl_leaf *list)
+static bool _sl_try(struct sl_search *s, uint32_t leaves)
 {
-    for (; list; list = list->next)
-        if (_sl_try_route(s, list->route))
+    for (; leaves && !(leaves & SL_LEAF_OPEN); leaves = s->r->leaves[leaves].next)
+        if (_sl_try_route(s, s->r->leaves[leaves].route))
             return true;
-    return false;
+    if (leaves)
+        s->found = leaves & ~SL_LEAF_OPEN;
+    return leaves != 0;
 }
 
 /* The nodes along a path. slash: a '/' follows the node's segment in the request. */
@@ -64,12 +66,13 @@ struct sl_walk {
     uint32_t n;
     bool whole; /* the path's last segment was reached */
     struct {
-        uint32_t node;
+        const struct sl_node *node;
         bool slash;
     } at[SL_PATH_SEGMENTS + 1];
 };
 
-static void _sl_walk(const struct sl_router *r, uint32_t root, struct sl_slice path, struct sl_walk *w)
+static void _sl_walk(const struct sl_router *r, const struct sl_node *root, struct sl_slice path,
+                     struct sl_walk *w)
 {
     const char *p = path.p + 1, *end = path.p + path.n;
     w->n = 1;
@@ -78,7 +81,8 @@ static void _sl_walk(const struct sl_router *r, uint32_t root, struct sl_slice p
     while (p < end && w->n <= SL_PATH_SEGMENTS) {
         const char *slash = memchr(p, '/', (size_t)(end - p));
         const char *stop = slash ? slash : end;
-        const uint32_t child = sl_router_child(r, w->at[w->n - 1].node, sl_slice(p, (size_t)(stop - p)));
+        const struct sl_node *child =
+            sl_router_child(r, w->at[w->n - 1].node, sl_slice(p, (size_t)(stop - p)));
         if (!child)
             break;
         w->at[w->n].node = child;
@@ -88,18 +92,17 @@ static void _sl_walk(const struct sl_router *r, uint32_t root, struct sl_slice p
     w->whole = p == end;
 }
 
-static bool _sl_try_paths(struct sl_search *s, uint32_t root)
+static bool _sl_try_paths(struct sl_search *s, const struct sl_node *root)
 {
     struct sl_walk w;
     _sl_walk(s->r, root, s->req->path, &w);
-    const struct sl_node *nodes = s->r->nodes;
     if (w.whole) {
-        const struct sl_node *last = &nodes[w.at[w.n - 1].node];
+        const struct sl_node *last = w.at[w.n - 1].node;
         if (_sl_try(s, last->leaves[w.at[w.n - 1].slash ? SL_LEAF_EXACT_SLASH : SL_LEAF_EXACT]))
             return true;
     }
     for (uint32_t i = w.n; i-- > 0;) {
-        const struct sl_node *node = &nodes[w.at[i].node];
+        const struct sl_node *node = w.at[i].node;
         if (w.at[i].slash && _sl_try(s, node->leaves[SL_LEAF_PREFIX_SLASH]))
             return true;
         if (_sl_try(s, node->leaves[SL_LEAF_PREFIX]))
@@ -130,7 +133,7 @@ static bool _sl_try_host(struct sl_search *s, const struct sl_host *h)
         return false;
     const struct sl_slice path = s->req->path;
     /* "OPTIONS *" has no path (RFC 9110 section 9.3.7): only routes without paths take it. */
-    if (path.n && path.p[0] == '/' && (_sl_try_paths(s, h->root) || _sl_try_regexes(s, h)))
+    if (path.n && path.p[0] == '/' && (_sl_try_paths(s, &h->root) || _sl_try_regexes(s, h)))
         return true;
     return !s->refused && _sl_try(s, h->any);
 }

@@ -2,6 +2,8 @@
 /* Which route a request is for, and that finding it takes as long among ten thousand as among ten. */
 #include "policy_test.h"
 
+#include "policy/router_priv.h"
+
 struct fixture {
     struct sl_diag diag;
     struct sl_snapshot *s;
@@ -272,6 +274,78 @@ static void too_many_segments_in_the_policy(void **state)
     assert_told(&f.diag, "more than 64 segments");
 }
 
+/* What an edge holds of a segment is bounded: its length, one less and one more, and none that is only like
+ * it. */
+static void segments_of_any_length(void **state)
+{
+    (void)state;
+    static const int lengths[] = {1, SL_EDGE_TEXT - 1, SL_EDGE_TEXT, SL_EDGE_TEXT + 1, 300};
+    char text[301], other[301];
+    struct sl_buf routes = {0};
+    memset(text, 'a', sizeof(text));
+    memset(other, 'a', sizeof(other));
+    for (size_t i = 0; i < SL_ARRAY_LEN(lengths); i++)
+        assert_int_equal(sl_buf_printf(&routes, "%s" R("r%d", "'paths': ['/%.*s/x']"), i ? "," : "",
+                                       lengths[i], lengths[i], text),
+                         0);
+    assert_int_equal(sl_buf_append(&routes, "", 1), 0);
+    assert_int_equal(build(sl_buf_data(&routes)), 0);
+    sl_buf_free(&routes);
+    for (size_t i = 0; i < SL_ARRAY_LEN(lengths); i++) {
+        const int n = lengths[i];
+        goes("h", sl_arena_printf(&arena, "/%.*s/x", n, text), sl_arena_printf(&arena, "r%d", n));
+        other[n - 1] = 'b';
+        goes("h", sl_arena_printf(&arena, "/%.*s/x", n, other), "404");
+        other[n - 1] = 'a';
+    }
+    goes("h", sl_arena_printf(&arena, "/%.*s/x", SL_EDGE_TEXT + 2, text), "404");
+}
+
+/* Those that ask for headers first, then in the policy's order, and behind one that takes all comes none. */
+static void many_routes_of_one_path(void **state)
+{
+    (void)state;
+    const char *get = R("get", "'paths': ['/a'], 'methods': ['GET']");
+    const char *put = R("put", "'paths': ['/a'], 'methods': ['PUT']");
+    const char *all = R("all", "'paths': ['/a', '/b']");
+    const char *late = R("late", "'paths': ['/a'], 'methods': ['POST']");
+    const char *v2 = R("v2", "'paths': ['/a'], 'headers': {'X-V': '2'}, 'methods': ['POST']");
+    assert_int_equal(build(sl_arena_printf(&arena, "%s,%s,%s,%s,%s", get, put, all, late, v2)), 0);
+    assert_told(&f.diag, "never reached here: route \"all\"");
+    assert_int_equal(f.diag.warnings, 1);
+    struct sl_request post = request("POST", "h", "/a");
+    assert_string_equal(match(request("GET", "h", "/a")), "get");
+    assert_string_equal(match(request("PUT", "h", "/a/x")), "put");
+    assert_string_equal(match(request("BREW", "h", "/a")), "all");
+    assert_string_equal(match(post), "all");
+    add_header(&post.headers, "X-V", "2");
+    assert_string_equal(match(post), "v2");
+    assert_string_equal(match(request("GET", "h", "/b")), "all");
+}
+
+static void many_children_of_one_node(void **state)
+{
+    (void)state;
+    struct sl_buf text = {0};
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(sl_buf_printf(&text,
+                                       "%s" R("r%u", "'paths': ['/v1/r%u'], 'methods': ['GET', 'POST']"),
+                                       i ? "," : "", i, i),
+                         0);
+    assert_int_equal(sl_buf_append(&text, "", 1), 0);
+    assert_int_equal(build(sl_buf_data(&text)), 0);
+    sl_buf_free(&text);
+    for (unsigned i = 0; i < 1000; i++) {
+        const char *name = sl_arena_printf(&arena, "r%u", i);
+        goes("h", sl_arena_printf(&arena, "/v1/r%u", i), name);
+        goes("h", sl_arena_printf(&arena, "/v1/r%u/items/r%u", i, i), name);
+        goes("h", sl_arena_printf(&arena, "/v1/r%ux", i), "404");
+        goes("h", sl_arena_printf(&arena, "/r%u", i), "404");
+    }
+    assert_string_equal(match(request("PUT", "h", "/v1/r999")), "405");
+    goes("h", "/v1", "404");
+}
+
 static void ten_thousand_routes(void **state)
 {
     (void)state;
@@ -309,6 +383,9 @@ int main(void)
         unit_test_router(a_route_that_is_never_reached_is_a_warning),
         unit_test_router(long_paths),
         unit_test_router(too_many_segments_in_the_policy),
+        unit_test_router(segments_of_any_length),
+        unit_test_router(many_routes_of_one_path),
+        unit_test_router(many_children_of_one_node),
         unit_test_router(ten_thousand_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,9 @@ struct sl_retries {
     struct sl_statuses on;
     uint32_t budget; /* percent of the route's requests, in each worker */
 };
+struct sl_timeouts {
+    uint64_t connect, first_byte, idle, total; /* total 0: none */
+};
 enum sl_action {
     SL_ACTION_UPSTREAM,
     SL_ACTION_RESPOND,
@@ -212,9 +215,7 @@ struct sl_route {
     struct sl_cidrs sources_allow, sources_deny;
     struct sl_rate_limit rate_limit;
     struct sl_in_flight in_flight;
-    struct {
-        uint64_t connect, first_byte, idle, total;
-    } timeouts;
+    struct sl_timeouts timeouts;
     struct sl_retries retries;
     struct sl_upstream_auth upstream_auth;
     struct sl_strings upgrade; /* "websocket", or n 0 */

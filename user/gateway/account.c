@@ -4,8 +4,7 @@
 
 static void _sl_count(struct sl_exchange *ex, uint64_t duration_ns)
 {
-    uint32_t slot = ex->route ? ex->route->policy->route->slot : 0;
-    struct sl_route_counters *r = &ex->w->counters->routes[sl_slot(slot, SL_COUNTER_ROUTES)];
+    struct sl_route_counters *r = ex->route ? ex->route->counters : &ex->w->counters->routes[0];
     unsigned digit = ex->head_sent ? ex->status / 100u : 0;
     r->codes[digit <= 5 ? digit : 0]++;
     if (ex->why != SL_WHY_NONE)

@@ -85,11 +85,29 @@ static int _sl_build_groups(struct sl_worker *w, struct sl_gw_config *c)
     return 0;
 }
 
+/* NULL: memory is out. */
+static const sl_stage *_sl_chain_of(struct sl_gw_config *c, const struct sl_route_policy *p)
+{
+    struct sl_gw_chain *mine = calloc(1, sizeof(*mine));
+    if (!mine)
+        return NULL;
+    sl_route_stages(p, mine->stages);
+    for (const struct sl_gw_chain *i = c->chains; i; i = i->next)
+        if (memcmp(i->stages, mine->stages, sizeof(i->stages)) == 0) {
+            free(mine);
+            return i->stages;
+        }
+    mine->next = c->chains;
+    c->chains = mine;
+    return mine->stages;
+}
+
 static int _sl_build_split(struct sl_gw_config *c, struct sl_gw_route *to, const struct sl_route *r)
 {
     to->split = calloc(r->n_split, sizeof(*to->split));
     if (!to->split)
         return -ENOMEM;
+    to->n_split = r->n_split;
     for (size_t i = 0; i < r->n_split; i++)
         to->split[i] = (struct sl_gw_share){.group = c->groups[r->split[i].upstream - c->snapshot->upstreams],
                                             .weight = r->split[i].weight};
@@ -104,25 +122,36 @@ static int _sl_build_retries(struct sl_gw_route *to, const struct sl_route *r)
     return r->retries.max && !to->retry_credit ? -ENOMEM : 0;
 }
 
+static int _sl_build_route(struct sl_gw_config *c, struct sl_gw_route *to, const struct sl_route_policy *p)
+{
+    const struct sl_route *r = p->route;
+    *to = (struct sl_gw_route){.chain = _sl_chain_of(c, p),
+                               .policy = p,
+                               .counters = &c->w->counters->routes[sl_slot(r->slot, SL_COUNTER_ROUTES)],
+                               .limits = p->limits,
+                               .in_flight = r->in_flight.max ? &r->in_flight : NULL,
+                               .response = p->response,
+                               .timeouts = r->timeouts,
+                               .request_body = r->request_body,
+                               .slot = r->slot};
+    if (r->upstream)
+        to->group = c->groups[r->upstream - c->snapshot->upstreams];
+    c->upgrades |= r->upgrade.n > 0;
+    if (!to->chain || _sl_build_retries(to, r) < 0 || (r->n_split && _sl_build_split(c, to, r) < 0))
+        return -ENOMEM;
+    return 0;
+}
+
 static int _sl_build_routes(struct sl_gw_config *c)
 {
-    size_t n = c->snapshot->n_routes;
-    c->n_routes = n;
-    c->routes = calloc(n, sizeof(*c->routes));
+    const size_t n = c->snapshot->n_routes;
+    c->routes = aligned_alloc(_Alignof(struct sl_gw_route), n * sizeof(*c->routes));
     if (n && !c->routes)
         return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        const struct sl_route *r = &c->snapshot->routes[i];
-        c->routes[i].policy = &c->policy->routes[i];
-        if (_sl_build_retries(&c->routes[i], r) < 0 ||
-            (r->n_split && _sl_build_split(c, &c->routes[i], r) < 0))
-            return -ENOMEM;
-        if (r->upstream)
-            c->routes[i].group = c->groups[r->upstream - c->snapshot->upstreams];
-        c->upgrades |= r->upgrade.n > 0;
-        sl_route_compile(&c->routes[i]);
-    }
-    return 0;
+    int r = 0;
+    for (; r == 0 && c->n_routes < n; c->n_routes++)
+        r = _sl_build_route(c, &c->routes[c->n_routes], &c->policy->routes[c->n_routes]);
+    return r;
 }
 
 int sl_gw_config_new(struct sl_worker *w, struct sl_policy *policy, struct sl_gw_config **out)
@@ -166,9 +195,13 @@ void sl_gw_config_unref(struct sl_gw_config *c)
         sl_group_free(c->groups[i]);
     for (size_t i = 0; c->tls && i < c->n_tls; i++)
         SSL_CTX_free(c->tls[i]);
-    for (size_t i = 0; c->routes && i < c->n_routes; i++) {
+    for (size_t i = 0; i < c->n_routes; i++) {
         free(c->routes[i].split);
         free(c->routes[i].retry_credit);
+    }
+    for (struct sl_gw_chain *i = c->chains, *next; i; i = next) {
+        next = i->next;
+        free(i);
     }
     sl_access_format_free(c->log_format);
     free(c->groups);

@@ -225,11 +225,11 @@ static enum sl_stage_result _sl_route(struct sl_exchange *ex)
     case SL_ROUTE_FOUND:
         ex->route = &ex->config->routes[index];
         ex->stage = ex->route->chain;
-        if (ex->route->policy->route->timeouts.total)
-            ex->total_at = ex->started + ex->route->policy->route->timeouts.total;
+        if (ex->route->timeouts.total)
+            ex->total_at = ex->started + ex->route->timeouts.total;
         if (ex->req.te_trailers) /* as every gRPC client says (PROTOCOL-HTTP2.md) */
             sl_grpc_deadline(ex);
-        ex->body_limit = SL_MIN(ex->listener->limits.body, ex->route->policy->route->request_body);
+        ex->body_limit = SL_MIN(ex->listener->limits.body, ex->route->request_body);
         return SL_STAGE_NEXT;
     case SL_ROUTE_METHOD:
         return _sl_not_allowed(ex, methods);
@@ -428,7 +428,7 @@ struct sl_exchange *sl_parking_take(struct sl_parking *p)
 
 void sl_exchange_rearm(struct sl_exchange *ex)
 {
-    const struct sl_route *r = ex->route ? ex->route->policy->route : NULL;
+    const struct sl_gw_route *r = ex->route;
     uint64_t wait = 0;
     ex->waiting = SL_WAIT_NONE;
     if (ex->parked_by) {

@@ -199,7 +199,8 @@ enum sl_stage_result sl_stage_limits(struct sl_exchange *ex);
 void sl_limits_release(struct sl_exchange *ex);
 
 /* ---- stages.c */
-void sl_route_compile(struct sl_gw_route *r);
+/* The chain of a route. */
+void sl_route_stages(const struct sl_route_policy *p, sl_stage chain[SL_MAX_STAGES]);
 extern const sl_stage sl_chain_redirect_https[];
 
 /* ---- collect.c */

@@ -28,7 +28,7 @@ static struct sl_group *_sl_choose(const struct sl_gw_route *r)
 {
     struct sl_gw_share *best = NULL;
     int64_t total = 0;
-    for (size_t i = 0; i < r->policy->route->n_split; i++) {
+    for (size_t i = 0; i < r->n_split; i++) {
         struct sl_gw_share *s = &r->split[i];
         s->current += s->weight;
         total += s->weight;
@@ -133,7 +133,7 @@ static enum sl_stage_result _sl_no_connection(struct sl_exchange *ex, int error)
 static enum sl_stage_result _sl_connect(struct sl_exchange *ex, enum sl_reuse reuse)
 {
     struct sl_group *g = ex->group;
-    uint64_t timeout = ex->route->policy->route->timeouts.connect;
+    uint64_t timeout = ex->route->timeouts.connect;
     int r;
     do {
         r = sl_group_connect(g, &ex->attempts, timeout, reuse, &_sl_ops, ex, &ex->up);
@@ -192,10 +192,12 @@ static void _sl_try_again(struct sl_exchange *ex, enum sl_reuse reuse)
  */
 static bool _sl_gives_try(struct sl_exchange *ex, unsigned what)
 {
-    const struct sl_retries *p = &ex->route->policy->route->retries;
     uint32_t *credit = ex->route->retry_credit;
+    if (!credit)
+        return false;
+    const struct sl_retries *p = &ex->route->policy->route->retries;
     bool wanted = false;
-    for (size_t i = 0; credit && i < p->on.n; i++)
+    for (size_t i = 0; i < p->on.n; i++)
         wanted |= p->on.v[i] == what;
     if (!wanted || ex->retried >= p->max || !ex->replayable || (what != SL_RETRY_CONNECT && !_sl_safe(ex)))
         return false;
@@ -357,7 +359,7 @@ static int _sl_begin_answer(struct sl_exchange *ex)
     ex->res_body.keep = ex->req.te_trailers ? &ex->arena : NULL; /* RFC 9110 section 6.5.1 */
     ex->up_keep = res->keep_alive && res->framing != SL_FRAMING_EOF;
     sl_headers_strip_hop_by_hop(&res->headers, NULL, 0);
-    int r = sl_respond_decorate(ex, ex->route->policy->response);
+    int r = sl_respond_decorate(ex, ex->route->response);
     if (r == 0)
         r = sl_tunnel_opens(ex) ? sl_tunnel_open(ex) : ex->codec->head(ex);
     return r;

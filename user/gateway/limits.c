@@ -62,7 +62,6 @@ static enum sl_stage_result _sl_too_many(struct sl_exchange *ex, const struct sl
 static enum sl_stage_result _sl_at_once(struct sl_exchange *ex, const struct sl_limit_subject *subject)
 {
     const struct sl_snapshot *s = ex->config->snapshot;
-    const struct sl_route *route = ex->route->policy->route;
     const struct sl_consumer *c = ex->identity ? ex->identity->consumer : NULL;
     const struct sl_in_flight *theirs = sl_in_flight_of(c, ex->tier);
     const bool own = theirs != &ex->tier->in_flight;
@@ -70,10 +69,10 @@ static enum sl_stage_result _sl_at_once(struct sl_exchange *ex, const struct sl_
         const struct sl_in_flight *f;
         const char *kind, *name;
     } all[] = {{&s->limits.in_flight, "all:", "routes"},
-               {&route->in_flight, "route:", route->name},
+               {ex->route->in_flight, "route:", ex->route->in_flight ? ex->route->policy->route->name : NULL},
                {theirs, own ? "consumer:" : "tier:", own ? c->name : ex->tier->name}};
     for (size_t i = 0; i < SL_ARRAY_LEN(all); i++) {
-        if (!all[i].f->max)
+        if (!all[i].f || !all[i].f->max)
             continue;
         switch (_sl_take_flight(ex, all[i].f, all[i].kind, all[i].name, subject)) {
         case SL_FLIGHT_REFUSED:
@@ -106,7 +105,7 @@ static struct sl_limit_set *_sl_limits_of(const struct sl_exchange *ex)
 static uint64_t _sl_asker(const struct sl_exchange *ex, const struct sl_limit_subject *s)
 {
     const struct sl_consumer *c = ex->identity ? ex->identity->consumer : NULL;
-    const uint32_t route = ex->route->policy->route->slot;
+    const uint32_t route = ex->route->slot;
     if (c && c->slot)
         return sl_demand_key(route, SL_ASKER_CONSUMER, c->slot);
     if (s->consumer.n)
@@ -131,7 +130,7 @@ static struct sl_demand_row *_sl_note_asked(struct sl_exchange *ex, const struct
 static void _sl_note_refused(const struct sl_exchange *ex, struct sl_demand_row *row)
 {
     const struct sl_limit_verdict *v = &ex->verdict;
-    const enum sl_demand_limit which = v->set == ex->route->policy->limits    ? SL_DEMAND_ROUTE
+    const enum sl_demand_limit which = v->set == ex->route->limits            ? SL_DEMAND_ROUTE
                                        : v->set == ex->config->policy->limits ? SL_DEMAND_ALL
                                                                               : SL_DEMAND_OWN;
     row->refused[which][sl_demand_window(sl_limit_set_config(v->set)->windows[v->window].seconds)]++;
@@ -165,7 +164,7 @@ static enum sl_stage_result _sl_rates(struct sl_exchange *ex, const struct sl_li
 enum sl_stage_result sl_stage_limits(struct sl_exchange *ex)
 {
     const struct sl_policy *p = ex->config->policy;
-    struct sl_limit_set *sets[] = {ex->route->policy->limits, _sl_limits_of(ex), p->limits};
+    struct sl_limit_set *sets[] = {ex->route->limits, _sl_limits_of(ex), p->limits};
     for (size_t i = 0; i < SL_ARRAY_LEN(sets); i++)
         if (sets[i])
             ex->limits[ex->n_limits++] = sets[i];

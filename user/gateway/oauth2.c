@@ -22,7 +22,7 @@ static int _sl_headers(struct sl_exchange *ex, const struct sl_oauth2_outcome *o
         r = sl_headers_set(h, &ex->arena, SL_S("Pragma"), SL_S("no-cache"));
     if (r == 0 && o->error == SL_OAUTH2_INVALID_CLIENT)
         r = sl_headers_set(h, &ex->arena, SL_S("WWW-Authenticate"), SL_S("Basic realm=\"oauth2\""));
-    return r < 0 ? r : sl_respond_decorate(ex, ex->route->policy->response);
+    return r < 0 ? r : sl_respond_decorate(ex, ex->route->response);
 }
 
 /* Whose client it is: for the log, and for who wonders whether an address has good neighbours. */

@@ -155,8 +155,8 @@ void sl_relay_pass_on(struct sl_exchange *ex)
 /* What the route takes out of the head does not come back in the trailers. */
 void sl_relay_answer_trailers(struct sl_exchange *ex)
 {
-    if (ex->route->policy->response)
-        sl_transform_clean(ex->route->policy->response, &ex->res.trailers);
+    if (ex->route->response)
+        sl_transform_clean(ex->route->response, &ex->res.trailers);
 }
 
 static int _sl_take_answer_body(struct sl_exchange *ex, struct sl_buf *in)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a route does with a request: one function a stage, put together once for each route. Read
- * sl_route_compile for the order. A stage that answers returns what sl_respond* returns; the exchange may be
+ * sl_route_stages for the order. A stage that answers returns what sl_respond* returns; the exchange may be
  * over then and must not be touched any more.
  */
 #include "gateway/exchange_priv.h"
@@ -81,6 +81,15 @@ static void _sl_tag_socket(struct sl_exchange *ex)
         c->tag = tag;
 }
 
+/* Who asks is known, or need not be. */
+static enum sl_stage_result _sl_admit(struct sl_exchange *ex)
+{
+    sl_escalate_asked(ex);
+    _sl_tag_socket(ex);
+    sl_shape_begin(ex);
+    return SL_STAGE_NEXT;
+}
+
 static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex);
 
 static enum sl_stage_result _sl_wait_for(struct sl_exchange *ex, const struct sl_auth_outcome *o)
@@ -111,12 +120,14 @@ static enum sl_stage_result _sl_stage_authenticate(struct sl_exchange *ex)
         ex->tier = ex->identity->tier;
     if (o.result == SL_AUTH_UNAVAILABLE)
         return sl_auth_errand_refuse(ex, o.detail);
-    if (o.result != SL_AUTH_OK)
-        return _sl_refuse_auth(ex, &o);
-    sl_escalate_asked(ex);
-    _sl_tag_socket(ex);
-    sl_shape_begin(ex);
-    return SL_STAGE_NEXT;
+    return o.result == SL_AUTH_OK ? _sl_admit(ex) : _sl_refuse_auth(ex, &o);
+}
+
+/* Of an open route: what is left to do is to remove identity headers that a client made up. */
+static enum sl_stage_result _sl_stage_let_in(struct sl_exchange *ex)
+{
+    sl_auth_clean(ex->config->policy->auth, &ex->req.headers);
+    return _sl_admit(ex);
 }
 
 static enum sl_stage_result _sl_stage_body_size(struct sl_exchange *ex)
@@ -228,39 +239,38 @@ static bool _sl_shows_who(const struct sl_route *r)
                                                              : r->upstream_auth.type > SL_UPSTREAM_AUTH_NONE;
 }
 
-void sl_route_compile(struct sl_gw_route *r)
+void sl_route_stages(const struct sl_route_policy *p, sl_stage chain[SL_MAX_STAGES])
 {
-    const struct sl_route *cfg = r->policy->route;
+    const struct sl_route *cfg = p->route;
     size_t n = 0;
     if (cfg->sources_allow.n || cfg->sources_deny.n)
-        r->chain[n++] = _sl_stage_sources;
-    r->chain[n++] =
-        _sl_stage_authenticate; /* also where public: it removes identity headers that a client made up */
-    r->chain[n++] = sl_stage_limits;
-    r->chain[n++] = sl_stage_upgrade;
-    r->chain[n++] = _sl_stage_body_size;
+        chain[n++] = _sl_stage_sources;
+    chain[n++] = sl_route_is_open(cfg) ? _sl_stage_let_in : _sl_stage_authenticate;
+    chain[n++] = sl_stage_limits;
+    chain[n++] = sl_stage_upgrade;
+    chain[n++] = _sl_stage_body_size;
     switch (cfg->action) {
     case SL_ACTION_UPSTREAM:
-        if (cfg->strip_prefix.n || r->policy->request)
-            r->chain[n++] = _sl_stage_transform;
-        r->chain[n++] = sl_forward_choose;
+        if (cfg->strip_prefix.n || p->request)
+            chain[n++] = _sl_stage_transform;
+        chain[n++] = sl_forward_choose;
         if (_sl_shows_who(cfg))
-            r->chain[n++] = sl_stage_upstream_auth;
-        r->chain[n++] = sl_forward_begin;
+            chain[n++] = sl_stage_upstream_auth;
+        chain[n++] = sl_forward_begin;
         break;
     case SL_ACTION_RESPOND:
-        r->chain[n++] = _sl_stage_respond;
+        chain[n++] = _sl_stage_respond;
         break;
     case SL_ACTION_REDIRECT:
-        r->chain[n++] = _sl_stage_redirect;
+        chain[n++] = _sl_stage_redirect;
         break;
     case SL_ACTION_JWKS:
-        r->chain[n++] = _sl_stage_jwks;
+        chain[n++] = _sl_stage_jwks;
         break;
     case SL_ACTION_OAUTH2:
-        r->chain[n++] = sl_stage_collect;
-        r->chain[n++] = sl_stage_oauth2;
+        chain[n++] = sl_stage_collect;
+        chain[n++] = sl_stage_oauth2;
         break;
     }
-    r->chain[n] = NULL;
+    chain[n] = NULL;
 }

@@ -26,18 +26,39 @@ enum sl_stage_result {
 };
 typedef enum sl_stage_result (*sl_stage)(struct sl_exchange *);
 #define SL_MAX_STAGES 12
-
-/* A route compiled: the chain that its exchanges run through, ended by NULL. */
-struct sl_gw_route {
-    const struct sl_route_policy *policy;
-    struct sl_group *group; /* NULL: no upstream, or several */
-    struct sl_gw_share {
-        struct sl_group *group;
-        int64_t weight, current;
-    } * split;              /* [policy->route->n_split]: smooth round robin, as among targets */
-    uint32_t *retry_credit; /* hundredths of retries; NULL: the route has none */
-    sl_stage chain[SL_MAX_STAGES];
+/* Stages in their order, ended by NULL. Most routes have the same, and share it. */
+struct sl_gw_chain {
+    struct sl_gw_chain *next;
+    sl_stage stages[SL_MAX_STAGES];
 };
+
+/* A share of a route's requests: smooth round robin, as among targets. */
+struct sl_gw_share {
+    struct sl_group *group;
+    int64_t weight, current;
+};
+
+/*
+ * A route compiled. What most requests read of it stands here, copied where it is another's, on two lines of
+ * the cache that come as one: where there are many routes none of them is in the cache, and to wait for a
+ * line takes as long as some hundred instructions.
+ */
+struct sl_gw_route {
+    _Alignas(2 * SL_CACHE_LINE) const sl_stage *chain; /* that its exchanges run through */
+    const struct sl_route_policy *policy;
+    struct sl_route_counters *counters;
+    struct sl_limit_set *limits;          /* of policy */
+    const struct sl_in_flight *in_flight; /* of policy->route; NULL: no limit */
+    const struct sl_transform *response;  /* of policy */
+    struct sl_group *group;               /* NULL: no upstream, or several */
+    struct sl_gw_share *split;            /* [n_split] */
+    size_t n_split;
+    uint32_t *retry_credit; /* hundredths of retries; NULL: the route has none */
+    struct sl_timeouts timeouts;
+    uint64_t request_body;
+    uint32_t slot;
+};
+_Static_assert(sizeof(struct sl_gw_route) == 2 * SL_CACHE_LINE, "a route is two lines of the cache");
 /* What a route may retry at once before it has earned more by requests. */
 #define SL_RETRY_CREDIT 1000
 
@@ -52,9 +73,10 @@ struct sl_gw_config {
     const struct sl_snapshot *snapshot;
     struct sl_gw_route *routes; /* [n_routes] */
     size_t n_routes;
-    bool upgrades;            /* a route lets connections become something else */
-    struct sl_group **groups; /* [n_upstreams] */
-    SSL_CTX **tls;            /* [n_listeners]; NULL: plain */
+    struct sl_gw_chain *chains; /* those that routes have */
+    bool upgrades;              /* a route lets connections become something else */
+    struct sl_group **groups;   /* [n_upstreams] */
+    SSL_CTX **tls;              /* [n_listeners]; NULL: plain */
     size_t n_groups, n_tls;
     struct sl_access_format *log_format; /* NULL: JSON */
     struct sl_slice correlation_header;

@@ -146,9 +146,16 @@ bool sl_auth_is_introspection(struct sl_slice text);
 struct sl_auth_outcome sl_authenticate(struct sl_authenticator *a, const struct sl_route *route,
                                        struct sl_request *req, struct sl_arena *arena, uint64_t now_wall_s,
                                        const struct sl_auth_again *again);
+/* Whether a route lets everybody in and looks at no credentials: it can require nothing and has no anonymous
+ * consumer (config/schema_route.c), so that of all that sl_authenticate does sl_auth_clean is left. */
+static inline bool sl_route_is_open(const struct sl_route *route)
+{
+    return route->is_public && !route->n_auth;
+}
 /* Whether upstreams are told who is calling by a header of that name. */
 bool sl_auth_is_identity_header(const struct sl_authenticator *a, struct sl_slice name);
-/* Removes the identity headers of every provider: of a request's trailers, which come after all that. */
+/* Removes the identity headers of every provider: of requests of open routes, and of a request's trailers,
+ * which come after all that. */
 void sl_auth_clean(const struct sl_authenticator *a, struct sl_headers *h);
 
 #endif

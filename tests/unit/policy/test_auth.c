@@ -227,6 +227,17 @@ static void public_routes(void **state)
     assert_string_equal(header(&req.headers, "Authorization"), "Basic eDp5");
 }
 
+/* What is said wrongly is told where a provider stands beside "public", so only those without one are open.
+ */
+static void open_routes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < policy->snapshot->n_routes; i++) {
+        const struct sl_route *r = &policy->snapshot->routes[i];
+        assert_int_equal(sl_route_is_open(r), !strcmp(r->name, "open"));
+    }
+}
+
 /* ---- keys */
 
 static void api_keys(void **state)
@@ -368,6 +379,7 @@ int main(void)
         unit_test_auth(the_issuer_chooses),
         unit_test_auth(whichever_is_there),
         unit_test_auth(public_routes),
+        unit_test_auth(open_routes),
         unit_test_auth(no_credentials_are_the_anonymous_consumers),
         unit_test_auth(wrong_credentials_are_never_anonymous),
         unit_test_auth(the_anonymous_consumer_has_its_groups_alone),

@@ -67,12 +67,6 @@ __noinline int sl_meter_parse(struct __sk_buff *skb, struct sl_packet *p)
     return sl_parse((void *)(long)skb->data, (void *)(long)skb->data_end, p);
 }
 
-SL_INLINE const struct sl_hints *sl_hints_given(void)
-{
-    const __u32 zero = 0;
-    return bpf_map_lookup_elem(&sl_hints, &zero);
-}
-
 /* Addresses and ports, and how long the headers up to TCP's end are; 0 where it is no whole TCP packet. */
 SL_INLINE __u32 sl_tcp_headers(struct __sk_buff *skb, struct sl_packet *p)
 {
@@ -85,9 +79,8 @@ SEC("tc")
 int sl_tc_egress(struct __sk_buff *skb)
 {
     struct sl_packet p = {};
-    const struct sl_hints *hints = sl_hints_given();
     struct bpf_sock *sk = skb->sk;
-    if (!sk || !hints || hints->unmetered)
+    if (!sk)
         return SL_TC_NEXT;
     sk = bpf_sk_fullsock(sk);
     if (!sk)
@@ -102,11 +95,9 @@ SEC("tc")
 int sl_tc_ingress(struct __sk_buff *skb)
 {
     struct sl_packet p = {};
-    const struct sl_hints *hints = sl_hints_given();
-    if (!hints || hints->unmetered)
-        return SL_TC_NEXT;
-    const __u32 headers = sl_tcp_headers(skb, &p);
-    if (!headers || sl_hint_absent(hints->ports, p.dport_be))
+    const __u32 zero = 0, headers = sl_tcp_headers(skb, &p);
+    const struct sl_hints *hints = bpf_map_lookup_elem(&sl_hints, &zero);
+    if (!headers || !hints || sl_hint_absent(hints->ports, p.dport_be))
         return SL_TC_NEXT;
     struct bpf_sock_tuple t = {};
     __u32 size = sizeof(t.ipv4);

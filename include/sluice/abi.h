@@ -153,7 +153,6 @@ struct sl_hints {
     __u64 wide_lists[SL_HINT_WORDS]; /* shorter ones, by sl_hint_net() */
     __u64 hosts[SL_HINT_PAIRS];      /* single IPv4 addresses in a list, by sl_hint_pair_slot() */
     __u64 sources[SL_HINT_PAIRS];    /* IPv4 sources under a penalty, by sl_hint_pair_slot() */
-    __u64 unmetered;                 /* 1: the policy names no consumer whose bytes could be counted */
 };
 #define SL_HINT_LONG(v6) ((v6) ? 56u : 24u)
 
@@ -429,7 +428,7 @@ SL_ASSERT_SIZE(sl_list_value, 16);
 SL_ASSERT_SIZE(sl_trie_node, 16);
 SL_ASSERT_SIZE(sl_penalty_key, 40);
 SL_ASSERT_SIZE(sl_penalty_value, 96);
-SL_ASSERT_SIZE(sl_hints, 57352);
+SL_ASSERT_SIZE(sl_hints, 57344);
 SL_ASSERT_SIZE(sl_bucket, 32);
 SL_ASSERT_SIZE(sl_limit, 24);
 SL_ASSERT_SIZE(sl_source_key, 20);

@@ -91,6 +91,13 @@ static inline void th_allow(struct th_policy *p, const char *cidr)
     p->allow[p->s.kernel.allow.n++] = th_cidr(cidr);
 }
 
+/* Names a consumer: without one nothing is metered. */
+static inline void th_meter(struct th_policy *p)
+{
+    p->s.n_consumers = 1;
+    p->consumers[0] = (struct sl_consumer){.name = "acme"};
+}
+
 /* ---- one guard at a time, in a namespace of its own: what most tests of it work on */
 
 static SL_UNUSED struct th_policy policy;

@@ -53,9 +53,67 @@ static bool has_clsact(void)
     return system("tc qdisc show dev sl0 | grep -q clsact") == 0;
 }
 
+static bool has_tcx_links(void)
+{
+    return access(TH_PINS "/links/tcx_in_sl0", F_OK) == 0 && access(TH_PINS "/links/tcx_out_sl0", F_OK) == 0;
+}
+
+/* Whether sl0 is metered the way that it should be, or not at all. */
+static bool is_metered(void)
+{
+    const bool is = strcmp(at().tc, "none") != 0, by_filter = !has("tcx");
+    assert_string_equal(at().tc, !is ? "none" : by_filter ? "clsact" : "tcx");
+    assert_true(has_clsact() == (is && by_filter));
+    assert_true(has_tcx_links() == (is && !by_filter));
+    return is;
+}
+
+/* As long as the policy names a consumer, whoever put it on; what is not applied changes nothing. */
+static void metered_while_a_consumer_is_named(const char *without)
+{
+    start_without(without);
+    const uint32_t prog = th_xdp_on("sl0");
+    assert_false(is_metered());
+    policy.s.kernel.interfaces.n = 2;
+    policy.interfaces[1] = SL_S("nosuch0");
+    th_meter(&policy);
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), -ENODEV);
+    assert_false(is_metered());
+    policy.s.kernel.interfaces.n = 1;
+    th_apply();
+    assert_true(is_metered());
+    policy.s.n_consumers = 0;
+    policy.s.kernel.interfaces.n = 2;
+    assert_int_equal(sl_kernel_apply(guard, &policy.s), -ENODEV);
+    assert_true(is_metered());
+    policy.s.kernel.interfaces.n = 1;
+    th_apply();
+    assert_false(is_metered());
+    assert_int_equal(th_xdp_on("sl0"), prog);
+    th_meter(&policy);
+    th_apply();
+    policy.s.n_consumers = 0;
+    start_without(without);
+    assert_false(is_metered()); /* a former daemon's */
+    still_guards();
+}
+
+static void the_meter_is_on_while_a_consumer_is_named(void **state)
+{
+    (void)state;
+    metered_while_a_consumer_is_named("");
+}
+
+static void the_filter_is_on_while_a_consumer_is_named(void **state)
+{
+    (void)state;
+    metered_while_a_consumer_is_named("tcx");
+}
+
 static void what_is_said_to_be_there_is_used(void **state)
 {
     (void)state;
+    th_meter(&policy);
     start_without("");
     assert_true(has("xdp_link"));
     assert_true(has("ring_buffer"));
@@ -66,6 +124,7 @@ static void what_is_said_to_be_there_is_used(void **state)
 static void without_tcx_the_meter_is_a_filter(void **state)
 {
     (void)state;
+    th_meter(&policy);
     start_without("tcx");
     assert_false(has("tcx"));
     assert_string_equal(at().tc, "clsact");
@@ -81,6 +140,7 @@ static void without_tcx_the_meter_is_a_filter(void **state)
 static void never_both_at_tc(void **state)
 {
     (void)state;
+    th_meter(&policy);
     start_without("");
     if (!has("tcx")) {
         print_message("this kernel has no TCX\n");
@@ -125,6 +185,7 @@ static void without_the_helper_no_cookies(void **state)
 static void without_socket_storage_no_meter(void **state)
 {
     (void)state;
+    th_meter(&policy);
     start_without("socket_storage,tcx");
     assert_string_equal(at().tc, "none");
     assert_int_equal(sl_kernel_fds(guard).socket_storage, -1);
@@ -162,6 +223,8 @@ int main(void)
         TEST(what_is_said_to_be_there_is_used),
         TEST(without_tcx_the_meter_is_a_filter),
         TEST(never_both_at_tc),
+        TEST(the_meter_is_on_while_a_consumer_is_named),
+        TEST(the_filter_is_on_while_a_consumer_is_named),
         TEST(without_frags_jumbo_frames_are_for_generic_mode),
         TEST(without_the_helper_no_cookies),
         TEST(without_socket_storage_no_meter),

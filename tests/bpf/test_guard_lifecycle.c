@@ -27,6 +27,7 @@ static void test_attaches_native_and_leaves_nothing(void **state)
 {
     (void)state;
     struct sl_attach_state st[2];
+    th_meter(&policy);
     th_start();
     assert_int_equal(sl_kernel_attach_states(guard, st, 2), 1);
     assert_string_equal(st[0].interface, "sl0");
@@ -271,6 +272,7 @@ static void test_a_renamed_interface_stays_guarded(void **state)
 {
     (void)state;
     struct sl_attach_state st[2], before[1];
+    th_meter(&policy);
     th_start();
     const uint32_t link = link_of(TH_PINS "/links/xdp_sl0"), prog = th_xdp_on("sl0");
     assert_int_equal(sl_kernel_attach_states(guard, before, 1), 1);

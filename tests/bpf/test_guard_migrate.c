@@ -73,6 +73,7 @@ static int setup(void **state)
 {
     (void)th_setup(state);
     th_deny(&policy, "203.0.113.0/24");
+    th_meter(&policy);
     return 0;
 }
 

@@ -190,11 +190,6 @@ static void test_they_are_given(void **state)
     assert_int_equal(_given(g->hints->long_lists), all - 1);
     assert_int_equal(_given(g->hints->wide_lists), all - 1);
     assert_int_equal(_given(g->hints->penalties), all);
-    assert_int_equal(g->hints->unmetered, 1);
-    p.s.n_consumers = 1;
-    p.consumers[0] = (struct sl_consumer){.name = "acme"};
-    assert_int_equal(sl_kernel_apply(g, &p.s), 0);
-    assert_int_equal(g->hints->unmetered, 0);
     const struct sl_penalty_request r = {
         .source = th_ip("192.0.2.9"), .effect = SL_PENALTY_SOURCE, .duration_ns = 3600 * SL_NS_PER_SEC};
     assert_int_equal(sl_kernel_penalty_add(g, &r, &until), 0);

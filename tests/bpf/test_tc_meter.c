@@ -124,8 +124,7 @@ static int setup(void **state)
     ask_client('u');
     await_client();
     th_policy(&policy, "192.0.2.1:7777");
-    policy.s.n_consumers = 1; /* without one nothing is metered */
-    policy.consumers[0] = (struct sl_consumer){.name = "acme"};
+    th_meter(&policy);
     th_start();
     return 0;
 }

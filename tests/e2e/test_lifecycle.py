@@ -257,7 +257,8 @@ def test_another_owner_is_named_with_its_id_at_a_reload_and_the_policy_stays(net
 
 @pytest.mark.veth
 def test_what_the_kernel_lacks_is_done_without_and_said(net, origin):
-    with Gateway(policy(origin, kernel={"deny": [f"{net.client.address}/32"]}), net.gw, env={"SLUICE_WITHOUT": "tcx,syn_cookies"}) as g, Flood(net.client, net.gw) as f:
+    metered = policy(origin, kernel={"deny": [f"{net.client.address}/32"]}, consumers={"acme": {"keys": [hashlib.sha256(b"acme-key-00000").hexdigest()]}})
+    with Gateway(metered, net.gw, env={"SLUICE_WITHOUT": "tcx,syn_cookies"}) as g, Flood(net.client, net.gw) as f:
         features = {x["name"]: x["present"] for x in g.status()["kernel"]["features"]}
         assert features["xdp_link"] and not features["tcx"] and not features["syn_cookies"]
         assert g.metric("sluice_kernel_feature", feature="tcx") == 0 and g.metric("sluice_kernel_feature", feature="xdp_link") == 1

@@ -222,8 +222,6 @@ static void _sl_drop_tcx(const struct sl_kernel_guard *g, const struct sl_attach
 
 static int _sl_attach_tc(const struct sl_kernel_guard *g, struct sl_attachment *a)
 {
-    if (!g->meter)
-        return 0;
     if (sl_has(g, SL_FEATURE_TCX))
         return _sl_attach_tcx_both(g, a);
     int r = sl_clsact_attach(a->ifindex, bpf_program__fd(g->meter->progs.sl_tc_ingress),
@@ -234,7 +232,20 @@ static int _sl_attach_tc(const struct sl_kernel_guard *g, struct sl_attachment *
     return r < 0 ? sl_error_r(r, "kernel: interface %s does not take the meter by clsact", a->name) : 0;
 }
 
-/* ---- both */
+bool sl_meter_wanted(const struct sl_kernel_guard *g)
+{
+    return g->meter && !g->plan->unmetered;
+}
+
+int sl_meter_on(const struct sl_kernel_guard *g, struct sl_attachment *a)
+{
+    if (!sl_meter_wanted(g) || a->tcx[0] >= 0 || a->clsact)
+        return 0;
+    const int r = _sl_attach_tc(g, a);
+    if (r == 0)
+        sl_info("kernel: interface %s metered at TC (%s)", a->name, a->clsact ? "clsact" : "tcx");
+    return r;
+}
 
 static void _sl_drop(const struct sl_kernel_guard *g, const struct sl_attachment *a, const char *prefix,
                      int *fd)
@@ -249,14 +260,22 @@ static void _sl_drop(const struct sl_kernel_guard *g, const struct sl_attachment
     *fd = -1;
 }
 
-void sl_detach(struct sl_kernel_guard *g, struct sl_attachment *a)
+void sl_meter_off(const struct sl_kernel_guard *g, struct sl_attachment *a)
 {
-    _sl_drop(g, a, "xdp_", &a->xdp);
     for (int i = 0; i < 2; i++)
         _sl_drop(g, a, _sl_tcx_prefix[i], &a->tcx[i]);
-    if (a->clsact && a->ifindex)
+    _sl_drop_tcx(g, a); /* of a former daemon */
+    if (a->ifindex)     /* 0 would be all */
         (void)sl_clsact_detach(a->ifindex);
     a->clsact = false;
+}
+
+/* ---- both */
+
+void sl_detach(const struct sl_kernel_guard *g, struct sl_attachment *a)
+{
+    _sl_drop(g, a, "xdp_", &a->xdp);
+    sl_meter_off(g, a);
     a->mode = SL_ATTACH_NONE;
 }
 
@@ -266,6 +285,7 @@ void sl_attachment_close(struct sl_attachment *a)
     sl_closep(&a->tcx[0]);
     sl_closep(&a->tcx[1]);
     a->xdp = a->tcx[0] = a->tcx[1] = -1;
+    a->clsact = false; /* filters have no descriptor: they are found again */
 }
 
 bool sl_attachment_pinned(const struct sl_kernel_guard *g, const struct sl_attachment *a)
@@ -310,7 +330,7 @@ int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a)
     sl_attachment_close(a);
     int r = _sl_attach_xdp(g, a);
     if (r == 0)
-        r = _sl_attach_tc(g, a);
+        r = sl_meter_on(g, a);
     if (r < 0) {
         if (had)
             sl_attachment_close(a); /* it was on when we came */
@@ -320,10 +340,7 @@ int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a)
     }
     a->released = a->renamed = false;
     a->fresh = !had;
-    sl_info("kernel: interface %s guarded at XDP (%s), metered at TC (%s)", a->name,
-            a->mode == SL_ATTACH_NATIVE ? "native" : "generic",
-            a->tcx[0] >= 0 ? "tcx"
-            : a->clsact    ? "clsact"
-                           : "none");
+    sl_info("kernel: interface %s guarded at XDP (%s)", a->name,
+            a->mode == SL_ATTACH_NATIVE ? "native" : "generic");
     return 0;
 }

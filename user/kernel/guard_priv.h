@@ -176,7 +176,14 @@ int sl_hints_penalties(struct sl_kernel_guard *g) SL_MUST_CHECK;
 /* Attaches or takes over. 0 or -errno (logged); on failure nothing is attached that was not before. */
 int sl_attach(struct sl_kernel_guard *g, struct sl_attachment *a) SL_MUST_CHECK;
 /* Takes the programs off the interface, and the pins away. */
-void sl_detach(struct sl_kernel_guard *g, struct sl_attachment *a);
+void sl_detach(const struct sl_kernel_guard *g, struct sl_attachment *a);
+/* Whether the policy names a consumer whose bytes could be counted: else the meter would cost each packet
+ * what a program at TC costs, some 25 ns, for nothing. */
+bool sl_meter_wanted(const struct sl_kernel_guard *g);
+/* Attaches the meter where it is wanted and not on. 0 or -errno (logged). */
+int sl_meter_on(const struct sl_kernel_guard *g, struct sl_attachment *a) SL_MUST_CHECK;
+/* Takes it off, be it a former daemon's. */
+void sl_meter_off(const struct sl_kernel_guard *g, struct sl_attachment *a);
 /* Closes descriptors; pins stay. */
 void sl_attachment_close(struct sl_attachment *a);
 /* Whether its XDP mode is the one that the policy wants; reads the mode from the kernel. */

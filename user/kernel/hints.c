@@ -103,7 +103,6 @@ static void _sl_hints_of(struct sl_hints *h, const struct sl_plan *p)
 {
     const struct sl_table *listeners = &p->maps[SL_PLAN_LISTENERS];
     memset(h, 0xff, sizeof(*h));
-    h->unmetered = p->unmetered;
     for (size_t i = 0; i < SL_HINT_PAIRS; i++)
         h->pairs[i] = h->hosts[i] = SL_HINT_NONE;
     for (size_t i = 0; i < listeners->n; i++) {
@@ -150,7 +149,6 @@ static void _sl_take_back(struct sl_hints *is, const struct sl_hints *next)
     _sl_keep_both(is->ports, next->ports);
     _sl_keep_both(is->long_lists, next->long_lists);
     _sl_keep_both(is->wide_lists, next->wide_lists);
-    _sl_store(&is->unmetered, is->unmetered && next->unmetered);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -173,7 +171,6 @@ int sl_guard_sync_maps(struct sl_kernel_guard *g, const struct sl_plan *p, enum 
     _sl_give(g->hints->ports, next->ports);
     _sl_give(g->hints->long_lists, next->long_lists);
     _sl_give(g->hints->wide_lists, next->wide_lists);
-    _sl_store(&g->hints->unmetered, next->unmetered);
     return 0;
 }
 

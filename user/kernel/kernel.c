@@ -84,7 +84,7 @@ static int _sl_wanted(const struct sl_kernel_guard *g, const struct sl_snapshot 
     return 0;
 }
 
-/* Attached already, as the policy wants it. */
+/* Whether XDP is attached already, as the policy wants it. */
 static bool _sl_stands(const struct sl_kernel_guard *g, struct sl_attachment *a)
 {
     return a->xdp >= 0 && a->ifindex == if_nametoindex(a->name) && sl_attachment_pinned(g, a) &&
@@ -97,7 +97,7 @@ static int _sl_attach_all(struct sl_kernel_guard *g, struct sl_attachment *v, si
     for (size_t i = 0; i < n; i++)
         v[i].fresh = false;
     for (size_t i = 0; i < n; i++) {
-        const int r = _sl_stands(g, &v[i]) ? 0 : sl_attach(g, &v[i]);
+        const int r = _sl_stands(g, &v[i]) ? sl_meter_on(g, &v[i]) : sl_attach(g, &v[i]);
         if (r == 0)
             continue;
         while (i-- > 0)
@@ -139,6 +139,13 @@ static void _sl_detach_unwanted(struct sl_kernel_guard *g, struct sl_attachment 
         sl_info("kernel: interface %s is no longer guarded", a->name);
         sl_detach(g, a);
     }
+}
+
+/* Only once a policy is in force, or in force again: until then the other one may need them. */
+static void _sl_meters_off(const struct sl_kernel_guard *g, struct sl_attachment *v, size_t n)
+{
+    for (size_t i = 0; i < n && !sl_meter_wanted(g); i++)
+        sl_meter_off(g, &v[i]);
 }
 
 /* ---- maps */
@@ -190,6 +197,7 @@ static int _sl_switch(struct sl_kernel_guard *g, struct sl_plan *p, struct sl_ra
     _sl_write_back(g, v, n);
     g->plan = old;
     g->mode = old_mode;
+    _sl_meters_off(g, g->attachments, g->n_attachments);
     if (swapped == 0 && sl_range_files_swap(g, files) < 0)
         sl_error("kernel: the former policy's lists could not be brought back");
     if (old && _sl_sync_maps(g, old) < 0)
@@ -221,6 +229,7 @@ static int _sl_apply(struct sl_kernel_guard *g, const struct sl_snapshot *s)
         return r;
     sl_range_files_settle(g);
     _sl_detach_unwanted(g, v, n);
+    _sl_meters_off(g, v, n);
     free(g->attachments);
     g->attachments = SL_TAKE_PTR(v);
     g->n_attachments = n;
@@ -377,7 +386,6 @@ static void _sl_refresh_attachment(struct sl_kernel_guard *g, struct sl_attachme
         sl_attachment_close(a);
         a->ifindex = 0;
         a->mode = SL_ATTACH_NONE;
-        a->clsact = false;
         return;
     }
     if (a->ifindex == ifindex && a->xdp >= 0 && !sl_attachment_pinned(g, a)) {
@@ -385,7 +393,6 @@ static void _sl_refresh_attachment(struct sl_kernel_guard *g, struct sl_attachme
                 a->name);
         sl_attachment_close(a);
         a->mode = SL_ATTACH_NONE;
-        a->clsact = false;
         a->released = true;
     }
     if (!a->released && (a->ifindex != ifindex || a->xdp < 0) && sl_attach(g, a) < 0)

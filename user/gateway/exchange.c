@@ -225,6 +225,8 @@ static enum sl_stage_result _sl_route(struct sl_exchange *ex)
     case SL_ROUTE_FOUND:
         ex->route = &ex->config->routes[index];
         ex->stage = ex->route->chain;
+        __builtin_prefetch(ex->route->counters, 1); /* they are there by the end */
+        __builtin_prefetch(&ex->route->counters->seconds, 1);
         if (ex->route->timeouts.total)
             ex->total_at = ex->started + ex->route->timeouts.total;
         if (ex->req.te_trailers) /* as every gRPC client says (PROTOCOL-HTTP2.md) */

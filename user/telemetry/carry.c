@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Raised where a row's fields change their meaning and not their size. */
-#define SL_LAYOUT 1
+#define SL_LAYOUT 2
 
 uint64_t sl_counters_layout(void)
 {

@@ -92,6 +92,7 @@ def test_a_token_of_the_gateways_own_is_fetched_once_and_shown(lo, origin, serve
 
 def test_the_clients_token_is_exchanged_for_one_of_its_own(lo, origin, server, ca, tmp_path):
     alice, bob = KEY.token(sub="alice", iss="https://corp"), KEY.token(sub="bob", iss="https://corp")
+    server.keep = True
     with Gateway(policy(origin, server, ca, tmp_path), lo) as gw:
         for token, want in ((alice, "tok-1"), (alice, "tok-1"), (bob, "tok-2"), (alice, "tok-1")):
             assert shown(ask(gw, "/exchange", [("Authorization", f"Bearer {token}")])) == [f"Bearer {want}"]
@@ -103,7 +104,8 @@ def test_the_clients_token_is_exchanged_for_one_of_its_own(lo, origin, server, c
         problem(ask(gw, "/exchange", [("Authorization", f"Bearer {carol}")]), 403, "upstream_auth_refused")
         server.answer = (400, (), {"error": "invalid_client"})
         problem(ask(gw, "/exchange", [("Authorization", f"Bearer {carol}")]), 503, "upstream_auth")
-        assert len(server.forms) == 4
+        assert len(server.forms) == 4 and server.accepted == 1
+        assert gw.metric("sluice_errand_server_connects_total", kind="token_exchange", provider="routes/exchange") == 1
 
 
 def test_requests_wait_together_and_a_refresh_makes_nobody_wait(lo, origin, server, ca, tmp_path):

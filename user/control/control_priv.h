@@ -181,7 +181,8 @@ struct sl_errand_state {
     const char *error; /* of the last question; "": it was answered */
     uint64_t held_ns;  /* it is left alone for so long; 0: it is not */
     unsigned running, queued;
-    int connections;       /* to it; -1: none are kept */
+    unsigned connections;  /* to it */
+    uint64_t connects;     /* that were begun */
     const uint64_t *total; /* by enum sl_errand_status */
 };
 typedef void (*sl_errand_state_fn)(void *ctx, const struct sl_errand_state *s);

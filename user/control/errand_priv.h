@@ -21,9 +21,9 @@ struct sl_errand_ops {
     int (*start)(struct sl_errand_job *job);
     /* Forgets job->work: sl_errand_done() is not called. */
     void (*cancel)(struct sl_errand_job *job);
-    /* What it keeps between questions goes. NULL: nothing. */
+    /* What it keeps between questions goes. */
     void (*close)(struct sl_errand_server *server);
-    /* How many connections it has to the server. NULL: it keeps none. */
+    /* How many connections it has to the server. */
     unsigned (*connections)(const struct sl_errand_server *server);
 };
 /* A server of the policy in force. */
@@ -34,10 +34,11 @@ struct sl_errand_server {
     uint64_t source;
     const char *name; /* of the provider, in metrics and the log; of the snapshot, as is url */
     const char *url;
-    const void *conf; /* the kind's own: struct sl_auth */
-    uint64_t timeout; /* ns, from the question on */
-    SSL_CTX *tls;     /* owned; NULL: none */
-    void *kept;       /* the kind's own, of between questions */
+    const void *conf;  /* the kind's own: struct sl_auth */
+    uint64_t timeout;  /* ns, from the question on */
+    SSL_CTX *tls;      /* owned; NULL: none */
+    void *kept;        /* the kind's own, of between questions */
+    uint64_t connects; /* connections that were begun */
     unsigned running, queued;
     unsigned failures; /* in a row: of reaching it */
     uint64_t held_until;

@@ -30,6 +30,7 @@ static void _sl_inherit(struct sl_errand_server *s, const struct sl_errand_serve
             continue;
         s->failures = former[i].failures;
         s->held_until = former[i].held_until;
+        s->connects = former[i].connects;
         memcpy(s->total, former[i].total, sizeof(s->total));
         memcpy(s->why, former[i].why, sizeof(s->why));
     }
@@ -130,8 +131,7 @@ int sl_errand_servers_new(struct sl_errands *all, const struct sl_errand_server 
 void sl_errand_servers_free(struct sl_errand_server *v, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (v[i].ops->close)
-            v[i].ops->close(&v[i]);
+        v[i].ops->close(&v[i]);
         SSL_CTX_free(v[i].tls);
     }
     free(v);
@@ -143,15 +143,15 @@ void sl_errands_each(const struct sl_control *c, sl_errand_state_fn f, void *ctx
     const uint64_t now = sl_now_ns();
     for (size_t i = 0; all && i < all->n_servers; i++) {
         const struct sl_errand_server *s = &all->servers[i];
-        f(ctx,
-          &(struct sl_errand_state){.kind = _sl_kind_name(s->kind),
-                                    .provider = s->name,
-                                    .url = s->url,
-                                    .error = s->why,
-                                    .held_ns = s->held_until > now ? s->held_until - now : 0,
-                                    .running = s->running,
-                                    .queued = s->queued,
-                                    .connections = s->ops->connections ? (int)s->ops->connections(s) : -1,
-                                    .total = s->total});
+        f(ctx, &(struct sl_errand_state){.kind = _sl_kind_name(s->kind),
+                                         .provider = s->name,
+                                         .url = s->url,
+                                         .error = s->why,
+                                         .held_ns = s->held_until > now ? s->held_until - now : 0,
+                                         .running = s->running,
+                                         .queued = s->queued,
+                                         .connections = s->ops->connections(s),
+                                         .connects = s->connects,
+                                         .total = s->total});
     }
 }

@@ -8,8 +8,6 @@
 #include "base/buf.h"
 #include "http/h1.h"
 #include "net/socket.h"
-#include "net/stream.h"
-#include "net/tls.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -31,8 +29,9 @@ struct sl_fetch {
     struct sl_query query;
     struct sl_ip ips[SL_RESOLVED_MAX];
     size_t n_ips, next_ip;
-    struct sl_stream stream;
-    bool open, connected, asked;
+    struct sl_fetch_link *link; /* NULL: none yet, or it is not needed any more */
+    bool connected, asked;
+    bool heard, again; /* something of the hop's answer; it is asked for the second time */
     struct sl_buf out, in, body;
     size_t sent, scanned;
     unsigned interim;
@@ -50,11 +49,15 @@ static void _sl_connect_next(struct sl_fetch *f, const char *why);
 
 /* ---- the end */
 
+/* Before the answer was whole. Those that were kept beside a kept one are no younger than it. */
 static void _sl_disconnect(struct sl_fetch *f)
 {
-    if (f->open)
-        sl_stream_close(&f->stream, true);
-    f->open = f->connected = f->asked = false;
+    struct sl_fetch_link *k = SL_TAKE_PTR(f->link);
+    if (k && k->kept)
+        sl_fetch_pool_drop(k->pool);
+    if (k)
+        sl_fetch_link_close(k);
+    f->connected = f->asked = false;
 }
 
 static void _sl_free(struct sl_deferred *d)
@@ -92,6 +95,24 @@ static void _sl_fail(struct sl_fetch *f, const char *what, const char *why)
 {
     (void)snprintf(f->why, sizeof(f->why), "%s: %s: %s", f->url.field, what, why);
     _sl_finish(f, f->why);
+}
+
+/*
+ * The connection is of no use. A server may close one that has been idle just when it is asked again, so what
+ * went over a kept one is asked once more, over a new one, if nothing of an answer came (RFC 9112 section
+ * 9.3.1). That these are POSTs is no hindrance: what is asked may be asked twice (RFC 9110 section 9.2.2). A
+ * question about a token changes nothing; a grant by client credentials or by exchange uses nothing up, and
+ * the token of an answer that was lost is shown to nobody.
+ */
+static void _sl_lost(struct sl_fetch *f, const char *what, const char *why)
+{
+    if (!f->link->kept || f->heard) {
+        _sl_fail(f, what, why);
+        return;
+    }
+    _sl_disconnect(f);
+    f->again = true;
+    _sl_hop(f);
 }
 
 void sl_fetch_cancel(struct sl_fetch *f)
@@ -134,6 +155,8 @@ static void _sl_redirect(struct sl_fetch *f)
 static void _sl_answered(struct sl_fetch *f)
 {
     const unsigned s = f->res.status;
+    sl_fetch_link_done(SL_TAKE_PTR(f->link),
+                       f->res.keep_alive && f->sent == sl_buf_len(&f->out) && !sl_buf_len(&f->in));
     if (s == 301 || s == 302 || s == 303 || s == 307 || s == 308)
         _sl_redirect(f);
     else
@@ -216,9 +239,10 @@ static void _sl_read(struct sl_fetch *f)
             _sl_fail(f, "its answer", "out of memory");
             return;
         }
-        n = sl_stream_read(&f->stream, f->in.base + f->in.end, sl_buf_room(&f->in));
+        n = sl_stream_read(&f->link->stream, f->in.base + f->in.end, sl_buf_room(&f->in));
         if (n <= 0)
             break;
+        f->heard = true;
         sl_buf_commit(&f->in, (size_t)n);
         _sl_take(f);
     }
@@ -227,7 +251,7 @@ static void _sl_read(struct sl_fetch *f)
     if (f->has_head && !f->decoder.done && n == -EPIPE && sl_h1_body_eof(&f->decoder) == SL_H1_OK)
         _sl_answered(f);
     else
-        _sl_fail(f, "its answer", n == -EPIPE ? "it ended early" : strerror((int)-n));
+        _sl_lost(f, "its answer", n == -EPIPE ? "it ended early" : strerror((int)-n));
 }
 
 /* ---- the question */
@@ -236,29 +260,29 @@ static void _sl_send(struct sl_fetch *f)
 {
     while (f->sent < sl_buf_len(&f->out)) {
         ssize_t n =
-            sl_stream_write(&f->stream, sl_buf_data(&f->out) + f->sent, sl_buf_len(&f->out) - f->sent);
+            sl_stream_write(&f->link->stream, sl_buf_data(&f->out) + f->sent, sl_buf_len(&f->out) - f->sent);
         if (n < 0) {
-            _sl_fail(f, "sending the request", strerror((int)-n));
+            _sl_lost(f, "sending the request", strerror((int)-n));
             return;
         }
         f->sent += (size_t)n;
         if (n == 0) {
-            sl_stream_watch_write(&f->stream, true);
+            sl_stream_watch_write(&f->link->stream, true);
             return;
         }
     }
-    sl_stream_watch_write(&f->stream, false);
+    sl_stream_watch_write(&f->link->stream, false);
 }
 
 static int _sl_write_request(struct sl_fetch *f)
 {
     const struct sl_fetch_request *q = &f->req;
     f->out.start = f->out.end = f->sent = 0;
-    int r =
-        sl_buf_printf(&f->out,
-                      "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/" SL_VERSION
-                      "\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: close\r\n",
-                      q->post ? "POST" : "GET", f->url.target, f->url.field);
+    int r = sl_buf_printf(&f->out,
+                          "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: sluice/" SL_VERSION
+                          "\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n%s",
+                          q->post ? "POST" : "GET", f->url.target, f->url.field,
+                          q->pool ? "" : "Connection: close\r\n");
     if (r == 0 && q->authorization && f->named)
         r = sl_buf_printf(&f->out, "Authorization: %s\r\n", q->authorization);
     if (r == 0 && q->post)
@@ -269,18 +293,8 @@ static int _sl_write_request(struct sl_fetch *f)
     return r == 0 && q->post ? sl_buf_append_slice(&f->out, q->body) : r;
 }
 
-static void _sl_shake(struct sl_fetch *f)
+static void _sl_ask(struct sl_fetch *f)
 {
-    const int r = sl_stream_handshake(&f->stream);
-    if (r == 0)
-        return;
-    if (r < 0) {
-        const long v = SSL_get_verify_result(f->stream.ssl);
-        _sl_fail(f, "the TLS handshake",
-                 v != X509_V_OK ? X509_verify_cert_error_string(v) : "it failed, or is not TLS");
-        ERR_clear_error();
-        return;
-    }
     f->asked = true;
     if (_sl_write_request(f) < 0)
         _sl_fail(f, "sending the request", "out of memory");
@@ -288,11 +302,23 @@ static void _sl_shake(struct sl_fetch *f)
         _sl_send(f);
 }
 
-static void _sl_on_event(struct sl_stream *s)
+static void _sl_shake(struct sl_fetch *f)
 {
-    struct sl_fetch *f = SL_CONTAINER_OF(s, struct sl_fetch, stream);
+    const int r = sl_stream_handshake(&f->link->stream);
+    if (r > 0)
+        _sl_ask(f);
+    else if (r < 0) {
+        const long v = SSL_get_verify_result(f->link->stream.ssl);
+        _sl_fail(f, "the TLS handshake",
+                 v != X509_V_OK ? X509_verify_cert_error_string(v) : "it failed, or is not TLS");
+        ERR_clear_error();
+    }
+}
+
+static void _sl_on_event(struct sl_fetch *f)
+{
     if (!f->connected) {
-        const int r = sl_socket_error(s->fd);
+        const int r = sl_socket_error(f->link->stream.fd);
         if (r < 0) {
             _sl_connect_next(f, strerror(-r));
             return;
@@ -302,20 +328,18 @@ static void _sl_on_event(struct sl_stream *s)
     _sl_shake(f);
 }
 
-static void _sl_on_writable(struct sl_stream *s)
+void sl_fetch_writable(struct sl_fetch *f)
 {
-    struct sl_fetch *f = SL_CONTAINER_OF(s, struct sl_fetch, stream);
     if (!f->asked)
-        _sl_on_event(s);
+        _sl_on_event(f);
     else
         _sl_send(f);
 }
 
-static void _sl_on_readable(struct sl_stream *s)
+void sl_fetch_readable(struct sl_fetch *f)
 {
-    struct sl_fetch *f = SL_CONTAINER_OF(s, struct sl_fetch, stream);
     if (!f->asked)
-        _sl_on_event(s);
+        _sl_on_event(f);
     else
         _sl_read(f);
 }
@@ -327,18 +351,10 @@ static void _sl_connect_next(struct sl_fetch *f, const char *why)
     _sl_disconnect(f);
     while (f->next_ip < f->n_ips) {
         const struct sl_sockaddr to = sl_sockaddr_of(&f->ips[f->next_ip++], f->url.port);
-        bool done = false;
-        SL_CLOSE int fd = sl_socket_connect(&to, &done);
-        SSL *ssl = fd >= 0 ? sl_tls_connect_new(f->req.tls, f->url.host) : NULL;
-        if (!ssl) {
-            why = fd < 0 ? strerror(-fd) : "out of memory";
-            continue;
-        }
-        f->stream = (struct sl_stream){.on_readable = _sl_on_readable, .on_writable = _sl_on_writable};
-        sl_stream_open(&f->stream, f->loop, SL_TAKE_FD(fd), ssl);
-        sl_stream_watch_write(&f->stream, true);
-        f->open = true;
-        return;
+        const int r = sl_fetch_link_connect(f, f->loop, &f->req, f->url.host, &to, &f->link);
+        if (r == 0)
+            return;
+        why = strerror(-r);
     }
     _sl_fail(f, "connecting", why);
 }
@@ -363,13 +379,18 @@ static void _sl_hop(struct sl_fetch *f)
 {
     f->in.start = f->in.end = f->body.start = f->body.end = 0;
     f->scanned = 0;
-    f->has_head = false;
+    f->has_head = f->heard = false;
     f->interim = 0;
     sl_arena_reset(&f->head);
-    if (f->url.ip.family)
+    f->link = f->req.pool && !f->again ? sl_fetch_link_take(f->req.pool, f) : NULL;
+    if (f->link) {
+        f->connected = true;
+        _sl_ask(f);
+    } else if (f->url.ip.family) {
         _sl_on_addresses(&f->query, NULL, &f->url.ip, 1);
-    else
+    } else {
         sl_resolve(f->resolver, f->url.host, &f->query);
+    }
 }
 
 /* At the end of the turn: whoever started it knows its address by then. */

@@ -34,4 +34,7 @@ static int _sl_start(struct sl_errand_job *job)
     return r < 0 ? r : sl_oauth_ask(job, &q, _sl_on_answer);
 }
 
-const struct sl_errand_ops sl_introspect_ops = {.start = _sl_start, .cancel = sl_oauth_cancel};
+const struct sl_errand_ops sl_introspect_ops = {.start = _sl_start,
+                                                .cancel = sl_oauth_cancel,
+                                                .close = sl_oauth_close,
+                                                .connections = sl_oauth_connections};

@@ -27,7 +27,8 @@ static int _sl_start(struct sl_errand_job *job)
         s->kept = sl_ldap_new(&(struct sl_ldap_config){.loop = sl_errand_loop(job),
                                                        .resolver = sl_errand_resolver(job),
                                                        .auth = s->conf,
-                                                       .tls = s->tls});
+                                                       .tls = s->tls,
+                                                       .connects = &s->connects});
     if (!s->kept || colon < 0)
         return s->kept ? -EINVAL : -ENOMEM;
     job->work = sl_ldap_ask(s->kept, sl_slice(text.p, (size_t)colon),

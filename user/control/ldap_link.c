@@ -364,6 +364,7 @@ static int _sl_connect(struct sl_ldap_link *k, const struct sl_ip *ip)
     k->stream = (struct sl_stream){.on_readable = _sl_on_readable, .on_writable = _sl_on_writable};
     sl_stream_open(&k->stream, k->config->loop, SL_TAKE_FD(fd), ssl);
     sl_stream_watch_write(&k->stream, true);
+    ++*k->config->connects;
     k->open = true;
     return 0;
 }

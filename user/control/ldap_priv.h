@@ -43,6 +43,7 @@ struct sl_ldap_config {
     struct sl_resolver *resolver;
     const struct sl_auth *auth; /* outlives it, as all here */
     SSL_CTX *tls;               /* NULL: insecure */
+    uint64_t *connects;         /* counts connections that are begun */
 };
 struct sl_ldap *sl_ldap_new(const struct sl_ldap_config *config);
 /* Of questions under way none is left. */

@@ -64,10 +64,15 @@ static void _sl_waiting(void *m, const struct sl_errand_state *s)
 
 static void _sl_connections(void *m, const struct sl_errand_state *s)
 {
-    if (s->connections >= 0)
-        sl_metrics_sample(m, "errand_server_connections",
-                          (const char *const[]){"kind", s->kind, "provider", s->provider, NULL},
-                          s->connections);
+    sl_metrics_sample(m, "errand_server_connections",
+                      (const char *const[]){"kind", s->kind, "provider", s->provider, NULL}, s->connections);
+}
+
+static void _sl_connects(void *m, const struct sl_errand_state *s)
+{
+    sl_metrics_sample(m, "errand_server_connects_total",
+                      (const char *const[]){"kind", s->kind, "provider", s->provider, NULL},
+                      (double)s->connects);
 }
 
 static void _sl_errands(const struct sl_control *c, struct sl_metrics *m)
@@ -79,8 +84,10 @@ static void _sl_errands(const struct sl_control *c, struct sl_metrics *m)
     sl_errands_each(c, _sl_up, m);
     sl_metrics_family(m, "errands_active", "gauge", "questions under way");
     sl_errands_each(c, _sl_waiting, m);
-    sl_metrics_family(m, "errand_server_connections", "gauge", "connections to a server that keeps them");
+    sl_metrics_family(m, "errand_server_connections", "gauge", "connections to a server, used or kept");
     sl_errands_each(c, _sl_connections, m);
+    sl_metrics_family(m, "errand_server_connects_total", "counter", "connections opened to a server");
+    sl_errands_each(c, _sl_connects, m);
 }
 
 void sl_metrics_auth(const struct sl_control *c, struct sl_metrics *m)

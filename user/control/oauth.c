@@ -58,6 +58,15 @@ static int _sl_basic(const struct sl_oauth_question *q, struct sl_buf *out)
     return r;
 }
 
+/* Made with the first question. */
+static struct sl_fetch_pool *_sl_pool(struct sl_errand_job *job)
+{
+    struct sl_errand_server *s = job->server;
+    if (!s->kept)
+        s->kept = sl_fetch_pool_new(sl_errand_loop(job), &s->connects);
+    return s->kept;
+}
+
 static int _sl_start(struct sl_errand_job *job, const struct sl_oauth_question *q, const char *basic,
                      void (*f)(void *, const struct sl_fetch_result *))
 {
@@ -74,8 +83,11 @@ static int _sl_start(struct sl_errand_job *job, const struct sl_oauth_question *
                                              .reach = SL_REACH_NONE,
                                              .named = true,
                                              .tls = job->server->tls,
+                                             .pool = _sl_pool(job),
                                              .done = f,
                                              .ctx = job};
+    if (r == 0 && !request.pool)
+        r = -ENOMEM;
     if (r == 0 && !(job->work = sl_fetch_start(sl_errand_loop(job), sl_errand_resolver(job), &request)))
         r = -ENOMEM;
     sl_arena_free(&a);
@@ -93,6 +105,16 @@ int sl_oauth_ask(struct sl_errand_job *job, const struct sl_oauth_question *q,
 void sl_oauth_cancel(struct sl_errand_job *job)
 {
     sl_fetch_cancel(job->work);
+}
+
+void sl_oauth_close(struct sl_errand_server *server)
+{
+    sl_fetch_pool_free(SL_TAKE_PTR(server->kept));
+}
+
+unsigned sl_oauth_connections(const struct sl_errand_server *server)
+{
+    return server->kept ? sl_fetch_pool_connections(server->kept) : 0;
 }
 
 /* Which statuses say that it would be no different for another token. */

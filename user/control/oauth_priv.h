@@ -13,11 +13,14 @@ struct sl_oauth_question {
     struct sl_slice client_secret;
     struct sl_slice form;
 };
-/* Asks for a job of that server: f is called with the answer, and ends it. Stands in job->work. 0 or -errno.
+/* Asks for a job of that server, over a connection that is kept with it, maybe twice: f is called with the
+ * answer, and ends it. Stands in job->work. 0 or -errno.
  */
 int sl_oauth_ask(struct sl_errand_job *job, const struct sl_oauth_question *q,
                  void (*f)(void *job, const struct sl_fetch_result *r)) SL_MUST_CHECK;
 void sl_oauth_cancel(struct sl_errand_job *job);
+void sl_oauth_close(struct sl_errand_server *server);
+unsigned sl_oauth_connections(const struct sl_errand_server *server);
 /* What is told where the answer is none of 200; why has room for the text. */
 struct sl_errand_outcome sl_oauth_failed(const struct sl_fetch_result *r, char why[96]);
 

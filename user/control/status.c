@@ -54,13 +54,11 @@ static void _sl_server(void *list, const struct sl_errand_state *s)
     uint64_t failed = 0;
     for (unsigned i = SL_ERRAND_FAILED; i < SL_ERRAND_STATUS_COUNT; i++)
         failed += s->total[i];
-    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:s}", "kind", s->kind, "provider",
-                          s->provider, "url", s->url, "answered",
-                          (json_int_t)s->total[SL_ERRAND_OK] + (json_int_t)s->total[SL_ERRAND_REFUSED],
-                          "failed", (json_int_t)failed, "running", (int)s->running, "queued", (int)s->queued,
-                          "held_ms", (json_int_t)(s->held_ns / SL_NS_PER_MS), "error", s->error);
-    if (s->connections >= 0)
-        (void)json_object_set_new(j, "connections", json_integer(s->connections));
+    json_t *j = json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:s}", "kind", s->kind, "provider", s->provider, "url",
+        s->url, "answered", (json_int_t)s->total[SL_ERRAND_OK] + (json_int_t)s->total[SL_ERRAND_REFUSED],
+        "failed", (json_int_t)failed, "running", (int)s->running, "queued", (int)s->queued, "held_ms",
+        (json_int_t)(s->held_ns / SL_NS_PER_MS), "connections", (int)s->connections, "error", s->error);
     (void)json_array_append_new(list, j);
 }
 

@@ -354,15 +354,19 @@ def test_sigterm_under_load_breaks_nothing_that_was_asked(lo, nginx):
         assert r["broken"] == 0 and r["status"]["5xx"] == 0 and r["done"] > 0, r
 
 
+def stops_and_answers(g, silent):
+    g.signal(signal.SIGTERM)
+    g.wait_log("draining")
+    assert [c.request().status for c in silent] == [200] * len(silent)
+    for c in silent:
+        c.close()
+    assert g.proc.wait(30) == 0
+
+
 def test_who_has_connected_before_a_stop_may_ask(lo, nginx):
     with Gateway(policy(nginx.target), lo) as g:
         silent = [g.client(P) for _ in range(4)]
-        g.signal(signal.SIGTERM)
-        g.wait_log("draining")
-        assert [c.request().status for c in silent] == [200] * 4
-        for c in silent:
-            c.close()
-        assert g.proc.wait(30) == 0
+        stops_and_answers(g, silent)
 
 
 def without_main(origin):
@@ -373,12 +377,7 @@ def test_a_stop_lets_in_whom_a_reload_has_just_taken_the_listener_from(lo, nginx
     with Gateway(policy(nginx.target), lo) as g:
         silent = [g.client(P) for _ in range(4)]
         assert g.apply(without_main(nginx))[0] == 0
-        g.signal(signal.SIGTERM)
-        g.wait_log("draining")
-        assert [c.request().status for c in silent] == [200] * 4
-        for c in silent:
-            c.close()
-        assert g.proc.wait(30) == 0
+        stops_and_answers(g, silent)
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["gone", "back"])

@@ -52,8 +52,6 @@ void sl_exchange_set_state(struct sl_exchange *ex, enum sl_exchange_state to)
 
 /* ---- the store */
 
-static void _sl_on_timer(struct sl_timer *t);
-
 static struct sl_exchange *_sl_get(struct sl_worker *w)
 {
     struct sl_exchange *ex = w->spare_exchanges;
@@ -67,7 +65,7 @@ static struct sl_exchange *_sl_get(struct sl_worker *w)
         return NULL;
     ex->w = w;
     sl_arena_init(&ex->arena, 8192);
-    sl_timer_init(&ex->timer, _sl_on_timer);
+    sl_timer_init(&ex->timer, sl_exchange_on_timer);
     return ex;
 }
 
@@ -393,109 +391,4 @@ void sl_exchange_client_gone(struct sl_exchange *ex)
         ex->detail = deadline ? "the worker's drain deadline passed" : "the client closed its connection";
     }
     _sl_end(ex, SL_CLIENT_ABORT);
-}
-
-/* ---- waiting for what tells who is asking */
-
-void sl_exchange_park_at(struct sl_exchange *ex, struct sl_parking *p, uint64_t ns)
-{
-    sl_list_push_back(&p->waiting, &ex->parked);
-    p->n++;
-    ex->parked_by = p;
-    ex->parked_until = ex->w->loop.now + ns;
-    ex->stage--; /* the stage that waits runs again */
-    sl_exchange_rearm(ex);
-}
-
-void sl_exchange_unpark(struct sl_exchange *ex)
-{
-    if (!ex->parked_by)
-        return;
-    sl_list_remove(&ex->parked);
-    ex->parked_by->n--;
-    ex->parked_by = NULL;
-    sl_exchange_rearm(ex);
-}
-
-struct sl_exchange *sl_parking_take(struct sl_parking *p)
-{
-    if (sl_list_empty(&p->waiting))
-        return NULL;
-    struct sl_exchange *ex = SL_LIST_ENTRY(p->waiting.next, struct sl_exchange, parked);
-    sl_exchange_unpark(ex);
-    return ex;
-}
-
-/* ---- deadlines */
-
-void sl_exchange_rearm(struct sl_exchange *ex)
-{
-    const struct sl_gw_route *r = ex->route;
-    uint64_t wait = 0;
-    ex->waiting = SL_WAIT_NONE;
-    if (ex->parked_by) {
-        ex->waiting = SL_WAIT_VERDICT;
-    } else if (ex->collecting && ex->state == SL_EX_STAGES) {
-        ex->waiting = SL_WAIT_CLIENT_BODY;
-        wait = ex->listener->timeouts.body;
-    } else if (ex->tunnel && r && ex->state == SL_EX_STREAMING) {
-        ex->waiting = SL_WAIT_TUNNEL;
-        wait = r->timeouts.idle;
-    } else if (ex->state == SL_EX_FLUSHING || (ex->state == SL_EX_STREAMING && ex->codec->unsent(ex))) {
-        ex->waiting = SL_WAIT_CLIENT_READ;
-        wait = r ? r->timeouts.idle : ex->listener->timeouts.body;
-    } else if (ex->state == SL_EX_SENDING && sl_buf_len(&ex->req_out) == ex->req_sent) {
-        ex->waiting = SL_WAIT_CLIENT_BODY;
-        wait = ex->listener->timeouts.body;
-    } else if (ex->state >= SL_EX_SENDING && r) {
-        ex->waiting = SL_WAIT_UPSTREAM;
-        wait = ex->state == SL_EX_AWAITING ? r->timeouts.first_byte : r->timeouts.idle;
-    }
-    uint64_t at = wait ? sl_shape_from(sl_shape_of(ex), ex->w->loop.now) + wait : 0;
-    if (ex->parked_by)
-        at = ex->parked_until;
-    if (ex->total_at && (!at || ex->total_at < at))
-        at = ex->total_at;
-    if (ex->gone_at && ex->state < SL_EX_STREAMING && (!at || ex->gone_at < at)) {
-        at = ex->gone_at;
-        ex->waiting = SL_WAIT_CLIENT_GONE;
-    }
-    sl_timer_set(&ex->w->loop, &ex->timer, at);
-}
-
-static void _sl_on_timer(struct sl_timer *t)
-{
-    struct sl_exchange *ex = SL_CONTAINER_OF(t, struct sl_exchange, timer);
-    if (ex->state == SL_EX_FREE || ex->state == SL_EX_DONE)
-        return;
-    if (ex->waiting == SL_WAIT_CLIENT_GONE) {
-        sl_exchange_abort(ex, SL_WHY_CLIENT_GONE, "the client closed its connection");
-        return;
-    }
-    if (ex->waiting == SL_WAIT_VERDICT && !(ex->total_at && ex->w->loop.now >= ex->total_at)) {
-        sl_exchange_unpark(ex);
-        sl_exchange_continue(ex);
-        return;
-    }
-    ex->conn->counters->timeouts++;
-    if (ex->waiting == SL_WAIT_TUNNEL) {
-        sl_tunnel_idle(ex);
-        return;
-    }
-    bool client = ex->waiting == SL_WAIT_CLIENT_BODY || ex->waiting == SL_WAIT_CLIENT_READ;
-    enum sl_proxy_reason why = client ? SL_WHY_REQUEST_TIMEOUT : SL_WHY_UPSTREAM_TIMEOUT;
-    const bool parked = ex->parked_by; /* the upstream was not asked yet */
-    sl_exchange_unpark(ex);
-    if (!client && ex->group && !parked && sl_forward_timed_out(ex))
-        return;
-    if (ex->head_sent) {
-        sl_exchange_abort(ex, why, client ? "the client stopped reading" : "the upstream stopped sending");
-        return;
-    }
-    sl_forward_release(ex, false);
-    ex->close = true;
-    if (client)
-        (void)sl_respond_problem(ex, why, 408, "the request's body took too long");
-    else
-        (void)sl_respond_problem(ex, why, 504, "the upstream took too long");
 }

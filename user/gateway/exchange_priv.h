@@ -137,8 +137,6 @@ void sl_exchange_head_timeout(struct sl_exchange *ex);
 void sl_exchange_set_state(struct sl_exchange *ex, enum sl_exchange_state to);
 /* Goes on after WAIT. */
 void sl_exchange_continue(struct sl_exchange *ex);
-/* Sets the deadline for what it waits for now; called after every progress. */
-void sl_exchange_rearm(struct sl_exchange *ex);
 /* Throws away what is buffered of a body that nobody will read. */
 void sl_exchange_discard_body(struct sl_exchange *ex);
 /* The answer is whole and in the client's buffer: sends it, and ends with the last byte. */
@@ -311,7 +309,12 @@ void sl_escalate_asked(struct sl_exchange *ex);
 /* A request succeeded: remembered for the NAT guard. */
 void sl_escalate_succeeded(struct sl_exchange *ex);
 
-/* ---- waiting for what tells who is asking; at the longest so long */
+/* ---- exchange_wait.c */
+/* Sets the deadline for what it waits for now; called after every progress. */
+void sl_exchange_rearm(struct sl_exchange *ex);
+/* It has passed. */
+void sl_exchange_on_timer(struct sl_timer *t);
+/* Waiting for what tells who is asking; at the longest so long. */
 #define SL_PARKING_MAX 1024                 /* for the same thing; more are answered at once */
 #define SL_KEYS_NS     (6 * SL_NS_PER_SEC)  /* longer than most fetches */
 #define SL_PASSWORD_NS (20 * SL_NS_PER_SEC) /* a full queue of slow hashes */

@@ -14,11 +14,11 @@
 #include <errno.h>
 
 struct sl_page {
-    const struct sl_control *c;
-    struct sl_metrics m;
-    struct sl_totals *t;            /* our own copy: rows that are not shown are added to row 0 */
     struct sl_route_counters other; /* of the routes */
-    uint64_t folded;                /* series that went into "other" */
+    const struct sl_control *c;
+    struct sl_totals *t; /* our own copy: rows that are not shown are added to row 0 */
+    uint64_t folded;     /* series that went into "other" */
+    struct sl_metrics m;
 };
 
 static const char *_sl_slot_name(const struct sl_page *p, enum sl_slot_kind kind, uint32_t slot)

@@ -34,9 +34,8 @@ static struct sl_host *_sl_host_of(struct sl_router *r, struct sl_map *map, stru
 /* Whether a matches at least what b does, as far as methods and headers go. */
 static bool _sl_covers(const struct sl_route *a, const struct sl_route *b)
 {
-    const bool any = !a->methods && !a->other_methods.n;
-    const bool b_any = !b->methods && !b->other_methods.n;
-    if (!any && (b_any || (b->methods & ~a->methods) || b->other_methods.n))
+    if (!sl_route_any_method(a) &&
+        (sl_route_any_method(b) || (b->methods & ~a->methods) || b->other_methods.n))
         return false;
     for (size_t i = 0; i < a->headers.n; i++) {
         bool found = false;
@@ -67,7 +66,7 @@ static int _sl_leaves_reserve(struct sl_router *r)
 static void _sl_leaf_put(struct sl_router *r, uint32_t *leaves, uint32_t route)
 {
     const struct sl_route *self = &r->snapshot->routes[route];
-    if (!self->methods && !self->other_methods.n && !self->headers.n) {
+    if (sl_route_any_method(self) && !self->headers.n) {
         *leaves = SL_LEAF_OPEN | route;
         return;
     }

@@ -27,7 +27,7 @@ static bool _sl_headers_match(const struct sl_route *route, const struct sl_head
 
 static bool _sl_method_matches(const struct sl_route *route, const struct sl_request *req)
 {
-    if (!route->methods && !route->other_methods.n)
+    if (sl_route_any_method(route))
         return true;
     if (req->method != SL_METHOD_OTHER)
         return route->methods & (1u << req->method);

@@ -11,6 +11,11 @@
 
 #include <pcre2.h>
 
+static inline bool sl_route_any_method(const struct sl_route *r)
+{
+    return !r->methods && !r->other_methods.n;
+}
+
 #define SL_PATH_SEGMENTS 64 /* of a path in the policy; a request's may be longer, its walk just ends */
 
 /*

@@ -274,6 +274,14 @@ static void too_many_segments_in_the_policy(void **state)
     assert_told(&f.diag, "more than 64 segments");
 }
 
+/* The routes of text, which is freed. */
+static void build_long(struct sl_buf *text)
+{
+    assert_int_equal(sl_buf_append(text, "", 1), 0);
+    assert_int_equal(build(sl_buf_data(text)), 0);
+    sl_buf_free(text);
+}
+
 /* What an edge holds of a segment is bounded: its length, one less and one more, and none that is only like
  * it. */
 static void segments_of_any_length(void **state)
@@ -288,9 +296,7 @@ static void segments_of_any_length(void **state)
         assert_int_equal(sl_buf_printf(&routes, "%s" R("r%d", "'paths': ['/%.*s/x']"), i ? "," : "",
                                        lengths[i], lengths[i], text),
                          0);
-    assert_int_equal(sl_buf_append(&routes, "", 1), 0);
-    assert_int_equal(build(sl_buf_data(&routes)), 0);
-    sl_buf_free(&routes);
+    build_long(&routes);
     for (size_t i = 0; i < SL_ARRAY_LEN(lengths); i++) {
         const int n = lengths[i];
         goes("h", sl_arena_printf(&arena, "/%.*s/x", n, text), sl_arena_printf(&arena, "r%d", n));
@@ -332,9 +338,7 @@ static void many_children_of_one_node(void **state)
                                        "%s" R("r%u", "'paths': ['/v1/r%u'], 'methods': ['GET', 'POST']"),
                                        i ? "," : "", i, i),
                          0);
-    assert_int_equal(sl_buf_append(&text, "", 1), 0);
-    assert_int_equal(build(sl_buf_data(&text)), 0);
-    sl_buf_free(&text);
+    build_long(&text);
     for (unsigned i = 0; i < 1000; i++) {
         const char *name = sl_arena_printf(&arena, "r%u", i);
         goes("h", sl_arena_printf(&arena, "/v1/r%u", i), name);
@@ -355,9 +359,7 @@ static void ten_thousand_routes(void **state)
                                        "%s" R("r%u", "'hosts': ['h%u.example.com'], 'paths': ['/t%u/x']"),
                                        i ? "," : "", i, i % 100, i),
                          0);
-    assert_int_equal(sl_buf_append(&text, "", 1), 0);
-    assert_int_equal(build(sl_buf_data(&text)), 0);
-    sl_buf_free(&text);
+    build_long(&text);
     for (unsigned i = 0; i < 10000; i += 7) {
         const char *host = sl_arena_printf(&arena, "h%u.example.com", i % 100);
         goes(host, sl_arena_printf(&arena, "/t%u/x/y", i), sl_arena_printf(&arena, "r%u", i));

@@ -246,6 +246,10 @@ void sl_supervisor_drain(struct sl_supervisor *s);
 
 /* upgrade.c */
 void sl_upgrade(struct sl_supervisor *s, uint64_t id);
+static inline bool sl_upgrade_under_way(const struct sl_supervisor *s)
+{
+    return s->upgrade.pid || s->upgrade.waits;
+}
 /* What other changes are answered while one is under way; false: none is. */
 bool sl_upgrade_refuses(struct sl_supervisor *s, uint64_t id);
 /* One that was asked for in a last call begins. */

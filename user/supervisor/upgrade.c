@@ -24,7 +24,7 @@
 
 bool sl_upgrade_refuses(struct sl_supervisor *s, uint64_t id)
 {
-    if (!s->upgrade.pid && !s->upgrade.waits)
+    if (!sl_upgrade_under_way(s))
         return false;
     sl_request_result(s, id, -EBUSY, s->version, "an upgrade is under way; try again when it is done");
     return true;

@@ -117,7 +117,7 @@ static void _sl_look(struct sl_supervisor *s)
     bool changed = false;
     if (s->stopping)
         return;
-    if (s->reload.active || s->trial.waits || s->upgrade.pid || s->upgrade.waits ||
+    if (s->reload.active || s->trial.waits || sl_upgrade_under_way(s) ||
         s->takeover.waits) { /* one thing at a time */
         ev_timer_again(s->loop, &s->watch.settle);
         return;

@@ -115,6 +115,12 @@ def _(c):
     c.send(c.head(1, GET), frame(h2.RST_STREAM, 0, 1, b"\0\0\0\x08"))
 
 
+@case("8.7", "nor one whose client has us reset it, by a window past all bounds", stream_error(h2.FLOW_CONTROL))
+def _(c):
+    c.send(c.head(1, GET), frame(h2.WINDOW_UPDATE, 0, 1, b"\x7f\xff\xff\xff"))
+    return 1
+
+
 @pytest.mark.parametrize("case", case, ids=repr)
 def test_section(gw, origin, case):
     n = len(origin.requests)

@@ -56,15 +56,16 @@ static void _sl_begin(struct sl_exchange *ex, const struct sl_h2_stream *st)
         sl_exchange_start(ex);
 }
 
-/* Each of them may end the exchange. A request that was reset in the same breath is not begun. */
+/* Each of them may end the exchange. A request that was reset in the same breath, or has made us reset it, is
+ * not begun: it would cost a connection to the upstream (PITFALLS: MadeYouReset). */
 void sl_codec_h2_tell(struct sl_h2_stream *st, unsigned events)
 {
-    const bool gone = events & SL_H2_GONE;
-    if (st->user && (events & SL_H2_HEAD) && (!gone || st->malformed))
+    const bool gone = events & SL_H2_GONE, doomed = gone || st->overrun;
+    if (st->user && (events & SL_H2_HEAD) && (!doomed || st->malformed))
         _sl_begin(st->user, st);
     if (st->user && (events & SL_H2_BODY) && st->malformed)
         _sl_malformed(st->user, st->error);
-    if (st->user && (events & SL_H2_BODY) && !gone)
+    if (st->user && (events & SL_H2_BODY) && !doomed)
         sl_exchange_client_data(st->user);
     if (st->user && (events & SL_H2_SENT)) {
         sl_shape_sent(st->user, st->sent);

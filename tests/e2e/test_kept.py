@@ -2,6 +2,7 @@
 """What is left of limits outlives the daemon, stopped or killed, and the host; a damaged file is reported and ignored."""
 import contextlib
 import ctypes
+import json
 import os
 import re
 import struct
@@ -12,10 +13,12 @@ import uuid
 
 import pytest
 from harness.client import Client
-from harness.gateway import Gateway
+from harness.gateway import SLUICED, Gateway
 from harness.ns import Net
-from harness.policy import merge, serving
+from harness.policy import guarded, merge, serving
 from harness.wait import until
+
+from test_kernel import assert_denied, get
 
 P = 8080
 
@@ -129,6 +132,10 @@ def penalise(net, g):
     return until(lambda: penalties(g).get(net.other.address), "a penalty of the address")
 
 
+def operators(g, what, family):
+    return g.metric("sluice_kernel_list_entries", list=what, family=family, source="operator")
+
+
 def another_boot(tmp_path):
     boot_id = tmp_path / "boot_id"
     boot_id.write_text(f"{uuid.uuid4()}\n")
@@ -169,4 +176,71 @@ def test_over_a_reboot_by_the_wall_clock(bpffs, tmp_path, guard):
                 assert int(least) - 1 <= now[w] <= most + 1, (w, now, least, most)
             assert now["minute"] == QUOTAS["minute"] - 1 and now["second"] == QUOTAS["second"] - 1, "paid back while the host was off"
             assert now["hour"] < QUOTAS["hour"] - ASKED + AWAY + 30 and now["day"] < QUOTAS["day"] - ASKED + AWAY, now
+            g.stop()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options,kept", [("mode=755", "/var/lib/sluice"), ("ro", "/run/sluice")], ids=["as it should be", "read-only"])
+def test_without_a_state_directory_what_is_kept_goes_where_it_outlives_a_reboot(lo, tmp_path, options, kept):
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"version": 1, **policy()}))
+    mounts = f'mount -t tmpfs -o mode=755 none /run && mount -t tmpfs -o {options} none /var/lib && exec "$@"'
+    p = lo.popen(["unshare", "--mount", "sh", "-c", mounts, "sh", SLUICED, "--policy", str(path)], stderr=subprocess.PIPE, text=True)
+    try:
+        inside = f"/proc/{p.pid}/root"
+        until(lambda: os.path.exists(f"{inside}{kept}/limits.state"), f"{kept}/limits.state")
+        assert os.stat(f"{inside}{kept}").st_mode & 0o022 == 0
+        assert os.path.exists(f"{inside}/run/sluice/sluiced.pid") and os.path.exists(f"{inside}/run/sluice/admin.sock")
+        assert kept == "/run/sluice" or not os.path.exists(f"{inside}/run/sluice/limits.state")
+    finally:
+        p.terminate()
+        said = p.communicate(timeout=30)[1]
+    assert ("/var/lib/sluice cannot be used: Read-only file system" in said) == (options == "ro"), said
+
+
+@pytest.mark.root
+def test_what_operators_denied_and_allowed_outlives_a_reboot(bpffs, tmp_path, net, origin):
+    with Gateway(guarded(origin, P, {"deny": ["203.0.113.0/24"]}), net.gw) as g:
+        kept = f"{g.state}/lists.state"
+        assert g.ctl("deny", net.client.address)[0] == 0
+        assert g.ctl("deny", "198.51.100.0/24", "--for", "1h")[0] == 0
+        assert g.ctl("deny", "2001:db8::/32", "--for", "1h")[0] == 0
+        assert g.ctl("allow", "203.0.113.7")[0] == 0
+        with open(kept) as f:
+            head, *lines = f.read().splitlines()
+        assert head == "sluice lists 1 4" and {line.rsplit(" ", 1)[0] for line in lines} == {
+            f"deny {net.client.address}/32", "deny 198.51.100.0/24", "deny 2001:db8::/32", "allow 203.0.113.7/32"}
+        assert os.stat(kept).st_mode & 0o777 == 0o600
+        g.stop()
+        with open(kept) as f:  # as if the host had been off for so long
+            text = re.sub(r"(2001:db8::/32) \d+", rf"\1 {time.time_ns()}", f.read())
+        with open(kept, "w") as f:
+            f.write(text)
+        g._prefix = another_boot(tmp_path)
+        g.start()
+        g.wait_log("3 entries of operators are in force again")
+        assert_denied(g, net.client)
+        assert get(net.other).status == 200
+        assert [operators(g, what, family) for what in ("deny", "allow") for family in ("ipv4", "ipv6")] == [2, 0, 1, 0]
+        left_ms = {d["source"]: d["left_ms"] for d in g.penalties()["denies"]}
+        assert left_ms[f"{net.client.address}/32"] is None and 3500e3 < left_ms["198.51.100.0/24"] <= 3600e3, left_ms
+
+        assert g.ctl("forget", net.client.address)[0] == 0
+        g.kill()
+        g.start()  # the pins know, and so does the file
+        assert get(net.client).status == 200 and f"{net.client.address}/32" not in open(kept).read()
+        g.stop()
+
+        whole = open(kept).read()
+        for damaged, why in ((whole[:-1], "cut"), (whole.replace("deny", "ban"), "no entry"), (whole + "deny 10.0.0.0/8 0\n", "grown"), ("", "no such file"),
+                             (whole.replace("198.51.100.0/24", "198.51.100.1/24"), "no entry")):
+            with open(kept, "w") as f:
+                f.write(damaged)
+            g._prefix = another_boot(tmp_path)
+            lines = len(g.log_lines)
+            g.start()
+            g.wait_log(f"lists.state is not used: .*{why}.*is forgotten", start=lines)
+            assert operators(g, "deny", "ipv4") == 0
+            with open(f"{kept}.damaged") as f:
+                assert f.read() == damaged
             g.stop()

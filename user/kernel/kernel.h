@@ -151,7 +151,8 @@ uint64_t sl_kernel_penalties_evicted(const struct sl_kernel_guard *g);
 uint64_t sl_kernel_penalties_refused(const struct sl_kernel_guard *g);
 /* Removes every penalty and timed deny of addresses in the prefix; how many, or -errno. */
 int sl_kernel_penalty_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
-/* A list entry beside the policy's: for_ns 0 until removed or the daemon's pins go. It survives reloads. */
+/* A list entry beside the policy's: for_ns 0 until removed. It survives reloads; the pins keep it, and over a
+ * reboot whoever restores it. */
 int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict v,
                        uint64_t for_ns);
 int sl_kernel_list_remove(struct sl_kernel_guard *g, const struct sl_cidr *c);
@@ -162,6 +163,9 @@ struct sl_kernel_operators {
     uint64_t deadline_ns; /* 0: until it is removed */
 };
 size_t sl_kernel_list_operators(const struct sl_kernel_guard *g, struct sl_kernel_operators *out, size_t max);
+/* Puts n of them in where none of their prefixes has an entry; all or none. 0, -ENODEV where the guard is
+ * off, or another -errno. */
+int sl_kernel_list_restore(struct sl_kernel_guard *g, const struct sl_kernel_operators *v, size_t n);
 /* Until when an operator's entry denies this very prefix: UINT64_MAX without an end, 0: there is none. */
 uint64_t sl_kernel_list_denied_until(const struct sl_kernel_guard *g, const struct sl_cidr *c);
 /* Whether an operator has allowed an address of the prefix. */

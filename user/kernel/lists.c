@@ -102,6 +102,22 @@ int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum 
     return r;
 }
 
+int sl_kernel_list_restore(struct sl_kernel_guard *g, const struct sl_kernel_operators *v, size_t n)
+{
+    if (g->off)
+        return -ENODEV;
+    const size_t before = g->manuals.n;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = sl_manuals_put(&g->manuals, &v[i].prefix,
+                           &(struct sl_list_value){.verdict = v[i].verdict, .deadline_ns = v[i].deadline_ns});
+    if (r == 0 && n)
+        r = sl_guard_sync_lists(g);
+    if (r < 0)
+        g->manuals.n = before;
+    return r;
+}
+
 size_t sl_kernel_list_operators(const struct sl_kernel_guard *g, struct sl_kernel_operators *out, size_t max)
 {
     for (size_t i = 0; i < SL_MIN(g->manuals.n, max); i++) {

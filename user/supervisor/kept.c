@@ -44,7 +44,7 @@ struct sl_kept_penalty {
 
 int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *suffix, char out[300])
 {
-    const int n = snprintf(out, 300, "%s/%s%s", s->state_dir, name, suffix);
+    const int n = snprintf(out, 300, "%s/%s%s", s->kept_dir, name, suffix);
     return n < 0 || n >= 300 ? -ENAMETOOLONG : 0;
 }
 
@@ -113,7 +113,7 @@ int sl_kept_read(const struct sl_supervisor *s, const char *name, size_t most, v
     int r = sl_kept_path(s, name, "", path);
     if (r == 0)
         r = sl_read_file(path, most, out);
-    if (r == 0 && sl_buf_len(out) >= n)
+    if (r == 0 && n && sl_buf_len(out) >= n)
         memcpy(head, sl_buf_data(out), n);
     return r;
 }
@@ -141,7 +141,7 @@ void sl_kept_save(struct sl_supervisor *s)
         r = sl_kept_replace(s, SL_KEPT_NAME, &b);
     }
     if (r < 0 && !s->kept.failed)
-        (void)sl_error_r(r, "what is left of limits cannot be kept in %s", s->state_dir);
+        (void)sl_error_r(r, "what is left of limits cannot be kept in %s", s->kept_dir);
     s->kept.failed = r < 0;
     s->kept.empty = r == 0 && nothing;
     s->kept.next_ns = sl_now_ns() + SL_KEPT_SHARE * (sl_now_ns() - begun);
@@ -219,13 +219,13 @@ static size_t _sl_restore_penalties(struct sl_supervisor *s, const struct sl_kep
     return restored;
 }
 
-/* It may be of a version that comes back, or tell what damaged it. */
-static void _sl_lay_aside(const struct sl_supervisor *s, const char *path, const char *wrong)
+void sl_kept_lay_aside(const struct sl_supervisor *s, const char *name, const char *wrong, const char *lost)
 {
-    char aside[300];
-    const bool kept = sl_kept_path(s, SL_KEPT_NAME, ".damaged", aside) == 0 && rename(path, aside) == 0;
-    sl_warn("%s is not used: %s: limits begin full, but for what the guard's pins hold%s%s", path, wrong,
-            kept ? "; it is now " : "", kept ? aside : "");
+    char path[300], aside[300];
+    const bool kept = sl_kept_path(s, name, "", path) == 0 && sl_kept_path(s, name, ".damaged", aside) == 0 &&
+                      rename(path, aside) == 0;
+    sl_warn("%s/%s is not used: %s: %s%s%s", s->kept_dir, name, wrong, lost, kept ? "; it is now " : "",
+            kept ? aside : "");
 }
 
 void sl_kept_load(struct sl_supervisor *s)
@@ -239,7 +239,7 @@ void sl_kept_load(struct sl_supervisor *s)
     const struct sl_slice text = sl_buf_slice(&b);
     const char *wrong = r < 0 ? strerror(-r) : _sl_wrong(text, &h);
     if (wrong) {
-        _sl_lay_aside(s, path, wrong);
+        sl_kept_lay_aside(s, SL_KEPT_NAME, wrong, "limits begin full, but for what the guard's pins hold");
         return;
     }
     const uint64_t wall = sl_wall_ns(), gone = wall > h.wall_ns ? wall - h.wall_ns : 0;

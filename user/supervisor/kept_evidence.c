@@ -48,7 +48,7 @@ void sl_kept_evidence_save(struct sl_supervisor *s)
         r = sl_kept_replace(s, SL_EVIDENCE_FILE, &b);
     }
     if (r < 0)
-        (void)sl_error_r(r, "what limits are proposed of cannot be kept in %s", s->state_dir);
+        (void)sl_error_r(r, "what limits are proposed of cannot be kept in %s", s->kept_dir);
 }
 
 static const char *_sl_wrong(struct sl_slice s, const struct sl_kept_evidence *h)

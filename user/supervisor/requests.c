@@ -128,8 +128,10 @@ static void _sl_list(struct sl_child *c, const struct sl_ipc_list *l)
             r = lists < 0 && lists != -ENOENT ? lists : penalties < 0 ? penalties : penalties + (lists >= 0);
         }
     }
-    if (r >= 0)
+    if (r >= 0) {
         sl_shared_tell_list(s, l);
+        sl_kept_lists_save(s);
+    }
     sl_state_publish(s); /* before the answer: who asks next sees it */
     sl_request_result(s, l->h.id, r < 0 ? r : 0, r < 0 ? 0 : deadline + (uint64_t)r, NULL);
 }

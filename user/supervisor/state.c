@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#define SL_KEPT_DIR    "/var/lib/sluice"
 #define SL_DENIES_TOLD 512 /* of the operators' entries, so many are looked at */
 
 static int _sl_choose(struct sl_supervisor *s)
@@ -27,19 +28,38 @@ static int _sl_choose(struct sl_supervisor *s)
     return n < 0 || (size_t)n >= sizeof(s->state_dir) ? -ENAMETOOLONG : 0;
 }
 
+static bool _sl_of_this_user_alone(const char *dir)
+{
+    struct stat st;
+    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 /* The default in /tmp: whoever made it first could put a socket of his own in our socket's place. */
 static int _sl_ours(const struct sl_supervisor *s)
 {
-    struct stat st;
-    if (s->options->state)
-        return 0; /* the operator's choice */
-    if (lstat(s->state_dir, &st) < 0)
-        return sl_error_r(-errno, "the state directory %s", s->state_dir);
-    if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+    if (s->options->state || _sl_of_this_user_alone(s->state_dir)) /* the operator's choice, or ours */
         return 0;
     sl_error("%s is not a directory of this user alone: remove it, or give a --state directory",
              s->state_dir);
     return -EPERM;
+}
+
+/* Root's default state is in memory (FHS 3.0 section 3.15), so that what outlives a reboot goes elsewhere
+ * (section 5.8). Where that cannot be had, only reboots are forgotten over. */
+static void _sl_choose_kept(struct sl_supervisor *s)
+{
+    const bool apart = !s->options->state && geteuid() == 0;
+    const bool made = apart && (mkdir(SL_KEPT_DIR, 0700) == 0 || errno == EEXIST);
+    const int e = errno;
+    memcpy(s->kept_dir, s->state_dir, sizeof(s->kept_dir));
+    if (made && _sl_of_this_user_alone(SL_KEPT_DIR))
+        memcpy(s->kept_dir, SL_KEPT_DIR, sizeof(SL_KEPT_DIR));
+    else if (apart)
+        sl_warn("%s cannot be used: %s: what is left of limits, penalties and operators' lists is kept in %s "
+                "and does "
+                "not outlive a reboot",
+                SL_KEPT_DIR, made ? "it is not a directory of this user alone" : strerror(e), s->state_dir);
 }
 
 static int _sl_lock(struct sl_supervisor *s)
@@ -79,6 +99,7 @@ int sl_state_open(struct sl_supervisor *s)
     r = _sl_ours(s);
     if (r < 0)
         return r;
+    _sl_choose_kept(s);
     s->admin_default = (struct sl_sockaddr){.un = {.sun_family = AF_UNIX}};
     int n = snprintf(s->admin_default.un.sun_path, sizeof(s->admin_default.un.sun_path), "%s/admin.sock",
                      s->state_dir);

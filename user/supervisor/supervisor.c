@@ -133,6 +133,7 @@ static void _sl_on_sweep(struct ev_loop *loop, ev_timer *t, int events)
     if (!_sl_hands_off(s)) {
         sl_kernel_sweep(s->guard);
         sl_kept_save(s);
+        sl_kept_lists_save(s);
         sl_kept_evidence_save(s);
     }
     sl_takeover_follow(s, true);
@@ -222,6 +223,7 @@ static int _sl_start(struct sl_supervisor *s)
         return r;
     if (!s->takeover.waits) { /* else the table is the former supervisor's, in use */
         sl_kept_load(s);
+        sl_kept_lists_load(s);
         sl_kept_evidence_load(s);
     }
     _sl_watch(s);
@@ -237,6 +239,7 @@ static void _sl_stop(struct sl_supervisor *s)
     sl_sockets_close(s);
     if (s->guard && s->stopping && !_sl_hands_off(s)) {
         sl_kept_save(s);
+        sl_kept_lists_save(s);
         sl_kept_evidence_save(s);
     }
     if (s->guard)

@@ -98,6 +98,7 @@ struct sl_watch {
 struct sl_supervisor {
     const struct sl_supervisor_options *options;
     char state_dir[256];
+    char kept_dir[256]; /* of what outlives a restart: the same, but where that is in memory */
     int lock;
     struct ev_loop *loop;
     struct sl_slots *slots;
@@ -110,6 +111,8 @@ struct sl_supervisor {
         uint64_t next_ns; /* it is not written before */
         bool empty, failed;
         uint64_t evidence_ns; /* evidence.state is not written before */
+        uint64_t lists;       /* of what stands in lists.state; 0: not written yet */
+        bool lists_failed;
     } kept;
     struct sl_shares shares; /* v NULL: not made yet */
     struct sl_bound *bound;
@@ -173,9 +176,12 @@ void sl_state_publish(struct sl_supervisor *s);
 /* kept.c: what is left of limits and penalties, over a restart and a reboot */
 void sl_kept_load(struct sl_supervisor *s);
 void sl_kept_save(struct sl_supervisor *s);
-/* A file of the state directory; written whole, under another name first. 0 or -errno. */
+/* A file of kept_dir; written whole, under another name first. 0 or -errno. */
 int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *suffix, char out[300]);
 int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b);
+/* Renames one that is wrong, which may be of a version that comes back or tell what damaged it, and warns of
+ * what is lost. */
+void sl_kept_lay_aside(const struct sl_supervisor *s, const char *name, const char *wrong, const char *lost);
 /* Reads one of at most so many bytes into out, its first n into head where it has as many, and says its path.
  * 0, -ENOENT, or another -errno. */
 int sl_kept_read(const struct sl_supervisor *s, const char *name, size_t most, void *head, size_t n,
@@ -184,6 +190,10 @@ int sl_kept_read(const struct sl_supervisor *s, const char *name, size_t most, v
 /* kept_evidence.c: what limits are proposed of, likewise; saved now and then, or where it is the last time */
 void sl_kept_evidence_load(struct sl_supervisor *s);
 void sl_kept_evidence_save(struct sl_supervisor *s);
+
+/* kept_lists.c: what operators have denied and allowed, likewise; saved where it has changed */
+void sl_kept_lists_load(struct sl_supervisor *s);
+void sl_kept_lists_save(struct sl_supervisor *s);
 
 /* privilege.c: whom children become, and becoming it. */
 int sl_privilege_resolve(struct sl_supervisor *s, const char *user);

@@ -268,27 +268,30 @@ def test_apply_without_a_daemon_says_so(lo, tmp):
     assert r.returncode == 1 and f"{tmp}/none.sock" in r.stderr
 
 
-def test_requests_are_answered_while_a_large_policy_is_built(lo):
+@pytest.mark.parametrize("process,ask", [("worker", lambda g, c: c.request().status), ("controller", lambda g, c: g.admin("/healthz").status)],
+                         ids=["requests", "the admin API"])
+def test_what_is_asked_is_answered_while_a_large_policy_is_built(lo, process, ask):
     """With so many consumers that it takes long; the thread that builds it is there before an answer and after it."""
     crowd = {f"user-{i:06}": {} for i in range(100_000)}
     result = []
 
-    def builds(worker):
-        for t in os.listdir(f"/proc/{worker}/task"):
-            with contextlib.suppress(FileNotFoundError), open(f"/proc/{worker}/task/{t}/comm") as f:
+    def builds(pid):
+        for t in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{t}/comm") as f:
                 if f.read() == "policy\n":
                     return t
         return None
 
     with Nginx(lo, 9000) as origin, Gateway(serving(origin.target, P), lo) as g, g.client(P) as c:
-        worker = g.pids()["workers"][0]
+        pids = g.pids()
+        pid = {"worker": pids["workers"][0], "controller": pids["controller"]}[process]
         apply = threading.Thread(target=lambda: result.append(g.apply(serving(origin.target, P, consumers=crowd))))
         apply.start()
         meanwhile = 0
         while apply.is_alive():
-            before = builds(worker)
-            assert c.request().status == 200
-            meanwhile += before is not None and builds(worker) == before
+            before = builds(pid)
+            assert ask(g, c) == 200
+            meanwhile += before is not None and builds(pid) == before
         apply.join()
         assert result[0][0] == 0, result
         assert meanwhile > 0

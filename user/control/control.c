@@ -13,59 +13,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-static void _sl_take_snapshot(struct sl_control *c, const struct sl_ipc_snapshot *m, const int *fds, size_t n)
-{
-    struct sl_diag diag;
-    struct sl_bundle *bundle = NULL;
-    struct sl_snapshot *snapshot = NULL;
-    sl_diag_init(&diag);
-    int r = n ? sl_bundle_from_memfd_lean(fds[0], &bundle) : -EPROTO;
-    if (r == 0)
-        r = sl_snapshot_new(bundle, &diag, &snapshot);
-    c->held = m->hold;
-    SSL_CTX *tls = NULL;
-    if (r == 0)
-        r = sl_admin_tls_new(snapshot, &tls);
-    if (r == 0)
-        r = sl_admin_listen(c, fds + 1, n - 1);
-    if (r == 0) {
-        SSL_CTX_free(c->tls);
-        c->tls = SL_TAKE_PTR(tls);
-        sl_admin_retire(c);
-        sl_bundle_free(c->bundle);
-        sl_snapshot_unref(c->snapshot);
-        c->bundle = SL_TAKE_PTR(bundle);
-        c->snapshot = SL_TAKE_PTR(snapshot);
-        c->version = m->version;
-        if (sl_names_start(c) < 0)
-            sl_error("policy version %llu: not every target by DNS is resolved",
-                     (unsigned long long)m->version);
-        if (sl_checks_start(c) < 0)
-            sl_error("policy version %llu: not every health check runs", (unsigned long long)m->version);
-        if (sl_jwks_start(c) < 0)
-            sl_error("policy version %llu: not every provider's keys are fetched",
-                     (unsigned long long)m->version);
-        if (sl_errands_start(c) < 0)
-            sl_error("policy version %llu: not every server can be asked about credentials",
-                     (unsigned long long)m->version);
-        if (sl_cluster_start(c) < 0)
-            sl_error("policy version %llu: no memory to share limits", (unsigned long long)m->version);
-        if (sl_demand_start(c) < 0)
-            sl_error("no memory to watch who asks how much: `sluicectl suggest` has nothing to say");
-    } else {
-        (void)sl_error_r(r, "taking policy version %llu", (unsigned long long)m->version);
-        for (size_t i = 1; i < n; i++)
-            (void)close(fds[i]);
-    }
-    SSL_CTX_free(tls);
-    sl_bundle_free(bundle);
-    sl_snapshot_unref(snapshot);
-    sl_diag_free(&diag);
-    union sl_ipc ready = {.ready = {.h = {.type = SL_IPC_READY}, .version = m->version, .error = r}};
-    if (sl_ipc_send(c->args->ipc_fd, &ready, NULL, 0) < 0)
-        ev_break(c->loop, EVBREAK_ALL);
-}
-
 /* The text behind a memfd, mapped; empty where there is none. */
 static struct sl_slice _sl_text(int fd)
 {
@@ -154,7 +101,7 @@ static void _sl_dispatch(struct sl_control *c, const union sl_ipc *m, const int 
 {
     switch (m->h.type) {
     case SL_IPC_SNAPSHOT:
-        _sl_take_snapshot(c, &m->snapshot, fds, n);
+        sl_control_take_policy(c, &m->snapshot, fds, n);
         break;
     case SL_IPC_RESULT:
         _sl_take_result(c, &m->result, n ? fds[0] : -1);
@@ -203,10 +150,10 @@ static void _sl_on_ipc(struct ev_loop *loop, ev_io *io, int events)
         }
         _sl_dispatch(c, &m, fds, n);
         for (size_t i = 0; i < n; i++)
-            if (fds[i] >= 0 && m.h.type != SL_IPC_SNAPSHOT)
+            if (fds[i] >= 0 && m.h.type != SL_IPC_SNAPSHOT) /* those of a policy are taken over */
                 (void)close(fds[i]);
-        if (m.h.type == SL_IPC_SNAPSHOT && n)
-            (void)close(fds[0]); /* the others are listening sockets now, or were closed */
+        if (c->next)
+            return;
     }
 }
 
@@ -234,6 +181,7 @@ int sl_control_run(const struct sl_control_args *args)
     ev_io_start(c.loop, &c.ipc);
     sl_control_samples_start(&c);
     ev_run(c.loop, 0);
+    sl_control_stop_policy(&c);
     _sl_stop_all_but_errands(&c);
     sl_errands_stop(&c);
     SSL_CTX_free(c.tls);

@@ -71,10 +71,11 @@ struct sl_control {
     size_t n_clients;
     struct sl_admin_bind *binds;
     size_t n_binds;
-    SSL_CTX *tls;             /* of admin sockets over TCP; NULL: plain */
-    uint64_t tls_said_ns;     /* when a handshake that failed was last said */
-    bool held;                /* nobody is accepted: the controller before us still does */
-    struct sl_bundle *bundle; /* of the policy in force: the slots' names */
+    SSL_CTX *tls;                 /* of admin sockets over TCP; NULL: plain */
+    uint64_t tls_said_ns;         /* when a handshake that failed was last said */
+    bool held;                    /* nobody is accepted: the controller before us still does */
+    struct sl_control_next *next; /* NULL: no policy is being built */
+    struct sl_bundle *bundle;     /* of the policy in force: the slots' names */
     struct sl_snapshot *snapshot;
     json_t *state;                   /* what the supervisor says; NULL: nothing yet */
     struct sl_samples *samples;      /* NULL: the guard is off, or its ring cannot be read */
@@ -89,6 +90,12 @@ struct sl_control {
     uint64_t started_ns;
     int exit_code;
 };
+
+/* policy.c: builds what the message brings, tells the supervisor (SL_IPC_READY), and reads no further message
+ * until then. fds are taken over. */
+void sl_control_take_policy(struct sl_control *c, const struct sl_ipc_snapshot *m, const int *fds, size_t n);
+/* Waits for what is being built, and drops it. */
+void sl_control_stop_policy(struct sl_control *c);
 
 /* admin.c: sockets and HTTP of the admin API */
 int sl_admin_listen(struct sl_control *c, const int *fds, size_t n);

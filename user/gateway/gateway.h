@@ -9,8 +9,8 @@
  * fstat newfstatat epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 timerfd_create timerfd_settime
  * signalfd4 poll ppoll clock_gettime clock_nanosleep gettimeofday getrandom mmap munmap mprotect mremap
  * madvise brk futex clone3/clone (threads only), set_robust_list rseq rt_sigaction rt_sigprocmask
- * rt_sigreturn sched_yield sched_getaffinity getpid gettid setpriority (of the calling thread) exit
- * exit_group bpf (BPF_MAP_UPDATE_ELEM on the inherited socket storage).
+ * rt_sigreturn sched_yield sched_getaffinity getpid gettid getpriority setpriority (of the calling thread)
+ * exit exit_group bpf (BPF_MAP_UPDATE_ELEM on the inherited socket storage).
  */
 #ifndef SL_GATEWAY_GATEWAY_H
 #define SL_GATEWAY_GATEWAY_H

@@ -1,29 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Invariant: what a thread makes belongs to it until it has been joined; until then the loop sees nothing of
- * it but the eventfd. A policy is pure memory, so that it can be made in one thread, used in another and
- * freed in a third.
- */
+/* A policy is pure memory, so that it can be made in one thread, used in another and freed in a third. */
 #include "gateway/policy_thread_priv.h"
 
 #include "base/log.h"
 #include "config/config.h"
 #include "gateway/worker_priv.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-
-/* Requests come first, as far as a policy is still in force in time where the core is never idle. */
-#define SL_POLICY_THREAD_NICE 5
+#include <unistd.h>
 
 struct sl_policy_thread {
+    struct sl_background background;
     struct sl_worker *w;
-    pthread_t thread;
-    int bundle_fd, event;
-    ev_io io;
+    int bundle_fd;
     sl_built_fn done;
     struct sl_policy *policy; /* the result */
     int r;
@@ -65,23 +53,15 @@ static int _sl_build(int fd, struct sl_policy **out)
     return r;
 }
 
-static void *_sl_build_thread(void *arg)
+static void _sl_run(void *arg)
 {
     struct sl_policy_thread *t = arg;
-    const uint64_t one = 1;
-    (void)prctl(PR_SET_NAME, "policy");
-    (void)setpriority(PRIO_PROCESS, 0, SL_POLICY_THREAD_NICE); /* of this thread alone */
     t->r = _sl_build(t->bundle_fd, &t->policy);
-    if (write(t->event, &one, sizeof(one)) < 0)
-        sl_error("the worker cannot be told of its policy"); /* the counter is 0: it has room */
-    return NULL;
 }
 
-static void *_sl_free_thread(void *arg)
+static void _sl_free(void *policy)
 {
-    (void)prctl(PR_SET_NAME, "policy");
-    sl_policy_free(arg);
-    return NULL;
+    sl_policy_free(policy);
 }
 
 /* ---- building */
@@ -89,69 +69,51 @@ static void *_sl_free_thread(void *arg)
 static void _sl_thread_free(struct sl_policy_thread *t)
 {
     sl_closep(&t->bundle_fd);
-    sl_closep(&t->event);
     free(t);
 }
 
-static void _sl_on_built(struct ev_loop *ev, ev_io *io, int events)
+static void _sl_on_built(void *arg)
 {
-    (void)events;
-    struct sl_policy_thread *t = io->data;
+    struct sl_policy_thread *t = arg;
     struct sl_worker *w = t->w;
-    struct sl_policy *policy = NULL;
-    ev_io_stop(ev, io);
-    (void)pthread_join(t->thread, NULL);
-    w->policy_thread = NULL;
-    policy = SL_TAKE_PTR(t->policy);
+    struct sl_policy *policy = SL_TAKE_PTR(t->policy);
     const int r = t->r;
     const sl_built_fn done = t->done;
+    w->policy_thread = NULL;
     _sl_thread_free(t);
     done(w, policy, r);
-}
-
-static int _sl_start(struct sl_worker *w, struct sl_policy_thread *t)
-{
-    t->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int r = t->event < 0 ? -errno : sl_loop_thread(&t->thread, _sl_build_thread, t);
-    if (r < 0)
-        return r;
-    ev_io_init(&t->io, _sl_on_built, t->event, EV_READ);
-    t->io.data = t;
-    ev_io_start(w->loop.ev, &t->io);
-    w->policy_thread = t;
-    return 0;
 }
 
 void sl_policy_thread_start(struct sl_worker *w, int bundle_fd, sl_built_fn done)
 {
     struct sl_policy_thread *t = calloc(1, sizeof(*t));
-    if (t)
-        *t = (struct sl_policy_thread){.w = w, .bundle_fd = bundle_fd, .event = -1, .done = done};
-    if (t && _sl_start(w, t) == 0)
-        return;
-    struct sl_policy *policy = NULL;
-    const int r = _sl_build(bundle_fd, &policy);
-    if (t)
-        _sl_thread_free(t);
-    else
+    if (!t) {
+        struct sl_policy *policy = NULL;
+        const int r = _sl_build(bundle_fd, &policy);
         (void)close(bundle_fd);
-    done(w, policy, r);
+        done(w, policy, r);
+        return;
+    }
+    *t = (struct sl_policy_thread){.w = w, .bundle_fd = bundle_fd, .done = done};
+    w->policy_thread = t;
+    if (sl_background_start(&t->background, &w->loop, "policy", _sl_run, _sl_on_built, t) < 0) {
+        _sl_run(t);
+        _sl_on_built(t);
+    }
 }
 
 /* ---- freeing */
 
-static void _sl_join_freeing(struct sl_worker *w)
+static void _sl_on_freed(void *policy)
 {
-    if (w->freeing)
-        (void)pthread_join(w->freeing_thread, NULL);
-    w->freeing = false;
+    (void)policy;
 }
 
 void sl_policy_thread_discard(struct sl_worker *w, struct sl_policy *policy)
 {
-    _sl_join_freeing(w);
-    w->freeing = !w->closing && policy && sl_loop_thread(&w->freeing_thread, _sl_free_thread, policy) == 0;
-    if (!w->freeing)
+    sl_background_join(&w->freeing);
+    if (w->closing || !policy ||
+        sl_background_start(&w->freeing, &w->loop, "policy", _sl_free, _sl_on_freed, policy) < 0)
         sl_policy_free(policy);
 }
 
@@ -159,11 +121,10 @@ void sl_policy_thread_close(struct sl_worker *w)
 {
     struct sl_policy_thread *t = SL_TAKE_PTR(w->policy_thread);
     w->closing = true;
-    _sl_join_freeing(w);
+    sl_background_join(&w->freeing);
     if (!t)
         return;
-    ev_io_stop(w->loop.ev, &t->io);
-    (void)pthread_join(t->thread, NULL);
+    sl_background_join(&t->background);
     sl_policy_free(t->policy);
     _sl_thread_free(t);
 }

@@ -5,6 +5,7 @@
 
 #include "gateway/gateway.h"
 #include "http/h2.h"
+#include "net/background.h"
 #include "net/bufpool.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -149,11 +150,10 @@ struct sl_worker {
     struct sl_gw_config *config;
     struct sl_policy_thread *policy_thread; /* NULL: no policy is being built */
     struct sl_worker_pending *pending;      /* what came with that policy */
-    pthread_t freeing_thread;
-    bool freeing;                      /* a policy of before is being freed, in that thread */
-    bool closing;                      /* no thread is started any more */
-    struct sl_list binds, conns, idle; /* idle: connections in IDLE, the longest idle first */
-    struct sl_list unread;             /* connections that are not read from, or were not (gone.c) */
+    struct sl_background freeing;           /* of the policy before */
+    bool closing;                           /* no thread is started any more */
+    struct sl_list binds, conns, idle;      /* idle: connections in IDLE, the longest idle first */
+    struct sl_list unread;                  /* connections that are not read from, or were not (gone.c) */
     size_t n_conns;
     uint64_t descriptors_said; /* the second in which that was said last */
     uint64_t slow_at;          /* when slow clients are looked for again */

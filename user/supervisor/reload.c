@@ -7,6 +7,7 @@
 #include "supervisor/supervisor_priv.h"
 
 #include "base/io.h"
+#include "net/background.h"
 #include "policy/policy.h"
 
 #include <errno.h>
@@ -15,10 +16,10 @@
 #include <signal.h>
 #include <stdio.h>
 
-/* How long all processes may take to be ready, s: each compiles the policy as the supervisor has, on a
- * machine that may have less to spare for it. sluicectl waits for 70. */
+/* How long all processes may take to be ready, s: each compiles the policy as the supervisor has, in a thread
+ * that has a tenth of a core which is never idle (net/background.c). sluicectl waits for 70. */
 #define SL_READY_WAIT  10.0
-#define SL_READY_TIMES 4 /* what it took the supervisor, beside that */
+#define SL_READY_TIMES 12 /* what it took the supervisor, beside that */
 #define SL_READY_MOST  60.0
 
 struct sl_next {
@@ -178,7 +179,7 @@ static void _sl_explain_kernel(const struct sl_snapshot *s, int r, struct sl_dia
                       strerror(-r));
 }
 
-static int _sl_load(struct sl_supervisor *s, enum sl_policy_from from, struct sl_diag *diag)
+static int _sl_load_here(struct sl_supervisor *s, enum sl_policy_from from, struct sl_diag *diag)
 {
     struct sl_next n = {.bundle_fd = -1, .log_fd = -1};
     const uint64_t began = sl_now_ns();
@@ -209,6 +210,26 @@ static int _sl_load(struct sl_supervisor *s, enum sl_policy_from from, struct sl
         sl_sockets_rollback(s);
     _sl_next_free(&n);
     return r;
+}
+
+struct sl_loading {
+    struct sl_supervisor *s;
+    enum sl_policy_from from;
+    struct sl_diag *diag;
+    int r;
+};
+static void _sl_run_load(void *arg)
+{
+    struct sl_loading *l = arg;
+    l->r = _sl_load_here(l->s, l->from, l->diag);
+}
+
+/* A large policy takes seconds of a CPU that a worker may have requests for. */
+static int _sl_load(struct sl_supervisor *s, enum sl_policy_from from, struct sl_diag *diag)
+{
+    struct sl_loading l = {.s = s, .from = from, .diag = diag};
+    sl_background_wait("policy", _sl_run_load, &l);
+    return l.r;
 }
 
 int sl_policy_load(struct sl_supervisor *s, struct sl_diag *diag)

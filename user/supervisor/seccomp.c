@@ -114,10 +114,11 @@ static int _sl_fill_narrow(scmp_filter_ctx ctx, bool worker)
         r = SL_ALLOW_FIRST(ctx, bpf, commands[i]);
     if (r == 0) /* abort(), to itself and to no sibling of the same user */
         r = SL_ALLOW_FIRST(ctx, tgkill, getpid());
-    if (r == 0 &&
-        worker) /* the thread that builds a policy steps back behind the loop: its own, never another's */
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
-                             SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS), SCMP_A1(SCMP_CMP_EQ, 0));
+    /* the thread that builds a policy gives way to the loop: its own niceness, never another's */
+    const int niceness[] = {SCMP_SYS(getpriority), SCMP_SYS(setpriority)};
+    for (size_t i = 0; r == 0 && i < SL_ARRAY_LEN(niceness); i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, niceness[i], 2, SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS),
+                             SCMP_A1(SCMP_CMP_EQ, 0));
     if (r == 0) /* the log's thread has a name */
         r = SL_ALLOW_FIRST(ctx, prctl, PR_SET_NAME);
     return r;

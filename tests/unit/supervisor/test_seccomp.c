@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 static int enter(bool worker)
@@ -74,6 +75,10 @@ static long try_kill_sibling(void)
 static long try_tgkill_parent(void)
 {
     return syscall(SYS_tgkill, getppid(), getppid(), 0);
+}
+static long try_slow_sibling(void)
+{
+    return setpriority(PRIO_PROCESS, (id_t)getppid(), 19);
 }
 static long try_mount(void)
 {
@@ -146,6 +151,7 @@ static const struct {
                {"ptrace", try_ptrace},
                {"kill", try_kill_sibling},
                {"tgkill of another", try_tgkill_parent},
+               {"setpriority of another", try_slow_sibling},
                {"mount", try_mount},
                {"unshare", try_unshare},
                {"setuid", try_setuid},
@@ -213,7 +219,7 @@ static void *in_thread(void *arg)
 static int do_what_a_worker_does(void *arg)
 {
     char bytes[32];
-    int pair[2], ran = 0;
+    int pair[2], ran = 0, nice;
     pthread_t t;
     if (enter(*(bool *)arg) < 0)
         return 100;
@@ -230,6 +236,10 @@ static int do_what_a_worker_does(void *arg)
         return 4;
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         return 5;
+    errno = 0;
+    nice = getpriority(PRIO_PROCESS, 0); /* -1 may be its niceness */
+    if (errno || setpriority(PRIO_PROCESS, 0, nice + 1) < 0)
+        return 7;
     void *m = mmap(NULL, 1 << 24, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return m == MAP_FAILED || munmap(m, 1 << 24) < 0 ? 6 : 0;
 }

@@ -90,7 +90,7 @@ static int _sl_add_penalty(const struct sl_penalty_key *key, const struct sl_pen
     return sl_buf_append(k->out, &p, sizeof(p));
 }
 
-int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b)
+int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b, bool sync)
 {
     char path[300], fresh[300];
     int r = sl_kept_path(s, name, "", path);
@@ -102,7 +102,7 @@ int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struc
     if (fd < 0)
         return -errno;
     r = sl_write_all(fd, sl_buf_data(b), sl_buf_len(b));
-    if (r == 0 && s->stopping && fdatasync(fd) < 0)
+    if (r == 0 && sync && fdatasync(fd) < 0)
         r = -errno;
     return r == 0 && rename(fresh, path) < 0 ? -errno : r;
 }
@@ -138,7 +138,7 @@ void sl_kept_save(struct sl_supervisor *s)
         const size_t n = sl_buf_len(&b) - sizeof(h);
         h.checksum = sl_hash(sl_buf_data(&b) + sizeof(h), n, h.wall_ns ^ h.seed ^ h.buckets);
         memcpy(b.base + b.start, &h, sizeof(h));
-        r = sl_kept_replace(s, SL_KEPT_NAME, &b);
+        r = sl_kept_replace(s, SL_KEPT_NAME, &b, s->stopping);
     }
     if (r < 0 && !s->kept.failed)
         (void)sl_error_r(r, "what is left of limits cannot be kept in %s", s->kept_dir);

@@ -45,7 +45,7 @@ void sl_kept_evidence_save(struct sl_supervisor *s)
     if (r == 0) { /* of the copy: the controller goes on writing */
         h.checksum = sl_hash(sl_buf_data(&b) + sizeof(h), sl_buf_len(&b) - sizeof(h), h.shape);
         memcpy(b.base + b.start, &h, sizeof(h));
-        r = sl_kept_replace(s, SL_EVIDENCE_FILE, &b);
+        r = sl_kept_replace(s, SL_EVIDENCE_FILE, &b, s->stopping);
     }
     if (r < 0)
         (void)sl_error_r(r, "what limits are proposed of cannot be kept in %s", s->kept_dir);

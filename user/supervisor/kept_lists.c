@@ -80,7 +80,7 @@ void sl_kept_lists_save(struct sl_supervisor *s)
     if (r == 0)
         r = _sl_write(&o, &b);
     if (r == 0)
-        r = sl_kept_replace(s, SL_LISTS_FILE, &b);
+        r = sl_kept_replace(s, SL_LISTS_FILE, &b, true);
     if (r == 0)
         s->kept.lists = fingerprint;
     else if (!s->kept.lists_failed)

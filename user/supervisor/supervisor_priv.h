@@ -176,9 +176,11 @@ void sl_state_publish(struct sl_supervisor *s);
 /* kept.c: what is left of limits and penalties, over a restart and a reboot */
 void sl_kept_load(struct sl_supervisor *s);
 void sl_kept_save(struct sl_supervisor *s);
-/* A file of kept_dir; written whole, under another name first. 0 or -errno. */
+/* Where a file of kept_dir stands. 0 or -ENAMETOOLONG. */
 int sl_kept_path(const struct sl_supervisor *s, const char *name, const char *suffix, char out[300]);
-int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b);
+/* Writes one whole, under another name first; with sync, of the two the disk has one or the other, whatever
+ * happens. 0 or -errno. */
+int sl_kept_replace(const struct sl_supervisor *s, const char *name, const struct sl_buf *b, bool sync);
 /* Renames one that is wrong, which may be of a version that comes back or tell what damaged it, and warns of
  * what is lost. */
 void sl_kept_lay_aside(const struct sl_supervisor *s, const char *name, const char *wrong, const char *lost);

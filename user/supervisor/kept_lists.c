@@ -70,8 +70,7 @@ void sl_kept_lists_save(struct sl_supervisor *s)
 {
     SL_CLEANUP(_sl_operators_free) struct sl_operators o = {0};
     struct sl_buf SL_BUF b = {0};
-    if (sl_kernel_fds(s->guard).penalties <
-        0) /* the guard is off: what was kept is for when it is on again */
+    if (sl_kernel_fds(s->guard).penalties < 0) /* off: what was kept is for when it is on again */
         return;
     int r = _sl_now_in_force(s->guard, &o);
     const uint64_t fingerprint = r == 0 ? _sl_fingerprint(&o) : 0;

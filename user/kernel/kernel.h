@@ -163,9 +163,9 @@ struct sl_kernel_operators {
     uint64_t deadline_ns; /* 0: until it is removed */
 };
 size_t sl_kernel_list_operators(const struct sl_kernel_guard *g, struct sl_kernel_operators *out, size_t max);
-/* Puts n of them in where none of their prefixes has an entry; all or none. 0, -ENODEV where the guard is
- * off, or another -errno. */
-int sl_kernel_list_restore(struct sl_kernel_guard *g, const struct sl_kernel_operators *v, size_t n);
+/* Puts n of them in, over those of the same prefixes. 0, -ENODEV where the guard is off, or another -errno,
+ * with none that is new. */
+int sl_kernel_list_put(struct sl_kernel_guard *g, const struct sl_kernel_operators *v, size_t n);
 /* Until when an operator's entry denies this very prefix: UINT64_MAX without an end, 0: there is none. */
 uint64_t sl_kernel_list_denied_until(const struct sl_kernel_guard *g, const struct sl_cidr *c);
 /* Whether an operator has allowed an address of the prefix. */

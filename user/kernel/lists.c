@@ -87,22 +87,7 @@ int sl_guard_sync_lists(struct sl_kernel_guard *g)
     return r < 0 ? r : sl_guard_write_config(g);
 }
 
-int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict verdict,
-                       uint64_t for_ns)
-{
-    const struct sl_list_value v = {.verdict = verdict, .deadline_ns = for_ns ? sl_now_ns() + for_ns : 0};
-    if (g->off)
-        return -ENODEV;
-    const size_t before = g->manuals.n;
-    int r = sl_manuals_put(&g->manuals, c, &v);
-    if (r == 0)
-        r = sl_guard_sync_lists(g);
-    if (r < 0 && g->manuals.n > before)
-        g->manuals.n = before;
-    return r;
-}
-
-int sl_kernel_list_restore(struct sl_kernel_guard *g, const struct sl_kernel_operators *v, size_t n)
+int sl_kernel_list_put(struct sl_kernel_guard *g, const struct sl_kernel_operators *v, size_t n)
 {
     if (g->off)
         return -ENODEV;
@@ -116,6 +101,14 @@ int sl_kernel_list_restore(struct sl_kernel_guard *g, const struct sl_kernel_ope
     if (r < 0)
         g->manuals.n = before;
     return r;
+}
+
+int sl_kernel_list_add(struct sl_kernel_guard *g, const struct sl_cidr *c, enum sl_list_verdict verdict,
+                       uint64_t for_ns)
+{
+    const struct sl_kernel_operators one = {
+        .prefix = *c, .verdict = verdict, .deadline_ns = for_ns ? sl_now_ns() + for_ns : 0};
+    return sl_kernel_list_put(g, &one, 1);
 }
 
 size_t sl_kernel_list_operators(const struct sl_kernel_guard *g, struct sl_kernel_operators *out, size_t max)

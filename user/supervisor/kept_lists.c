@@ -152,7 +152,7 @@ void sl_kept_lists_load(struct sl_supervisor *s)
         sl_kept_lay_aside(s, SL_LISTS_FILE, wrong, "what operators have denied and allowed is forgotten");
         return;
     }
-    r = sl_kernel_list_restore(s->guard, o.v, o.n);
+    r = sl_kernel_list_put(s->guard, o.v, o.n);
     if (r < 0)
         (void)sl_error_r(r, "what operators have denied and allowed, of %s, is not in force", path);
     else if (o.n)

@@ -11,9 +11,9 @@
 static const char _sl_usage[] =
     "usage: sluiced --policy PATH [--state DIR] [--log-level LEVEL]\n"
     "  --policy PATH      policy file, or a directory of *.yaml, *.yml and *.json\n"
-    "  --state DIR        lock, default admin socket, and what outlives a restart (default: /run/sluice, "
-    "and\n"
-    "                     /var/lib/sluice for the last; $XDG_RUNTIME_DIR/sluice when not root)\n"
+    "  --state DIR        lock, default admin socket, and what outlives a restart\n"
+    "                     (default: /run/sluice, and /var/lib/sluice for the last;\n"
+    "                     $XDG_RUNTIME_DIR/sluice when not root)\n"
     "  --log-level LEVEL  error | warning | info | debug (default: info)\n"
     "  --version, --help\n";
 

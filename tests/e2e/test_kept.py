@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 from harness.client import Client
-from harness.gateway import SLUICED, Gateway
+from harness.gateway import SLUICECTL, SLUICED, Gateway
 from harness.ns import Net
 from harness.policy import guarded, merge, serving
 from harness.wait import until
@@ -229,6 +229,11 @@ def test_what_operators_denied_and_allowed_outlives_a_reboot(bpffs, tmp_path, ne
         g.kill()
         g.start()  # the pins know, and so does the file
         assert get(net.client).status == 200 and f"{net.client.address}/32" not in open(kept).read()
+        g.stop()
+
+        assert net.gw.run([SLUICECTL, "detach"]).returncode == 0  # the pins are gone, as after a reboot
+        g.start()
+        g.wait_log("2 entries of operators are in force again")
         g.stop()
 
         whole = open(kept).read()

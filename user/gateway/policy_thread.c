@@ -104,16 +104,11 @@ void sl_policy_thread_start(struct sl_worker *w, int bundle_fd, sl_built_fn done
 
 /* ---- freeing */
 
-static void _sl_on_freed(void *policy)
-{
-    (void)policy;
-}
-
 void sl_policy_thread_discard(struct sl_worker *w, struct sl_policy *policy)
 {
     sl_background_join(&w->freeing);
     if (w->closing || !policy ||
-        sl_background_start(&w->freeing, &w->loop, "policy", _sl_free, _sl_on_freed, policy) < 0)
+        sl_background_start(&w->freeing, &w->loop, "policy", _sl_free, NULL, policy) < 0)
         sl_policy_free(policy);
 }
 

@@ -27,7 +27,7 @@ static void *_sl_thread(void *arg)
     const uint64_t one = 1;
     _sl_give_way(b->name);
     b->run(b->arg);
-    if (write(b->event, &one, sizeof(one)) < 0)
+    if (b->event >= 0 && write(b->event, &one, sizeof(one)) < 0)
         sl_error("%s: its end cannot be told", b->name); /* the counter is 0: it has room */
     return NULL;
 }
@@ -39,7 +39,8 @@ static void _sl_on_end(struct ev_loop *ev, ev_io *io, int events)
     void (*const done)(void *) = b->done;
     void *const arg = b->arg;
     sl_background_join(b);
-    done(arg);
+    if (done)
+        done(arg);
 }
 
 int sl_background_start(struct sl_background *b, struct sl_loop *l, const char *name, void (*run)(void *arg),
@@ -69,18 +70,10 @@ void sl_background_join(struct sl_background *b)
     b->run = NULL;
 }
 
-static void *_sl_waited_for(void *arg)
-{
-    const struct sl_background *b = arg;
-    _sl_give_way(b->name);
-    b->run(b->arg);
-    return NULL;
-}
-
 void sl_background_wait(const char *name, void (*run)(void *arg), void *arg)
 {
-    struct sl_background b = {.run = run, .arg = arg, .name = name};
-    if (sl_loop_thread(&b.thread, _sl_waited_for, &b) == 0)
+    struct sl_background b = {.run = run, .arg = arg, .name = name, .event = -1};
+    if (sl_loop_thread(&b.thread, _sl_thread, &b) == 0)
         (void)pthread_join(b.thread, NULL);
     else
         run(arg);

@@ -17,12 +17,12 @@ struct sl_background {
     const char *name;
     struct sl_loop *loop;
     pthread_t thread;
-    int event;
+    int event; /* -1: nobody is to be told on a loop */
     ev_io io;
 };
 /* Calls run(arg) in a thread of that name (15 characters), and, once that is over, done(arg) on the loop,
- * where b may go. b is zeroed, or used before, and stays where it is until then. 0, or -errno: nothing was
- * called. */
+ * where b may go (done NULL: nobody is told). b is zeroed, or used before, and stays where it is until then.
+ * 0, or -errno: nothing was called. */
 int sl_background_start(struct sl_background *b, struct sl_loop *l, const char *name, void (*run)(void *arg),
                         void (*done)(void *arg), void *arg) SL_MUST_CHECK;
 /* Waits for run to be over; done is not called any more. Nothing where nothing runs. */

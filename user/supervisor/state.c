@@ -46,20 +46,19 @@ static int _sl_ours(const struct sl_supervisor *s)
 }
 
 /* Root's default state is in memory (FHS 3.0 section 3.15), so that what outlives a reboot goes elsewhere
- * (section 5.8). Where that cannot be had, only reboots are forgotten over. */
+ * (section 5.8). Where that cannot be had, it outlives the daemon alone. */
 static void _sl_choose_kept(struct sl_supervisor *s)
 {
     const bool apart = !s->options->state && geteuid() == 0;
     const bool made = apart && (mkdir(SL_KEPT_DIR, 0700) == 0 || errno == EEXIST);
-    const int e = errno;
+    const char *why = made ? "it is not a directory of this user alone" : strerror(errno);
     memcpy(s->kept_dir, s->state_dir, sizeof(s->kept_dir));
     if (made && _sl_of_this_user_alone(SL_KEPT_DIR))
         memcpy(s->kept_dir, SL_KEPT_DIR, sizeof(SL_KEPT_DIR));
     else if (apart)
-        sl_warn("%s cannot be used: %s: what is left of limits, penalties and operators' lists is kept in %s "
-                "and does "
-                "not outlive a reboot",
-                SL_KEPT_DIR, made ? "it is not a directory of this user alone" : strerror(e), s->state_dir);
+        sl_warn(SL_KEPT_DIR " cannot be used: %s: what is left of limits, penalties and operators' lists is "
+                            "kept in %s and does not outlive a reboot",
+                why, s->state_dir);
 }
 
 static int _sl_lock(struct sl_supervisor *s)

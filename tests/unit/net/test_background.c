@@ -96,6 +96,19 @@ static void test_who_joins_is_not_told(void **state)
     sl_loop_close(&l);
 }
 
+static void test_nobody_need_be_told(void **state)
+{
+    (void)state;
+    static struct sl_loop l;
+    struct work w = {.gate = {-1, -1}};
+    assert_int_equal(sl_loop_init(&l), 0);
+    assert_int_equal(sl_background_start(&w.b, &l, "work", run, NULL, &w), 0);
+    (void)ev_run(l.ev, EVRUN_ONCE);
+    assert_null(w.b.run);
+    assert_int_equal(w.runs, 1);
+    sl_loop_close(&l);
+}
+
 static void test_without_a_descriptor_nothing_is_called(void **state)
 {
     (void)state;
@@ -130,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_runs_beside_the_loop_and_is_told_on_it),
         cmocka_unit_test(test_who_joins_is_not_told),
+        cmocka_unit_test(test_nobody_need_be_told),
         cmocka_unit_test(test_without_a_descriptor_nothing_is_called),
         cmocka_unit_test(test_it_is_waited_for),
     };
